@@ -1,0 +1,1 @@
+"""Reading and writing sound, resampling, the STFT pair and streaming overlap-add."""

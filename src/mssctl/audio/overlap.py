@@ -1,0 +1,164 @@
+"""Streaming overlap-add: a function of fixed-length segments applied to a signal of any length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Fade = Literal["hann", "linear"]
+
+
+def overlap_add(
+    blocks: Iterator[Tensor],
+    apply: Callable[[Tensor], Tensor],
+    *,
+    segment: int,
+    overlap: float,
+    fade: Fade = "hann",
+    batch_size: int = 1,
+    shift: int = 0,
+) -> Iterator[Tensor]:
+    """Cut a stream into overlapping segments, apply a function and cross-fade the results.
+
+    Before its beginning and after its end the signal is reflected, so that the first and last
+    samples lie inside a segment like any other. Memory depends on the segment and the batch,
+    not on the length of the stream.
+
+    Args:
+        blocks: the signal as blocks ``(C, n)`` of any lengths.
+        apply: ``(B, C, segment) -> (B, S, C, segment)`` with ``B <= batch_size``.
+        segment: samples per segment.
+        overlap: fraction of a segment shared with the next, ``0 <= overlap < 1``.
+        fade: shape of the cross-fade.
+        batch_size: segments given to ``apply`` at once.
+        shift: moves the grid of segments this many samples to the left.
+
+    Yields:
+        ``(S, C, n)``, in order; the lengths add up to the stream's.
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+    if segment < 1 or not 0 <= overlap < 1 or batch_size < 1 or shift < 0:
+        raise ValueError("need segment >= 1, 0 <= overlap < 1, batch_size >= 1, shift >= 0")
+    hop = max(1, round(segment * (1 - overlap)))
+    weight = fade_window(segment, hop, fade)
+    edge = min(segment - hop, segment // 2)
+    signal = _Reflected(blocks, edge)
+
+    total: Tensor | None = None  # (S, C, segment): sum of faded segments, from `at` on
+    norm = torch.zeros(segment)
+    at = -(edge + shift)  # position in the signal
+    for batch in _batches(signal.segments(at, segment, hop), batch_size):
+        for result in apply(batch):
+            if total is None:
+                total = torch.zeros_like(result)
+            total += result * weight
+            norm += weight
+            yield from _inside(total[..., :hop] / norm[:hop], at, signal.length)
+            total = _advance(total, hop)
+            norm = _advance(norm, hop)
+            at += hop
+    if total is not None and segment > hop:
+        rest = slice(0, segment - hop)
+        yield from _inside(total[..., rest] / norm[rest], at, signal.length)
+
+
+def fade_window(segment: int, hop: int, fade: Fade) -> Tensor:
+    """Weights ``(segment,)``, all above 0: fade in, flat part, fade out.
+
+    Where consecutive segments overlap by at most half, their weights add up to 1.
+    """
+    length = min(segment - hop, segment // 2)
+    rise = (torch.arange(length, dtype=torch.float64) + 0.5) / max(1, length)
+    if fade == "hann":
+        rise = torch.sin(rise * (torch.pi / 2)).square()
+    weight = torch.ones(segment, dtype=torch.float64)
+    weight[:length] = rise
+    weight[segment - length :] = rise.flip(0)
+    return weight.float()
+
+
+def reflected(positions: Tensor, length: int) -> Tensor:
+    """Map any positions into ``[0, length)`` by reflection at the first and the last sample."""
+    if length == 1:
+        return torch.zeros_like(positions)
+    period = 2 * (length - 1)
+    positions = positions.remainder(period)
+    return torch.minimum(positions, period - positions)
+
+
+def _advance(x: Tensor, hop: int) -> Tensor:
+    """Forget the first ``hop`` samples and append zeros."""
+    return torch.nn.functional.pad(x[..., hop:], (0, hop))
+
+
+def _inside(block: Tensor, at: int, length: int | None) -> Iterator[Tensor]:
+    """The part of a block at position ``at`` that lies in ``[0, length)``, if there is any."""
+    stop = block.shape[-1] if length is None else min(block.shape[-1], length - at)
+    start = max(0, -at)
+    if start < stop:
+        yield block[..., start:stop]
+
+
+def _batches(segments: Iterator[Tensor], size: int) -> Iterator[Tensor]:
+    while batch := list(islice(segments, size)):
+        yield torch.stack(batch)
+
+
+class _Reflected:
+    """A stream whose ends are reflected, cut into segments.
+
+    Attributes:
+        length: samples in the stream, None until its end has been read. It is known before a
+            segment that reaches beyond the end is cut.
+    """
+
+    def __init__(self, blocks: Iterator[Tensor], edge: int) -> None:
+        self.length: int | None = None
+        self._blocks = blocks
+        self._edge = edge  # samples beyond the end that the last segment covers at least
+        self._held = torch.empty(0)
+        self._start = 0  # position of the first sample held
+        self._stop = 0  # position after the last one
+
+    def segments(self, at: int, segment: int, hop: int) -> Iterator[Tensor]:
+        """Segments ``(C, segment)`` at ``at``, ``at + hop``, ... until past the end."""
+        while True:
+            self._read_until(max(at + segment + self._edge, -at) + 1)
+            if self.length == 0:
+                return
+            yield self._cut(at, segment)
+            if self.length is not None and at + segment >= self.length + self._edge:
+                return
+            at += hop
+            # The reflected end of a segment reaches back as far as this.
+            self._forget(at - hop - self._edge - 1)
+
+    def _read_until(self, position: int) -> None:
+        new = []
+        while self.length is None and self._stop < position:
+            block = next(self._blocks, None)
+            if block is None:
+                self.length = self._stop
+            elif block.shape[-1]:
+                new.append(block)
+                self._stop += block.shape[-1]
+        if new:
+            old = [self._held] if self._held.numel() else []
+            self._held = torch.cat(old + new, dim=-1)
+
+    def _forget(self, before: int) -> None:
+        if before > self._start:
+            self._held = self._held[..., before - self._start :]
+            self._start = before
+
+    def _cut(self, at: int, segment: int) -> Tensor:
+        if at >= 0 and at + segment <= self._stop:
+            return self._held[..., at - self._start : at - self._start + segment]
+        positions = reflected(torch.arange(at, at + segment), self._stop)
+        return self._held[..., positions - self._start]

@@ -1,0 +1,67 @@
+"""The ``mssctl`` program: its commands and its entry point.
+
+The command modules are imported here, so they import torch and the like inside their bodies only.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+import mssctl
+from mssctl.cli import bench, data, doctor, eval, models, plan, resume, separate, train  # noqa: A004
+from mssctl.cli.options import with_display
+from mssctl.cli.session import run
+
+app = typer.Typer(
+    name="mssctl",
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_data = typer.Typer(rich_markup_mode=None, help="Make training material.")
+_models = typer.Typer(rich_markup_mode=None, help="See which models there are, and pass one on.")
+
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "separate": separate.command,
+    "train": train.command,
+    "resume": resume.command,
+    "eval": eval.command,
+    "plan": plan.command,
+    "bench": bench.command,
+    "doctor": doctor.command,
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name)(with_display(_command))
+_data.command("synth")(with_display(data.synth_command))
+_models.command("list")(with_display(models.list_command))
+_models.command("info")(with_display(models.info_command))
+_models.command("export")(with_display(models.export_command))
+app.add_typer(_data, name="data")
+app.add_typer(_models, name="models")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(mssctl.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def mssctl_command(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Train, run and measure music source separation models."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command line and exit with its code."""
+    sys.exit(run(app, sys.argv[1:] if arguments is None else arguments))

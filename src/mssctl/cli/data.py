@@ -1,0 +1,54 @@
+"""``mssctl data``: training material."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mssctl.cli.options import Json
+from mssctl.cli.session import session
+
+Out = Annotated[Path, typer.Argument(help="Folder to write the songs to.", metavar="OUT")]
+Hours = Annotated[float, typer.Option("--hours", help="Length of all songs together.")]
+Samples = Annotated[
+    Path | None,
+    typer.Option("--samples", help="Folder of samples; without it, oscillators.", metavar="DIR"),
+]
+Seed = Annotated[int, typer.Option("--seed", help="The same seed makes the same songs.")]
+SongSeconds = Annotated[float, typer.Option("--song-seconds", help="Length of each song.")]
+ValidFraction = Annotated[
+    float, typer.Option("--valid-fraction", help="Share of the songs kept for validation.")
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes; one per CPU core if left out.")
+]
+
+
+def synth_command(
+    out: Out,
+    hours: Hours,
+    samples: Samples = None,
+    seed: Seed = 0,
+    song_seconds: SongSeconds = 40.0,
+    valid_fraction: ValidFraction = 0.1,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Make multitrack songs: vocals, drums, bass, other and their sum."""
+    with session(json=json) as ui:
+        from mssctl.tasks.synth import synth
+
+        ui.show(
+            synth(
+                out,
+                hours=hours,
+                samples=samples,
+                seed=seed,
+                song_seconds=song_seconds,
+                valid_fraction=valid_fraction,
+                workers=workers,
+                report=ui.report,
+            )
+        )

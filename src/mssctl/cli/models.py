@@ -1,0 +1,48 @@
+"""``mssctl models``: which models there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mssctl.cli.options import Json
+from mssctl.cli.session import session
+
+Name = Annotated[
+    str, typer.Argument(help="A name from `models list`, or a .safetensors file.", metavar="NAME")
+]
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="The file to write.", metavar="FILE")]
+Half = Annotated[bool, typer.Option("--half", help="Store float16: half the size.")]
+Card = Annotated[
+    list[str] | None,
+    typer.Option("--card", help="Set an entry of the card; repeatable.", metavar="KEY=VALUE"),
+]
+
+
+def list_command(json: Json = False) -> None:
+    """List the models that come with mssctl."""
+    with session(json=json) as ui:
+        from mssctl.tasks.models import list_models
+
+        ui.show(list_models())
+
+
+def info_command(name: Name, json: Json = False) -> None:
+    """Show what is known about one model."""
+    with session(json=json) as ui:
+        from mssctl.tasks.models import model_info
+
+        ui.show(model_info(name))
+
+
+def export_command(
+    name: Name, out: Out, half: Half = False, card: Card = None, json: Json = False
+) -> None:
+    """Write a copy of a model to pass on, with its licence and the like set."""
+    with session(json=json) as ui:
+        from mssctl.tasks.models import export_model
+
+        ui.show(export_model(name, out, half=half, card=card or ()))

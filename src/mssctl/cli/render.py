@@ -1,0 +1,185 @@
+"""Turns result dataclasses into text for people and into the ``--json`` document."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from functools import singledispatch
+from io import StringIO
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from mssctl.cli.progress import clock
+from mssctl.errors import ExitCode
+from mssctl.results import (
+    EvalResult,
+    FileFailure,
+    ModelEntry,
+    ModelList,
+    SeparatedSong,
+    SeparateResult,
+    SynthResult,
+    TrainResult,
+)
+
+SCHEMA = 1
+
+
+def as_json(code: int, data: Any, error: Mapping[str, str | None] | None) -> str:
+    """The ``--json`` document, on one line. Its characters are ASCII, so any terminal takes it."""
+    document = {"schema": SCHEMA, "exit_code": int(code), "data": plain(data), "error": error}
+    return json.dumps(document, allow_nan=False) + "\n"
+
+
+def plain(value: Any) -> Any:
+    """The value in JSON's own types; NaN and infinities, which JSON lacks, become null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def failures_of(result: Any) -> Sequence[FileFailure]:
+    """The inputs that a result reports as failed."""
+    return result.failures if isinstance(result, SeparateResult) else ()
+
+
+def exit_code_of(result: Any) -> int:
+    """0, 1 if some inputs failed, their own code if all failed alike, 130 if interrupted."""
+    if isinstance(result, TrainResult) and not result.finished:
+        return ExitCode.INTERRUPTED
+    codes = {failed.exit_code for failed in failures_of(result)}
+    if not codes:
+        return ExitCode.OK
+    return ExitCode.FAILED if result.songs or len(codes) > 1 else codes.pop()
+
+
+@singledispatch
+def as_text(result: Any) -> str:
+    """What a command prints on stdout without ``--json``; nothing for no result."""
+    if result is None:
+        return ""
+    raise TypeError(f"no text form for {type(result).__name__}")
+
+
+@as_text.register
+def _(result: SeparateResult) -> str:
+    return "".join(_song(song) for song in result.songs)
+
+
+def _song(song: SeparatedSong) -> str:
+    channels = count(song.channels, "channel")
+    audio = f"{clock(song.seconds)}, {song.sample_rate} Hz, {channels}"
+    head = f"{song.path}: {audio}, {song.speed:.1f} x real time"
+    stems = _table(["", ""], [[f"  {stem}", path] for stem, path in song.stems.items()])
+    notes = "".join(f"  note: {note}\n" for note in song.notes)
+    return f"{head}\n{stems}{notes}"
+
+
+@as_text.register
+def _(result: TrainResult) -> str:
+    score = "none yet" if result.best_score is None else f"{result.best_score:.2f} dB"
+    rows = [
+        ["run", result.run],
+        ["state", "finished" if result.finished else f"interrupted: mssctl resume {result.run}"],
+        ["steps", f"{result.step} ({count(result.epoch, 'epoch')}) in {clock(result.seconds)}"],
+        [f"best {result.best_metric}", score],
+        ["checkpoint", result.checkpoint],
+        ["model", result.model or "none yet: nothing has been validated"],
+    ]
+    return _table(["", ""], rows)
+
+
+@as_text.register
+def _(result: EvalResult) -> str:
+    metrics = list(result.definitions)
+    head = ["stem", "tracks"]
+    for name in metrics:
+        head += [name, "of mixture", "gain"]
+    rows = []
+    for stem, means in result.means.items():
+        row = [stem, str(result.counts.get(stem, ""))]
+        for name in metrics:
+            score = means[name]
+            row += [f"{score.estimate:.2f}", f"{score.mixture:.2f}", f"{score.improvement:+.2f}"]
+        rows.append(row)
+    lines = [
+        f"{result.model} on {result.reference}: means over {count(result.tracks, 'track')}, dB",
+        _table(head, rows, numbers=True).rstrip("\n"),
+        *(f"{name}: {meaning}" for name, meaning in result.definitions.items()),
+        *(f"skipped: {reason}" for reason in result.skipped),
+        *(f"note: {note}" for note in result.notes),
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+@as_text.register
+def _(result: SynthResult) -> str:
+    rows = [
+        ["folder", result.out],
+        *([split, count(songs, "song")] for split, songs in result.splits.items()),
+        ["audio", clock(result.seconds)],
+        ["samples", result.samples or "none: oscillators and noise"],
+        ["seed", str(result.seed)],
+    ]
+    return _table(["", ""], rows)
+
+
+@as_text.register
+def _(result: ModelList) -> str:
+    rows = [
+        [entry.name, entry.architecture, ", ".join(entry.stems), _size(entry), entry.licence]
+        for entry in result.models
+    ]
+    if not rows:
+        return "no models\n"
+    return _table(["name", "architecture", "stems", "parameters", "licence"], rows)
+
+
+@as_text.register
+def _(result: ModelEntry) -> str:
+    rows = [
+        ["name", result.name],
+        ["architecture", result.architecture],
+        ["stems", ", ".join(result.stems)],
+        ["audio", f"{result.sample_rate} Hz, {count(result.channels, 'channel')}"],
+        ["parameters", _size(result)],
+        ["licence", result.licence],
+        ["file", result.path],
+        ["sha256", result.sha256],
+    ]
+    return _table(["", ""], rows)
+
+
+def count(number: int, noun: str) -> str:
+    """``1 song``, ``2 songs``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _size(entry: ModelEntry) -> str:
+    return f"{entry.parameters / 1e6:.2f} M"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
+    """Aligned columns; styled on a terminal, and never cut: what does not fit wraps."""
+    screen = Console(markup=False, highlight=False, emoji=False)
+    table = Table(box=None, show_header=any(head), pad_edge=False, header_style="bold")
+    for column, title in enumerate(head):
+        right = numbers and column > 0
+        table.add_column(title, justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    if not screen.is_terminal:  # a pipe or file has no width
+        screen = Console(file=StringIO(), width=10_000, markup=False, highlight=False, emoji=False)
+    with screen.capture() as capture:
+        screen.print(table)
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())

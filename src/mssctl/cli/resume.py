@@ -1,0 +1,14 @@
+"""``mssctl resume``: go on with a training run."""
+
+from __future__ import annotations
+
+from mssctl.cli.options import Device, Json, Run
+from mssctl.cli.session import session
+
+
+def command(run: Run, device: Device = "auto", json: Json = False) -> None:
+    """Go on with a training run exactly where it stopped."""
+    with session(json=json) as ui:
+        from mssctl.tasks.train import resume
+
+        ui.show(resume(run, device=device, report=ui.report))

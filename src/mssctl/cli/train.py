@@ -1,0 +1,58 @@
+"""``mssctl train``: parse, train, show how it ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mssctl.cli.options import Device, Json, Overrides, Preset
+from mssctl.cli.session import session
+
+Data = Annotated[
+    list[Path] | None,
+    typer.Option("--data", help="Folder of training songs; may be repeated.", metavar="PATH"),
+]
+Layout = Annotated[
+    Literal["auto", "stems"], typer.Option("--layout", help="How the folders are laid out.")
+]
+Valid = Annotated[
+    Path | None,
+    typer.Option("--valid", help="Folder of validation songs, never trained on.", metavar="PATH"),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Folder of the run; a new one if left out.", metavar="RUN"),
+]
+
+
+def command(
+    preset: Preset,
+    data: Data = None,
+    layout: Layout = "auto",
+    valid: Valid = None,
+    out: Out = None,
+    overrides: Overrides = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Train a separator from a preset.
+
+    Ctrl-C saves a checkpoint and ends the run; `mssctl resume RUN` goes on from there.
+    """
+    with session(json=json) as ui:
+        from mssctl.tasks.train import train
+
+        ui.show(
+            train(
+                preset,
+                data=data or [],
+                layout=layout,
+                valid=valid,
+                out=out,
+                overrides=overrides or [],
+                device=device,
+                report=ui.report,
+            )
+        )

@@ -1,0 +1,1 @@
+"""Every preset key: its type, default, unit and check."""

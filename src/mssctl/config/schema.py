@@ -1,0 +1,238 @@
+"""Every key of a preset: its type, default, unit and check.
+
+A preset (YAML) lists only what differs from the defaults here. Unknown keys are errors; a test
+asserts that each key is read somewhere outside this file. Imports neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Count = Annotated[int, Field(ge=1)]
+WindowLength = Annotated[int, Field(ge=16, multiple_of=4)]
+Checkpointing = Literal["none", "block", "path"]
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class AudioConfig(Section):
+    """What goes in and comes out: ``(channels, samples)`` at ``sample_rate`` Hz, per stem."""
+
+    sample_rate: Annotated[int, Field(ge=8_000, le=192_000)] = 44_100
+    channels: Literal[1, 2] = 2
+    stems: Annotated[tuple[str, ...], Field(min_length=1)] = ("vocals", "drums", "bass", "other")
+
+    @field_validator("stems")
+    @classmethod
+    def _names_are_file_names(cls, stems: tuple[str, ...]) -> tuple[str, ...]:
+        for stem in stems:
+            if not stem.replace("_", "").replace("-", "").isalnum() or stem == "mixture":
+                raise ValueError(f"stem {stem!r}: letters, digits, - and _ only, not 'mixture'")
+        if len(set(stems)) != len(stems):
+            raise ValueError("stems must differ")
+        return stems
+
+
+class STFTConfig(Section):
+    """The transform around a spectral model: periodic window, centred, reflect padding."""
+
+    n_fft: Annotated[int, Field(ge=16, multiple_of=2)] = 2048
+    hop_length: Count = 512
+    window: Literal["hann", "sqrt_hann"] = "hann"
+
+    @model_validator(mode="after")
+    def _overlaps(self) -> STFTConfig:
+        if self.hop_length * 2 > self.n_fft:
+            raise ValueError("hop_length must be at most n_fft / 2")
+        return self
+
+
+class TFLocoformerConfig(Section):
+    """TF-Locoformer (arXiv:2408.03440), per band (default) or per bin.
+
+    ``ffn_hidden_dim`` lists the hidden sizes of the feed-forward before and after attention.
+    ``freqs_per_bands`` is ``bands62`` (62 bands of the same Hz layout at n_fft 2048 and 4096),
+    ``rule`` (bands computed from frequency ranges for any rate and n_fft) or explicit widths.
+    ``mask_mlp`` is the place of the non-linearities in the band decoder: ``standalone``
+    (tanh after the first layer), ``mixit`` (after the second) or ``tuss`` (after both).
+    ``normalize`` scales each input to unit standard deviation and the output back.
+    """
+
+    name: Literal["tf_locoformer"] = "tf_locoformer"
+    front_end: Literal["bands", "bins"] = "bands"
+    freqs_per_bands: Literal["bands62", "rule"] | tuple[Count, ...] = "bands62"
+    n_layers: Count = 6
+    emb_dim: Count = 96
+    attention_dim: Count = 96
+    n_heads: Count = 6
+    ffn_hidden_dim: tuple[Count, Count] = (384, 384)
+    conv1d_kernel: Count = 4
+    num_groups: Count = 4
+    eps: Positive = 1e-5
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    pos_enc: Literal["rope", "nope"] = "rope"
+    tf_order: Literal["ft", "tf"] = "ft"
+    masking: Literal["complex", "mapping"] = "complex"
+    mask_mlp: Literal["standalone", "mixit", "tuss"] = "standalone"
+    mask_expansion: Count = 4
+    normalize: bool = True
+
+    @model_validator(mode="after")
+    def _divides(self) -> TFLocoformerConfig:
+        if self.emb_dim % self.num_groups:
+            raise ValueError("emb_dim must be a multiple of num_groups")
+        if self.attention_dim % (2 * self.n_heads):
+            raise ValueError("attention_dim must be an even multiple of n_heads")
+        return self
+
+
+ModelConfig = TFLocoformerConfig
+
+
+class LossConfig(Section):
+    """``combined`` loss: weights of its terms and the windows of the spectral one."""
+
+    name: Literal["combined"] = "combined"
+    si_sdr: NonNegative = 1.0
+    l1: NonNegative = 0.1
+    spectral: NonNegative = 0.1
+    spectral_n_fft: Annotated[tuple[WindowLength, ...], Field(min_length=1)] = (2048, 1024, 512)
+
+    @model_validator(mode="after")
+    def _measures_something(self) -> LossConfig:
+        if self.si_sdr + self.l1 + self.spectral <= 0:
+            raise ValueError("at least one term needs a weight above 0")
+        return self
+
+
+class OptimizerConfig(Section):
+    """AdamW. ``fused`` runs the whole update in one kernel."""
+
+    name: Literal["adamw"] = "adamw"
+    lr: Positive = 5e-4
+    weight_decay: NonNegative = 0.01
+    betas: tuple[Probability, Probability] = (0.9, 0.999)
+    eps: Positive = 1e-8
+    fused: bool = True
+
+
+class SchedulerConfig(Section):
+    """Linear warm-up over ``warmup_steps``, then halving when validation stops improving.
+
+    ``cosine`` falls to ``min_lr`` over the whole run instead, and needs no validation.
+    """
+
+    name: Literal["plateau", "cosine"] = "plateau"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    patience: Annotated[int, Field(ge=0)] = 8
+    min_lr: NonNegative = 1e-7
+
+
+class DataConfig(Section):
+    """How training examples are drawn and mixed from stems.
+
+    ``remix``: probability that each stem of an example comes from another song.
+    ``gain_db``: each stem is scaled by a random gain in this range.
+    ``stem_dropout``: probability that a stem is silent, never all of them.
+    ``swap_channels``, ``flip_polarity``: probability of each, per stem.
+    ``active_db``: segments quieter than this (dBFS RMS) are drawn again, up to ``redraws`` times.
+    """
+
+    remix: Probability = 0.5
+    gain_db: tuple[float, float] = (-6.0, 6.0)
+    stem_dropout: Probability = 0.05
+    swap_channels: Probability = 0.5
+    flip_polarity: Probability = 0.5
+    active_db: float = -50.0
+    redraws: Annotated[int, Field(ge=0)] = 4
+
+    @field_validator("gain_db")
+    @classmethod
+    def _ordered(cls, gain_db: tuple[float, float]) -> tuple[float, float]:
+        if gain_db[0] > gain_db[1]:
+            raise ValueError("gain_db is (lowest, highest)")
+        return gain_db
+
+
+class TrainingConfig(Section):
+    """The run: lengths in samples, batch per device, and what the machine should do.
+
+    ``segment_length``: samples per example. One optimizer step sees
+    ``batch_size * gradient_accumulation_steps`` examples. ``ema_momentum`` 0 turns the moving
+    average of the weights off. ``validate_songs`` 0 means all. ``save_every_steps`` 0 means at
+    the end of each epoch only.
+    """
+
+    num_epochs: Count = 300
+    steps_per_epoch: Count = 1000
+    segment_length: Count = 220_500
+    batch_size: Count = 4
+    gradient_accumulation_steps: Count = 1
+    gradient_clip: Positive = 5.0
+    gradient_checkpointing: Checkpointing = "none"
+    ema_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    amp_dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    tf32: bool = True
+    cudnn_benchmark: bool = True
+    flash_attention: bool = True
+    seed: Annotated[int, Field(ge=0)] = 0
+    num_workers: Annotated[int, Field(ge=0)] = 4
+    prefetch_factor: Count = 4
+    validate_songs: Annotated[int, Field(ge=0)] = 0
+    validate_metric: Literal["sdr", "si_sdr"] = "sdr"
+    save_every_steps: Annotated[int, Field(ge=0)] = 0
+    keep_last: Count = 2
+
+
+class SeparationConfig(Section):
+    """How whole songs are cut, in validation, ``eval`` and ``separate`` alike.
+
+    ``segment_seconds`` None: the training segment. ``overlap`` is a fraction of the segment.
+    """
+
+    segment_seconds: Positive | None = None
+    overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
+    fade: Literal["hann", "linear"] = "hann"
+    batch_size: Count = 1
+
+
+class RunConfig(Section):
+    """Everything a run needs, resolved: what ``config.yaml`` in a run folder holds."""
+
+    description: str = ""
+    audio: AudioConfig = AudioConfig()
+    stft: STFTConfig = STFTConfig()
+    model: ModelConfig = TFLocoformerConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    data: DataConfig = DataConfig()
+    training: TrainingConfig = TrainingConfig()
+    separation: SeparationConfig = SeparationConfig()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> RunConfig:
+        bands = self.model.freqs_per_bands
+        if self.model.front_end == "bands":
+            bins = self.stft.n_fft // 2 + 1
+            if isinstance(bands, tuple) and sum(bands) != bins:
+                raise ValueError(
+                    f"model.freqs_per_bands sums to {sum(bands)}, n_fft has {bins} bins"
+                )
+            if bands == "bands62" and self.stft.n_fft not in (2048, 4096):
+                raise ValueError(
+                    "model.freqs_per_bands: bands62 is for n_fft 2048 and 4096; use rule"
+                )
+        if self.training.segment_length < self.stft.n_fft:
+            raise ValueError("training.segment_length is shorter than stft.n_fft")
+        return self

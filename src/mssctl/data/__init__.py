@@ -1,0 +1,1 @@
+"""Training material: layouts, segments, mixing and synthetic songs."""

@@ -1,0 +1,1 @@
+"""Scores of separated stems against references."""

@@ -1,0 +1,177 @@
+"""The only place that decides device, dtype, TF32 and attention kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (the name everyone knows)
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from mssctl.errors import ExitCode, MssctlError
+
+AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+
+# Below this length the score matrix is small, so the un-fused kernel can do no harm.
+SHORT_AXIS = 256
+
+# CUDA grids have at most this many blocks along the axis that attention kernels map sequences to.
+MAX_SEQUENCES = 65_535
+
+_FUSED = [
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.CUDNN_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+]
+
+
+@dataclass(frozen=True)
+class DeviceChoice:
+    """The device to run on and, in words, why it is this one."""
+
+    device: torch.device
+    reason: str
+
+
+def choose_device(name: str = "auto") -> DeviceChoice:
+    """Resolve ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Raises:
+        MssctlError: the device asked for is not there, or the name means nothing (exit 3).
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return DeviceChoice(torch.device("cuda"), torch.cuda.get_device_name())
+        if torch.backends.mps.is_available():
+            return DeviceChoice(torch.device("mps"), "no CUDA GPU, Apple GPU found")
+        return DeviceChoice(torch.device("cpu"), _why_not_cuda())
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise MssctlError(
+            f"unknown device '{name}'",
+            hint="use auto, cpu, cuda, cuda:N or mps",
+            exit_code=ExitCode.ENVIRONMENT,
+        ) from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise MssctlError(
+            f"device {name}: {_why_not_cuda()}",
+            hint="--device cpu works everywhere",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise MssctlError(
+            f"device {name}: this machine has {torch.cuda.device_count()} CUDA GPU(s)",
+            hint="count from 0",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise MssctlError(f"device {name}: not available here", exit_code=ExitCode.ENVIRONMENT)
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise MssctlError(
+            f"device {name}: not supported",
+            hint="use auto, cpu, cuda, cuda:N or mps",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+    return DeviceChoice(device, "asked for")
+
+
+def _why_not_cuda() -> str:
+    if torch.version.cuda is None:
+        return "this PyTorch build has no CUDA"
+    return "PyTorch finds no usable NVIDIA GPU or driver"
+
+
+def configure(
+    device: torch.device, *, tf32: bool, cudnn_benchmark: bool, flash_attention: bool = True
+) -> None:
+    """Put the process-wide switches into force.
+
+    With ``flash_attention`` the un-fused math kernel is off on CUDA: attention over a long axis
+    then raises instead of allocating its whole score matrix.
+    """
+    if device.type == "cpu":
+        _keep_freed_memory()
+    if device.type != "cuda":
+        return
+    precision = "high" if tf32 else "highest"
+    torch.set_float32_matmul_precision(precision)
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cudnn.benchmark = cudnn_benchmark
+    torch.backends.cuda.enable_math_sdp(not flash_attention)
+
+
+def _keep_freed_memory() -> None:
+    """Make the C library keep freed blocks, where it is glibc.
+
+    By default it hands large blocks back to the kernel, which clears every page again at each
+    step: about a sixth of a training step's time on a CPU (docs/experiments.md).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for parameter, value in _MALLOC_SETTINGS:
+            mallopt(parameter, value)
+
+
+# M_MMAP_MAX: no block gets pages of its own; M_TRIM_THRESHOLD: give nothing back at the top;
+# M_TOP_PAD: grow by 64 MiB at a time. Numbers from glibc's malloc.h.
+_MALLOC_SETTINGS = ((-4, 0), (-1, 2**31 - 1), (-2, 2**26))
+
+
+def autocast(device: torch.device, amp_dtype: str) -> contextlib.AbstractContextManager[object]:
+    """Run matrix products and convolutions in ``amp_dtype``; ``float32`` changes nothing."""
+    if amp_dtype not in AMP_DTYPES:
+        raise ValueError(f"amp_dtype {amp_dtype!r}: one of {', '.join(AMP_DTYPES)}")
+    if amp_dtype == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, AMP_DTYPES[amp_dtype])
+
+
+def full_precision(device: torch.device) -> torch.autocast:
+    """Switch autocast off: for STFT, norms, rotary angles and masks, which stay in float32."""
+    return torch.autocast(device.type, enabled=False)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
+    """Scaled dot-product attention ``(N, H, L, d)`` by a fused kernel.
+
+    On CUDA the flash, cuDNN or memory-efficient kernel is required for axes longer than
+    `SHORT_AXIS`, unless `configure` has allowed the math kernel.
+
+    Raises:
+        MssctlError: no fused kernel takes these tensors (exit 3).
+    """
+    if q.device.type == "cpu" and not torch.cpu._is_amx_tile_supported():
+        # Without AMX the CPU kernel is several times slower in bfloat16 than in float32.
+        y = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), dropout_p=dropout)
+        return y.to(q.dtype)
+    if q.device.type != "cuda":
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+    if q.shape[0] > MAX_SEQUENCES:
+        parts = zip(
+            q.split(MAX_SEQUENCES), k.split(MAX_SEQUENCES), v.split(MAX_SEQUENCES), strict=True
+        )
+        return torch.cat([attention(*part, dropout=dropout) for part in parts])
+    try:
+        with _kernels(q.shape[-2]):
+            return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+    except RuntimeError as error:
+        if "No available kernel" not in str(error):
+            raise
+        raise MssctlError(
+            f"no fused attention kernel for {q.dtype}, head size {q.shape[-1]} on this GPU",
+            hint="use training.amp_dtype=bfloat16 and a head size that is a multiple of 8",
+            exit_code=ExitCode.ENVIRONMENT,
+        ) from error
+
+
+@contextlib.contextmanager
+def _kernels(length: int) -> Iterator[None]:
+    """Allow the fused kernels, and the math kernel where it is harmless or was asked for."""
+    math = length <= SHORT_AXIS or torch.backends.cuda.math_sdp_enabled()
+    with sdpa_kernel([*_FUSED, SDPBackend.MATH] if math else _FUSED, set_priority=True):
+        yield

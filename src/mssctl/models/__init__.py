@@ -1,0 +1,1 @@
+"""The separation networks, their building blocks and their weights."""

@@ -1,0 +1,88 @@
+"""The contract that every separation network keeps: waveform in, one waveform per stem out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mssctl.audio.stft import STFT
+from mssctl.config.schema import AudioConfig, Checkpointing, STFTConfig
+from mssctl.hardware.device import full_precision
+
+
+class Separator(nn.Module, ABC):
+    """A network that splits a mixture.
+
+    Attributes:
+        stems: names of the outputs, in order.
+        sample_rate: of input and output, Hz.
+        channels: audio channels ``C`` of input and output.
+
+    Shape:
+        ``forward``: ``(B, C, N) -> (B, S, C, N)`` float32, for any ``N >= 1``.
+    """
+
+    def __init__(self, audio: AudioConfig) -> None:
+        super().__init__()
+        self.stems = audio.stems
+        self.sample_rate = audio.sample_rate
+        self.channels = audio.channels
+        self.checkpointing: Checkpointing = "none"
+
+    @abstractmethod
+    def forward(self, mix: Tensor) -> Tensor:
+        """Split ``mix`` of shape ``(B, C, N)`` into ``(B, S, C, N)``."""
+
+    def set_checkpointing(self, level: Checkpointing) -> None:
+        """Recompute activations in backward: of whole blocks, of single paths, or none."""
+        self.checkpointing = level
+
+    def run(self, level: Checkpointing, function: Callable[..., Tensor], *args: Any) -> Tensor:
+        """Call ``function``, recomputing it in backward if checkpointing is at ``level``."""
+        if self.checkpointing == level and torch.is_grad_enabled():
+            result: Tensor = checkpoint(function, *args, use_reentrant=False)
+            return result
+        return function(*args)
+
+
+class SpectralSeparator(Separator):
+    """A separator that works on the STFT; subclasses define `spectrum`.
+
+    Args:
+        audio: rate, channels and stems.
+        stft: the transform around the network.
+        normalize: scale each mixture to unit standard deviation, and the stems back.
+    """
+
+    def __init__(self, audio: AudioConfig, stft: STFTConfig, normalize: bool) -> None:
+        super().__init__(audio)
+        self.stft = STFT(stft.n_fft, stft.hop_length, stft.window)
+        self.normalize = normalize
+
+    @abstractmethod
+    def spectrum(self, spec: Tensor) -> Tensor:
+        """``(B, C, F, T)`` complex mixture -> ``(B, S, C, F, T)`` complex stems."""
+
+    def forward(self, mix: Tensor) -> Tensor:
+        """Split ``(B, C, N)`` into ``(B, S, C, N)``; the transforms stay in float32."""
+        if mix.dim() != 3 or mix.shape[1] != self.channels:
+            raise ValueError(f"expected (B, {self.channels}, N), got {tuple(mix.shape)}")
+        with full_precision(mix.device):
+            mix = mix.float()
+            scale = _deviation(mix) if self.normalize else torch.ones_like(mix[:, :1, :1])
+            spec = self.stft(mix / scale)  # (B, C, F, T)
+        stems = self.spectrum(spec)  # (B, S, C, F, T)
+        with full_precision(mix.device):
+            wave = self.stft.inverse(stems, mix.shape[-1])  # (B, S, C, N)
+            return wave * scale[:, None]
+
+
+def _deviation(mix: Tensor) -> Tensor:
+    """Root mean square about zero of each mixture ``(B, 1, 1)``; 1 for silence, so that 0 / 1."""
+    level = mix.square().mean(dim=(1, 2), keepdim=True).sqrt()
+    return torch.where(level > 1e-8, level, torch.ones_like(level))

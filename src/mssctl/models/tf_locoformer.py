@@ -1,0 +1,145 @@
+"""TF-Locoformer: attention and convolution along frequency and time in turn.
+
+Source: Saijo et al. (IWAENC 2024, arXiv:2408.03440). ``front_end: bands`` is the band-split form
+for music; ``bins`` is the original, whose cost grows with the square of the number of bins.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mssctl.config.schema import RunConfig, TFLocoformerConfig
+from mssctl.hardware.device import full_precision
+from mssctl.models.bands import BandMask, BandSplit, band_widths
+from mssctl.models.base import SpectralSeparator
+from mssctl.models.blocks import LocoformerPath, RotaryEmbedding
+
+
+class BinEncoder(nn.Module):
+    """Embed each bin with a 3 x 3 convolution and a norm over the whole spectrogram.
+
+    Shape:
+        ``(B, C, F, T)`` complex -> ``(B, T, F, D)``.
+    """
+
+    def __init__(self, channels: int, dim: int, eps: float) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2 * channels, dim, 3, padding=1)
+        self.norm = nn.GroupNorm(1, dim, eps=eps)
+
+    def forward(self, spec: Tensor) -> Tensor:
+        """Embed ``spec``, in float32."""
+        with full_precision(spec.device):
+            x = torch.cat((spec.real, spec.imag), dim=1).transpose(2, 3)  # (B, 2C, T, F)
+            return self.norm(self.conv(x)).permute(0, 2, 3, 1)  # type: ignore[no-any-return]
+
+
+class BinDecoder(nn.Module):
+    """Predict complex values for each bin with a 3 x 3 transposed convolution.
+
+    Shape:
+        ``(B, T, F, D)`` -> ``(B, S, C, F, T)`` complex64.
+    """
+
+    def __init__(self, channels: int, stems: int, dim: int) -> None:
+        super().__init__()
+        self.channels, self.stems = channels, stems
+        self.deconv = nn.ConvTranspose2d(dim, 2 * stems * channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predict from bin features, in float32."""
+        with full_precision(x.device):
+            y = self.deconv(x.float().permute(0, 3, 1, 2))  # (B, S·2·C, T, F)
+            y = y.unflatten(1, (self.stems, 2, self.channels))
+            y = y.permute(0, 1, 3, 5, 4, 2).contiguous()  # (B, S, C, F, T, 2)
+            return torch.view_as_complex(y)
+
+
+class TFBlock(nn.Module):
+    """One path along frequency and one along time, in the order ``tf_order`` gives.
+
+    Shape:
+        ``(B, T, Q, D) -> (B, T, Q, D)``.
+    """
+
+    def __init__(self, model: TFLocoformerConfig) -> None:
+        super().__init__()
+
+        def path() -> LocoformerPath:
+            return LocoformerPath(
+                model.emb_dim,
+                attention_dim=model.attention_dim,
+                heads=model.n_heads,
+                hidden=model.ffn_hidden_dim,
+                kernel=model.conv1d_kernel,
+                groups=model.num_groups,
+                eps=model.eps,
+                dropout=model.dropout,
+            )
+
+        self.freq_path = path()
+        self.time_path = path()
+
+    def along_freq(self, x: Tensor, rope: RotaryEmbedding | None) -> Tensor:
+        """Treat each frame as a sequence over frequency."""
+        y: Tensor = self.freq_path(x.flatten(0, 1), rope).view_as(x)
+        return y
+
+    def along_time(self, x: Tensor, rope: RotaryEmbedding | None) -> Tensor:
+        """Treat each band or bin as a sequence over time."""
+        bands_first = x.transpose(1, 2)  # (B, Q, T, D)
+        y: Tensor = self.time_path(bands_first.flatten(0, 1), rope).view_as(bands_first)
+        return y.transpose(1, 2)
+
+
+class TFLocoformer(SpectralSeparator):
+    """The whole separator: front end, ``n_layers`` blocks, decoder.
+
+    Shape:
+        ``spectrum``: ``(B, C, F, T)`` complex -> ``(B, S, C, F, T)`` complex.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        model, audio, stft = config.model, config.audio, config.stft
+        super().__init__(audio, stft, model.normalize)
+        self.masking = model.masking
+        self.tf_order = model.tf_order
+        channels, stems, dim = audio.channels, len(audio.stems), model.emb_dim
+        self.encoder: nn.Module
+        self.decoder: nn.Module
+        if model.front_end == "bands":
+            widths = band_widths(model.freqs_per_bands, audio.sample_rate, stft.n_fft)
+            self.encoder = BandSplit(widths, channels, dim)
+            self.decoder = BandMask(
+                widths,
+                channels,
+                stems,
+                dim,
+                expansion=model.mask_expansion,
+                mlp=model.mask_mlp,
+            )
+        else:
+            self.encoder = BinEncoder(channels, dim, model.eps)
+            self.decoder = BinDecoder(channels, stems, dim)
+        self.blocks = nn.ModuleList([TFBlock(model) for _ in range(model.n_layers)])
+        head = model.attention_dim // model.n_heads
+        rotary = model.pos_enc == "rope"
+        self.rope_freq = RotaryEmbedding(head) if rotary else None
+        self.rope_time = RotaryEmbedding(head) if rotary else None
+
+    def spectrum(self, spec: Tensor) -> Tensor:
+        """Separate a complex spectrogram."""
+        x = self.encoder(spec)  # (B, T, Q, D)
+        for block in self.blocks:
+            x = self.run("block", self._block, block, x)
+        values: Tensor = self.decoder(x)  # (B, S, C, F, T)
+        return values * spec[:, None] if self.masking == "complex" else values
+
+    def _block(self, block: TFBlock, x: Tensor) -> Tensor:
+        along_freq = (block.along_freq, self.rope_freq)
+        along_time = (block.along_time, self.rope_time)
+        order = (along_freq, along_time) if self.tf_order == "ft" else (along_time, along_freq)
+        for path, rope in order:
+            x = self.run("path", path, x, rope)
+        return x

@@ -1,0 +1,1 @@
+"""Prediction of memory and speed without a GPU."""

@@ -1,0 +1,1 @@
+"""Running a model over whole songs and writing the stems."""

@@ -1,0 +1,289 @@
+"""Writing stems: sample format, clipping, and all files of a song at once or none."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mssctl.audio.files import AtomicWriter, AudioInfo, storage_error
+from mssctl.audio.streams import in_step
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.separation.outputs import folder_for_outputs
+from mssctl.separation.stems import quantize
+
+Format = Literal["wav", "flac", "mp3"]
+BitDepth = Literal["auto", "16", "24", "float32"]
+ClipMode = Literal["rescale", "clamp", "none"]
+
+_SPOOL_BLOCK = 65_536  # frames
+_WAV_LIMIT = 0xFFFF_0000  # bytes of samples; a plain WAV file counts in 32 bits
+_MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+_FINER_THAN_16 = {"PCM_24", "PCM_32", "ALAC_24", "ALAC_32", "ALAC_20"}
+_FLOATS = {"FLOAT", "DOUBLE"}
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How samples lie in the files: libsndfile's container and subtype; ``bits`` of integers."""
+
+    container: str
+    subtype: str
+    bits: int | None
+
+    @property
+    def bytes_per_sample(self) -> int:
+        """In the file, at most."""
+        return (self.bits or 32) // 8
+
+
+def check_format(format_: Format, bit_depth: BitDepth) -> None:
+    """Refuse formats and depths that do not go together.
+
+    Raises:
+        MssctlError: exit 2.
+    """
+    if format_ == "flac" and bit_depth == "float32":
+        raise MssctlError(
+            "flac holds 16 or 24 bit integers, not floats",
+            hint="use --int24, or --format wav",
+            exit_code=ExitCode.USAGE,
+        )
+    if format_ == "mp3" and bit_depth != "auto":
+        raise MssctlError("mp3 has no bit depth", exit_code=ExitCode.USAGE)
+
+
+def choose_encoding(format_: Format, bit_depth: BitDepth, info: AudioInfo) -> Encoding:
+    """The encoding of a song's stems; ``auto`` keeps the depth of the input, 16 bit at least.
+
+    Raises:
+        MssctlError: the format cannot hold the song's rate or channels.
+    """
+    if format_ == "mp3":
+        if info.channels > 2 or info.sample_rate not in _MP3_RATES:
+            raise MssctlError(
+                f"{info.path}: mp3 cannot hold {info.channels} channels at {info.sample_rate} Hz",
+                hint="use --format flac or wav",
+            )
+        return Encoding("MP3", "MPEG_LAYER_III", None)
+    if format_ == "flac" and info.channels > 8:
+        raise MssctlError(
+            f"{info.path}: flac cannot hold {info.channels} channels", hint="use --format wav"
+        )
+    if bit_depth == "auto":
+        fine = info.subtype in _FLOATS | _FINER_THAN_16
+        bit_depth = "24" if fine else "16"
+        if info.subtype in _FLOATS and format_ == "wav":
+            bit_depth = "float32"
+    bits = None if bit_depth == "float32" else int(bit_depth)
+    subtype = f"PCM_{bits}" if bits else "FLOAT"
+    if format_ == "flac":
+        return Encoding("FLAC", subtype, bits)
+    size = info.frames * info.channels * (bits or 32) // 8
+    container = "RF64" if size > _WAV_LIMIT else "WAVEX" if info.channels > 2 else "WAV"
+    return Encoding(container, subtype, bits)
+
+
+def clip_mode_for(encoding: Encoding, wanted: ClipMode | None) -> ClipMode:
+    """What was asked for; else ``rescale``, or ``none`` for floats, which cannot clip."""
+    return wanted or ("none" if encoding.subtype == "FLOAT" else "rescale")
+
+
+@dataclass(frozen=True)
+class Target:
+    """The files of one song.
+
+    Attributes:
+        paths: one file per output.
+        info: rate, channels and length of the song.
+        encoding: of the files.
+        clip_mode: what to do with samples beyond full scale.
+        mixture: opens the song again, as blocks ``(C, n)``, if the outputs add up to it.
+    """
+
+    paths: Sequence[Path]
+    info: AudioInfo
+    encoding: Encoding
+    clip_mode: ClipMode
+    mixture: Callable[[], Iterator[Tensor]] | None
+
+
+def write_stems(stems: Iterator[Tensor], target: Target, scratch: Path) -> list[str]:
+    """Write a stream of outputs ``(O, C, n)`` to files that appear together at the end.
+
+    With ``rescale`` the samples first go to an unnamed file in ``scratch``, until it is known
+    whether all of them fit; memory does not grow with the song.
+
+    Returns:
+        What was done to the samples, in words.
+
+    Raises:
+        MssctlError: a file cannot be written; then none is there.
+    """
+    _check_space(target, scratch)
+    notes: list[str] = []
+    gain = 1.0
+    with ExitStack() as stack:
+        if target.clip_mode == "rescale":
+            spool = stack.enter_context(_Spool(scratch))
+            for block in stems:
+                spool.write(block)
+            gain, notes = _common_gain(spool.peaks, target.encoding)
+            stems = spool.blocks()
+        for folder in dict.fromkeys(path.parent for path in target.paths):
+            stack.enter_context(folder_for_outputs(folder))
+        notes += _write_all(stems, target, gain)
+    if target.encoding.container == "RF64":
+        notes.append("more than 4 GiB per stem: written as RF64 WAV")
+    return notes
+
+
+def _write_all(stems: Iterator[Tensor], target: Target, gain: float) -> list[str]:
+    """Write all files, and only then give them their names: all of them or none."""
+    writers = [
+        AtomicWriter(
+            path,
+            target.info.sample_rate,
+            target.info.channels,
+            format=target.encoding.container,
+            subtype=target.encoding.subtype,
+        )
+        for path in target.paths
+    ]
+    try:
+        with ExitStack() as stack:
+            for writer in writers:
+                stack.enter_context(writer)
+            notes = _encode(stems, target, gain, writers)
+            for writer in writers:
+                writer.finish()
+    except BaseException:
+        for writer in writers:
+            writer.retract()
+        raise
+    return notes
+
+
+def _encode(
+    stems: Iterator[Tensor], target: Target, gain: float, writers: Sequence[AtomicWriter]
+) -> list[str]:
+    clipped = 0
+    streams = (stems, target.mixture()) if target.mixture and target.encoding.bits else (stems,)
+    for block, *mix in in_step(*streams):
+        scaled = block.numpy() * np.float32(gain)
+        total = mix[0].numpy() * np.float32(gain) if mix else None
+        coded: NDArray[np.float32] | NDArray[np.int16] | NDArray[np.int32]
+        if target.encoding.bits:
+            coded, over = _integers(scaled, target.encoding.bits, total)
+        else:
+            over = int((np.abs(scaled) > 1).sum()) if target.clip_mode == "clamp" else 0
+            coded = np.clip(scaled, -1, 1) if over else scaled
+        clipped += over
+        for writer, samples in zip(writers, coded, strict=True):
+            writer.write(samples)
+    if not clipped:
+        return []
+    return [f"{clipped} samples clipped at full scale: there the stems do not add up"]
+
+
+def _integers(
+    stems: NDArray[np.float32], bits: int, total: NDArray[np.float32] | None
+) -> tuple[NDArray[np.int16] | NDArray[np.int32], int]:
+    """Samples in the layout that `AtomicWriter.write` takes, and how many were clipped."""
+    rounded, clipped = quantize(stems, bits, total)
+    return (rounded.astype(np.int16) if bits == 16 else rounded << (32 - bits)), clipped
+
+
+def _common_gain(peaks: tuple[float, float], encoding: Encoding) -> tuple[float, list[str]]:
+    """One gain for all stems that keeps the peaks ``(lowest, highest)`` within full scale."""
+    step = 2.0 ** (1 - encoding.bits) if encoding.bits else 0.0
+    excess = max(-peaks[0], peaks[1] / (1 - step))
+    # A quarter of a step beyond full scale rounds back into it.
+    if excess <= 1 + step / 4:
+        return 1.0, []
+    note = (
+        f"peak {20 * math.log10(excess):+.2f} dBFS: all stems scaled by {1 / excess:.4f}, so that "
+        "none clips; they add up to the input scaled likewise"
+    )
+    return 1 / excess, [note]
+
+
+def _check_space(target: Target, scratch: Path) -> None:
+    """Refuse to start what the disk cannot hold (a lossy or packed format may need less)."""
+    samples = target.info.frames * target.info.channels * len(target.paths)
+    per_sample = target.encoding.bytes_per_sample if target.encoding.container != "MP3" else 1
+    if target.encoding.container == "FLAC":
+        per_sample = 1
+    needed = samples * (per_sample + (4 if target.clip_mode == "rescale" else 0))
+    free = shutil.disk_usage(scratch).free
+    if needed > free:
+        raise MssctlError(
+            f"{scratch}: the disk is too full: {needed / 2**30:.2f} GiB needed, "
+            f"{free / 2**30:.2f} GiB free",
+            hint="free some space, or choose another folder with --out",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+
+
+class _Spool:
+    """Float samples on disk, in a file without a name that vanishes whatever happens.
+
+    Attributes:
+        peaks: lowest and highest sample so far, at least 0 apart from 0.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.peaks = (0.0, 0.0)
+        self._folder = folder
+        self._shape = (0, 0)
+
+    def __enter__(self) -> _Spool:
+        try:
+            self._file = tempfile.TemporaryFile(dir=self._folder)
+        except OSError as error:
+            raise storage_error(self._folder, error) from None
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._file.close()
+        except OSError as problem:  # what was buffered no longer fits
+            if kind is None:
+                raise storage_error(self._folder, problem) from None
+
+    def write(self, block: Tensor) -> None:
+        """Append ``(O, C, n)``."""
+        self._shape = (block.shape[0], block.shape[1])
+        low, high = torch.aminmax(block)
+        self.peaks = (min(self.peaks[0], float(low)), max(self.peaks[1], float(high)))
+        try:
+            self._file.write(block.permute(2, 0, 1).contiguous().numpy().data)
+        except OSError as error:
+            raise storage_error(self._folder, error) from None
+
+    def blocks(self) -> Iterator[Tensor]:
+        """All that was written, as ``(O, C, n)`` blocks."""
+        try:
+            self._file.seek(0)  # flushes
+        except OSError as error:
+            raise storage_error(self._folder, error) from None
+        outputs, channels = self._shape
+        while data := self._file.read(_SPOOL_BLOCK * outputs * channels * 4):
+            frames = np.frombuffer(data, dtype=np.float32).reshape(-1, outputs, channels)
+            yield torch.from_numpy(frames.transpose(1, 2, 0).copy())

@@ -1,0 +1,150 @@
+"""Where the stems go: file names from a template, and no file lost by accident."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from string import Formatter
+from typing import Literal
+
+from mssctl.audio.files import storage_error
+from mssctl.errors import ExitCode, MssctlError, did_you_mean
+from mssctl.separation.inputs import Song
+
+Existing = Literal["error", "skip", "overwrite"]
+DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
+
+_FIELDS = ["track", "stem", "ext", "trackext", "model", "dir"]
+
+
+class Namer:
+    """Gives each stem its file below ``out``.
+
+    Args:
+        out: folder of all outputs.
+        template: with the fields ``{track}`` (file name without suffix), ``{stem}``, ``{ext}``,
+            ``{trackext}`` (the input's suffix), ``{model}`` and ``{dir}`` (see `Song.folder`).
+        model: name of the model.
+        ext: suffix of the outputs, without dot.
+
+    Raises:
+        MssctlError: an unknown field, or text that is no template (exit 2).
+    """
+
+    def __init__(self, out: Path, template: str, model: str, ext: str) -> None:
+        _check_template(template)
+        self._out = out
+        self._template = template
+        self._known = {"model": model, "ext": ext}
+
+    def path(self, song: Song, stem: str) -> Path:
+        """The file for one stem of one song.
+
+        Raises:
+            MssctlError: the template leads out of the folder (exit 2).
+        """
+        name = self._template.format(
+            track=song.path.stem,
+            trackext=song.path.suffix.removeprefix("."),
+            dir=song.folder,
+            stem=stem,
+            **self._known,
+        )
+        path = Path(os.path.normpath(name))
+        if path.is_absolute() or ".." in path.parts or path == Path():
+            raise MssctlError(
+                f"--filename {self._template}: '{name}' is not a file below the output folder",
+                hint="choose the folder with --out",
+                exit_code=ExitCode.USAGE,
+            )
+        return self._out / path
+
+
+def _check_template(template: str) -> None:
+    try:
+        parts = list(Formatter().parse(template))
+    except ValueError as error:
+        raise MssctlError(f"--filename {template}: {error}", exit_code=ExitCode.USAGE) from None
+    for _, field, spec, conversion in parts:
+        if field is None:
+            continue
+        if field not in _FIELDS or spec or conversion:
+            shown = field + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+            raise MssctlError(
+                f"--filename {template}: unknown field {{{shown}}}",
+                hint=did_you_mean(field, _FIELDS),
+                exit_code=ExitCode.USAGE,
+            )
+
+
+def check_distinct(namer: Namer, songs: Sequence[Song], stems: Sequence[str]) -> None:
+    """Make sure that no two outputs have one path, and none is a song's own file.
+
+    Raises:
+        MssctlError: they have (exit 2).
+    """
+    inputs = {song.path.resolve() for song in songs}
+    seen: dict[str, str] = {}
+    for song in songs:
+        for stem in stems:
+            path = namer.path(song, stem)
+            source = f"{song.path} ({stem})"
+            other = seen.setdefault(os.path.normcase(path), source)
+            if other != source:
+                raise MssctlError(
+                    f"{path}: both {other} and {source} would be written there",
+                    hint="tell them apart with --filename '{dir}/{track}.{trackext}/{stem}.{ext}'",
+                    exit_code=ExitCode.USAGE,
+                )
+            if path.resolve() in inputs:
+                raise MssctlError(
+                    f"{path}: {source} would be written over an input",
+                    hint="choose another folder with --out",
+                    exit_code=ExitCode.USAGE,
+                )
+
+
+def already_there(paths: Sequence[Path], existing: Existing) -> bool:
+    """Whether the outputs of a song are all there and to be kept.
+
+    Raises:
+        MssctlError: some are there, and nothing says what to do about it (exit 2).
+    """
+    there = [path for path in paths if os.path.lexists(path)]
+    folder = next((path for path in there if path.is_dir()), None)
+    if folder:
+        raise MssctlError(f"{folder}: a folder is in the place of an output")
+    if not there or existing == "overwrite":
+        return False
+    if existing == "skip" and len(there) == len(paths):
+        return True
+    partly = existing == "skip"
+    raise MssctlError(
+        f"{there[0]}: exists already" + (", other stems of this song do not" if partly else ""),
+        hint="--overwrite replaces it" + ("" if partly else ", --skip-existing keeps it"),
+        exit_code=ExitCode.USAGE,
+    )
+
+
+@contextmanager
+def folder_for_outputs(path: Path) -> Iterator[None]:
+    """Make a folder, with its parents; afterwards remove those made that stayed empty.
+
+    Raises:
+        MssctlError: it cannot be made, or nothing can be written into it (exit 3).
+    """
+    made = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
+    try:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error(path, error) from None
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise storage_error(path, PermissionError(13, "Permission denied"))
+        yield
+    finally:
+        for folder in made:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()

@@ -1,0 +1,166 @@
+"""A model applied to music of any length and number of channels: the one way to do it.
+
+Validation, ``eval`` and ``separate`` all come through here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import tee
+
+import torch
+from torch import Tensor
+
+from mssctl.audio.overlap import Fade, overlap_add
+from mssctl.audio.streams import in_step
+from mssctl.config.schema import RunConfig
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.hardware.device import autocast
+from mssctl.models.base import Separator
+from mssctl.separation.stems import project
+
+# Longest random shift of the segments' grid, in seconds.
+_MAX_SHIFT = 0.5
+
+
+@dataclass(frozen=True)
+class SeparationSettings:
+    """How a song is cut and computed.
+
+    Attributes:
+        segment: samples per segment, at the model's rate.
+        overlap: fraction of a segment shared with the next.
+        fade: cross-fade, ``hann`` or ``linear``.
+        batch_size: segments per forward pass.
+        amp_dtype: autocast inside the model: ``bfloat16`` or ``float32``.
+        mix_consistent: share what the stems lack of the mixture equally among them.
+        shifts: passes to average; all but the first with a random shift of the segments.
+        seed: of the random shifts.
+    """
+
+    segment: int
+    overlap: float = 0.25
+    fade: Fade = "hann"
+    batch_size: int = 1
+    amp_dtype: str = "float32"
+    mix_consistent: bool = True
+    shifts: int = 1
+    seed: int = 0
+
+    @classmethod
+    def from_config(
+        cls,
+        config: RunConfig,
+        *,
+        segment_seconds: float | None = None,
+        overlap: float | None = None,
+        batch_size: int | None = None,
+        amp_dtype: str = "float32",
+        mix_consistent: bool = True,
+        shifts: int = 1,
+        seed: int = 0,
+    ) -> SeparationSettings:
+        """The settings of a model's configuration, with what is given here instead."""
+        wanted = config.separation
+        seconds = wanted.segment_seconds if segment_seconds is None else segment_seconds
+        return cls(
+            segment=config.training.segment_length
+            if seconds is None
+            else max(1, round(seconds * config.audio.sample_rate)),
+            overlap=wanted.overlap if overlap is None else overlap,
+            fade=wanted.fade,
+            batch_size=wanted.batch_size if batch_size is None else batch_size,
+            amp_dtype=amp_dtype,
+            mix_consistent=mix_consistent,
+            shifts=shifts,
+            seed=seed,
+        )
+
+
+@torch.inference_mode()
+def separate_stream(
+    model: Separator, blocks: Iterator[Tensor], settings: SeparationSettings
+) -> Iterator[Tensor]:
+    """Split a stream of any length; memory does not grow with it.
+
+    Args:
+        model: in eval mode.
+        blocks: mixture as blocks ``(C, n)`` at the model's rate, on the CPU. Another number of
+            channels than the model's is handled as `channel_groups` says.
+        settings: how to cut and compute.
+
+    Yields:
+        ``(S, C, n)`` float32 on the CPU, in order; the lengths add up to the mixture's.
+
+    Raises:
+        MssctlError: the model's output is not finite.
+    """
+    shifts = _shifts(settings, model.sample_rate)
+    *sources, mixture = tee(blocks, len(shifts) + 1)
+    passes = [
+        overlap_add(
+            source,
+            partial(_apply, model, settings.amp_dtype),
+            segment=settings.segment,
+            overlap=settings.overlap,
+            fade=settings.fade,
+            batch_size=settings.batch_size,
+            shift=shift,
+        )
+        for source, shift in zip(sources, shifts, strict=True)
+    ]
+    for *results, mix in in_step(*passes, mixture):
+        stems = results[0] if len(results) == 1 else torch.stack(results).mean(dim=0)
+        yield project(stems, mix) if settings.mix_consistent else stems
+
+
+def separate_array(model: Separator, mix: Tensor, settings: SeparationSettings) -> Tensor:
+    """Split one mixture ``(C, N)`` into ``(S, C, N)``: `separate_stream` of a single block."""
+    return torch.cat(list(separate_stream(model, iter([mix]), settings)), dim=-1)
+
+
+def channel_groups(channels: int, model_channels: int) -> list[list[int]]:
+    """Which channels of a song go through the model together.
+
+    Consecutive ones; where the last group is not full its last channel is repeated, and the
+    model's outputs for it are averaged. Mono through a stereo model is ``[[0, 0]]``, 5.1 is
+    ``[[0, 1], [2, 3], [4, 5]]`` (front, centre and low, back), stereo through a mono model is
+    ``[[0], [1]]``.
+    """
+    starts = range(0, channels, model_channels)
+    return [[min(c, channels - 1) for c in range(s, s + model_channels)] for s in starts]
+
+
+def _shifts(settings: SeparationSettings, sample_rate: int) -> list[int]:
+    rng = random.Random(settings.seed)  # noqa: S311 (no secret)
+    longest = round(_MAX_SHIFT * sample_rate)
+    return [0, *(rng.randint(1, longest) for _ in range(settings.shifts - 1))]
+
+
+def _apply(model: Separator, amp_dtype: str, mix: Tensor) -> Tensor:
+    """``(B, C, N) -> (B, S, C, N)`` for any ``C``, group by group."""
+    channels = mix.shape[1]
+    parts = []
+    for group in channel_groups(channels, model.channels):
+        out = _forward(model, amp_dtype, mix if channels == model.channels else mix[:, group])
+        for channel in dict.fromkeys(group):
+            same = [i for i, c in enumerate(group) if c == channel]
+            parts.append(out[:, :, same].mean(dim=2) if len(same) > 1 else out[:, :, same[0]])
+    return torch.stack(parts, dim=2)
+
+
+def _forward(model: Separator, amp_dtype: str, mix: Tensor) -> Tensor:
+    device = next((p.device for p in model.parameters()), mix.device)
+    with autocast(device, amp_dtype):
+        out: Tensor = model(mix.to(device))
+    out = out.float().cpu()
+    if not torch.isfinite(out).all():
+        raise MssctlError(
+            f"the model's output has NaN or infinite samples ({amp_dtype})",
+            hint="try --dtype fp32" if amp_dtype != "float32" else "the weights may be damaged",
+            exit_code=ExitCode.FAILED,
+        )
+    return out

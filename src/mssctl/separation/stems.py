@@ -1,0 +1,137 @@
+"""Arithmetic on stems: which ones are wanted, and how they keep adding up to the mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mssctl.errors import ExitCode, MssctlError, did_you_mean
+
+OtherMethod = Literal["add", "minus", "none"]
+
+
+def project(stems: Tensor, mix: Tensor) -> Tensor:
+    """Share what the stems lack of the mixture equally: then they add up to it.
+
+    This is the orthogonal projection onto all sets of stems with that sum, so the squared error
+    over all stems together never grows. Source: Wisdom et al., "Differentiable consistency
+    constraints for improved deep speech enhancement" (arXiv:1811.08521).
+
+    Shape:
+        ``(S, C, n)``, ``(C, n) -> (S, C, n)``.
+    """
+    return stems + (mix - stems.sum(dim=0)) / stems.shape[0]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The outputs that are written, each a sum of the model's stems.
+
+    Attributes:
+        names: of the outputs.
+        sums: per output, indices of the stems that it is the sum of.
+        complete: the outputs add up to the mixture.
+    """
+
+    names: tuple[str, ...]
+    sums: tuple[tuple[int, ...], ...]
+    complete: bool
+
+    def apply(self, stems: Tensor) -> Tensor:
+        """``(S, C, n)`` stems -> ``(O, C, n)`` outputs."""
+        if all(len(indices) == 1 for indices in self.sums):
+            return stems[[indices[0] for indices in self.sums]]
+        return torch.stack([stems[list(indices)].sum(dim=0) for indices in self.sums])
+
+
+def select(
+    stems: tuple[str, ...],
+    *,
+    only: Sequence[str] | None = None,
+    two_stems: str | None = None,
+    other_method: OtherMethod = "add",
+) -> Selection:
+    """Choose outputs among a model's ``stems``.
+
+    Args:
+        stems: what the model gives.
+        only: write these stems.
+        two_stems: write this stem and the rest: ``no_X``, the sum of the other stems (``add``),
+            or ``minus_X``, the mixture less the stem (``minus``), or nothing (``none``). As the
+            stems add up to the mixture, ``add`` and ``minus`` hold the same samples.
+        other_method: of ``two_stems``.
+
+    Raises:
+        MssctlError: no such stem, or both ways of choosing at once (exit 2).
+    """
+    if only is not None and two_stems is not None:
+        raise MssctlError(
+            "--stems and --two-stems exclude each other",
+            hint="--two-stems X --other-method none writes X alone",
+            exit_code=ExitCode.USAGE,
+        )
+    if two_stems is not None:
+        chosen = _index(stems, two_stems)
+        others = tuple(i for i in range(len(stems)) if i != chosen)
+        if other_method == "none" or not others:
+            return Selection((two_stems,), ((chosen,),), complete=not others)
+        prefix = "no" if other_method == "add" else "minus"
+        return Selection((two_stems, f"{prefix}_{two_stems}"), ((chosen,), others), complete=True)
+    names = tuple(dict.fromkeys(only)) if only is not None else stems
+    indices = tuple((_index(stems, name),) for name in names)
+    return Selection(names, indices, complete=len(names) == len(stems))
+
+
+def _index(stems: tuple[str, ...], name: str) -> int:
+    if name not in stems:
+        raise MssctlError(
+            f"the model has no stem '{name}'; it has {', '.join(stems)}",
+            hint=did_you_mean(name, list(stems)),
+            exit_code=ExitCode.USAGE,
+        )
+    return stems.index(name)
+
+
+def quantize(
+    stems: NDArray[np.float32], bits: int, total: NDArray[np.float32] | None = None
+) -> tuple[NDArray[np.int32], int]:
+    """Round to integers of ``bits`` bits so that the rounded stems still add up.
+
+    Rounded one by one, S stems can be off by S/2 steps in sum. Here each is rounded down or up
+    (less than one step away) such that their sum is the rounded ``total`` (largest remainders).
+
+    Args:
+        stems: ``(S, C, n)``, full scale 1.
+        bits: of the integers.
+        total: ``(C, n)``, what the stems add up to; None to round each stem to the nearest.
+
+    Returns:
+        Integers ``(S, C, n)``, and how many had to be clipped to the range.
+    """
+    scale = float(1 << (bits - 1))
+    exact = stems.astype(np.float64) * scale
+    if total is None:
+        rounded = np.rint(exact)
+    else:
+        rounded = np.floor(exact)
+        missing = np.rint(total.astype(np.float64) * scale) - rounded.sum(axis=0)
+        rounded += _ranks(exact - rounded) < missing
+    clipped = int(((rounded > scale - 1) | (rounded < -scale)).sum())
+    return np.clip(rounded, -scale, scale - 1).astype(np.int32), clipped
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.int8]:
+    """Rank of each value along the first axis, 0 for the largest, ties in order."""
+    ranks = np.zeros(values.shape, dtype=np.int8)
+    for i in range(len(values)):
+        for j in range(i):
+            larger = values[i] > values[j]
+            ranks[j] += larger
+            ranks[i] += ~larger
+    return ranks

@@ -1,0 +1,346 @@
+"""``mssctl separate``: songs in, one file per stem out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import tee
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mssctl.audio import decode, files
+from mssctl.audio.files import AudioInfo, storage_error
+from mssctl.audio.resample import resample_stream
+from mssctl.audio.streams import in_step
+from mssctl.config.schema import RunConfig
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.events import Notice, Progress, Reporter, silent
+from mssctl.hardware.device import DeviceChoice, choose_device, configure
+from mssctl.models import weights
+from mssctl.models.base import Separator
+from mssctl.results import FileFailure, SeparatedSong, SeparateResult
+from mssctl.separation import outputs
+from mssctl.separation.encode import (
+    BitDepth,
+    ClipMode,
+    Encoding,
+    Format,
+    Target,
+    check_format,
+    choose_encoding,
+    clip_mode_for,
+    write_stems,
+)
+from mssctl.separation.inputs import Song, find_songs
+from mssctl.separation.outputs import Existing, Namer
+from mssctl.separation.separator import SeparationSettings, channel_groups, separate_stream
+from mssctl.separation.stems import OtherMethod, Selection, project, select
+
+Dtype = Literal["auto", "bf16", "fp32"]
+
+AMP_DTYPE = {"bf16": "bfloat16", "fp32": "float32"}
+_BLOCK = 65_536  # frames read at once
+
+
+def separate(
+    songs: Sequence[Path | str],
+    *,
+    name: str = "starter",
+    out: Path | str | None = None,
+    filename: str = outputs.DEFAULT_TEMPLATE,
+    device: str = "auto",
+    dtype: Dtype = "auto",
+    segment: float | None = None,
+    overlap: float | None = None,
+    batch: int | None = None,
+    shifts: int = 1,
+    seed: int = 0,
+    stems: Sequence[str] | None = None,
+    two_stems: str | None = None,
+    other_method: OtherMethod = "add",
+    format: Format = "wav",  # noqa: A002 (the flag's name)
+    bit_depth: BitDepth = "auto",
+    clip_mode: ClipMode | None = None,
+    existing: Existing = "error",
+    fail_fast: bool = False,
+    report: Reporter = silent,
+) -> SeparateResult:
+    """Split songs into stems that have each song's rate, channels and length, and add up to it.
+
+    Args:
+        songs: files, folders (walked) and patterns.
+        name: bundled model, or path of a ``.safetensors`` file.
+        out: folder of the outputs; ``separated/{model}`` if None.
+        filename: template below ``out``, see `mssctl.separation.outputs.Namer`.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        dtype: inside the model; ``auto`` is bf16 on CUDA and fp32 elsewhere.
+        segment: seconds that the model sees at once; None as in its configuration.
+        overlap: fraction of a segment shared with the next; None likewise.
+        batch: segments computed at once; None likewise.
+        shifts: passes to average, all but the first with randomly shifted segments.
+        seed: of the shifts.
+        stems: write only these.
+        two_stems: write this stem and the rest, see `mssctl.separation.stems.select`.
+        other_method: what the rest is.
+        format: of the files.
+        bit_depth: ``auto`` keeps that of the input, 16 at least.
+        clip_mode: for samples beyond full scale; None: ``rescale``, but ``none`` for float32.
+        existing: what to do where outputs exist already.
+        fail_fast: stop at the first song that fails.
+        report: is told what happens.
+
+    Returns:
+        What was written, and the songs that failed: those never stop the others.
+
+    Raises:
+        MssctlError: a setting, the model, the device or the output folder is of no use, or an
+            output exists already; nothing has been done then.
+    """
+    check_format(format, bit_depth)
+    check_numbers(segment, overlap, batch, shifts)
+    chosen = choose_device(device)
+    if dtype == "auto":
+        dtype = "bf16" if chosen.device.type == "cuda" else "fp32"
+    path = weights.find(name)
+    config, _ = weights.read_metadata(path)
+    selection = select(
+        config.audio.stems, only=stems, two_stems=two_stems, other_method=other_method
+    )
+    folder = Path("separated") / path.stem if out is None else Path(out)
+    order = _Order(
+        folder=folder,
+        namer=Namer(folder, filename, path.stem, format),
+        selection=selection,
+        settings=SeparationSettings.from_config(
+            config,
+            segment_seconds=segment,
+            overlap=overlap,
+            batch_size=batch,
+            amp_dtype=AMP_DTYPE[dtype],
+            mix_consistent=False,  # done at the song's own rate, see _Order.outputs
+            shifts=shifts,
+            seed=seed,
+        ),
+        format=format,
+        bit_depth=bit_depth,
+        clip_mode=clip_mode,
+        existing=existing,
+        fail_fast=fail_fast,
+        report=report,
+    )
+    with outputs.folder_for_outputs(folder):
+        done, failures = _separate_all(order, songs, name, config, chosen)
+    return SeparateResult(path.stem, str(chosen.device), dtype, done, failures)
+
+
+def check_numbers(
+    segment: float | None, overlap: float | None, batch: int | None, shifts: int
+) -> None:
+    """Refuse numbers that mean nothing, by the name of their flag.
+
+    Raises:
+        MssctlError: (exit 2).
+    """
+    checks = {
+        "--segment: seconds above 0": segment is None or segment > 0,
+        "--overlap: a fraction of the segment, from 0 to below 1": overlap is None
+        or 0 <= overlap < 1,
+        "--batch: at least 1": batch is None or batch >= 1,
+        "--shifts: at least 1": shifts >= 1,
+    }
+    for rule, kept in checks.items():
+        if not kept:
+            raise MssctlError(rule, exit_code=ExitCode.USAGE)
+
+
+def _separate_all(
+    order: _Order,
+    arguments: Sequence[Path | str],
+    name: str,
+    config: RunConfig,
+    chosen: DeviceChoice,
+) -> tuple[list[SeparatedSong], list[FileFailure]]:
+    """The cheap checks of all songs, then the weights, then the work."""
+    found, problems = find_songs(arguments, order.folder)
+    failures = [_failure(path, error) for path, error in problems]
+    usable = []
+    for song in found:
+        try:
+            order.check(song)
+            usable.append(song)
+        except MssctlError as error:
+            failures.append(_failure(str(song.path), error))
+    outputs.check_distinct(order.namer, usable, order.selection.names)
+    kept = {song for song in usable if outputs.already_there(order.paths(song), order.existing)}
+    if failures and order.fail_fast:
+        return [], failures
+
+    model = None if len(kept) == len(usable) else _load(name, config, chosen, order.report)
+    done: list[SeparatedSong] = []
+    for song in usable:
+        try:
+            if model is None or song in kept:
+                done.append(order.kept(song))
+            else:
+                done.append(order.separate(song, model))
+        except MssctlError as error:
+            failures.append(_failure(str(song.path), error))
+            if order.fail_fast:
+                break
+            if len(usable) > 1:
+                order.report(Notice(f"{song.path} failed, going on", level="warning"))
+    return done, failures
+
+
+def _load(name: str, config: RunConfig, chosen: DeviceChoice, report: Reporter) -> Separator:
+    report(Notice(f"device {chosen.device}: {chosen.reason}"))
+    configure(
+        chosen.device,
+        tf32=config.training.tf32,
+        cudnn_benchmark=config.training.cudnn_benchmark,
+        flash_attention=config.training.flash_attention,
+    )
+    return weights.load(name, chosen.device).separator
+
+
+def _failure(path: str, error: MssctlError) -> FileFailure:
+    message = error.message.removeprefix(f"{path}: ")
+    return FileFailure(path, message, error.hint, error.exit_code)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What is wanted of every song of a run."""
+
+    folder: Path
+    namer: Namer
+    selection: Selection
+    settings: SeparationSettings
+    format: Format
+    bit_depth: BitDepth
+    clip_mode: ClipMode | None
+    existing: Existing
+    fail_fast: bool
+    report: Reporter
+
+    def paths(self, song: Song) -> list[Path]:
+        """The files that a song becomes."""
+        return [self.namer.path(song, stem) for stem in self.selection.names]
+
+    def check(self, song: Song) -> None:
+        """Look at the header only."""
+        info = decode.check(song.path)
+        if info is not None:
+            choose_encoding(self.format, self.bit_depth, info)
+
+    def kept(self, song: Song) -> SeparatedSong:
+        """Report a song whose outputs are there already."""
+        info = files.probe(self.paths(song)[0])
+        return self._result(song, info, 0.0, ["kept: the outputs exist already"])
+
+    def separate(self, song: Song, model: Separator) -> SeparatedSong:
+        """Split one song.
+
+        Raises:
+            MssctlError: the song, the memory or the disk is not fit for it.
+        """
+        start = time.perf_counter()
+        try:
+            with decode.readable(song.path, self.folder) as info:
+                encoding = choose_encoding(self.format, self.bit_depth, info)
+                target = Target(
+                    paths=self.paths(song),
+                    info=info,
+                    encoding=encoding,
+                    clip_mode=clip_mode_for(encoding, self.clip_mode),
+                    mixture=(lambda: _mixture(info)) if self.selection.complete else None,
+                )
+                notes = _notes(song, info, model, encoding)
+                notes += write_stems(self.outputs(song, info, model), target, self.folder)
+                speed = info.seconds / (time.perf_counter() - start)
+                return self._result(song, info, speed, notes)
+        except torch.OutOfMemoryError as error:
+            raise MssctlError(
+                f"{song.path}: out of memory: {str(error).splitlines()[0]}",
+                hint="a shorter --segment or a smaller --batch needs less memory",
+            ) from None
+        except OSError as error:
+            raise storage_error(self.folder, error) from None
+
+    @torch.inference_mode()
+    def outputs(self, song: Song, info: AudioInfo, model: Separator) -> Iterator[Tensor]:
+        """The outputs ``(O, C, n)`` at the song's own rate; they add up to it if all are wanted.
+
+        Resampling loses what lies above the lower rate's Nyquist frequency, so the stems are
+        made to add up here, after the way back, and not at the model's rate.
+        """
+        heard, mixture = tee(_mixture(info))
+        into = resample_stream(heard, info.sample_rate, model.sample_rate)
+        stems = separate_stream(model, into, self.settings)
+        back = resample_stream(stems, model.sample_rate, info.sample_rate)
+        start = time.perf_counter()
+        done = 0
+        # The way back may give a sample more than the song has; then the mixture ends first.
+        for mix, part in in_step(mixture, back):
+            yield self.selection.apply(project(part, mix))
+            done += mix.shape[-1]
+            seconds = done / info.sample_rate
+            self.report(
+                Progress(
+                    task=song.path.name,
+                    done=round(seconds, 1),
+                    total=round(info.seconds, 1),
+                    unit="s",
+                    rate=seconds / (time.perf_counter() - start),
+                    rate_unit="x real time",
+                )
+            )
+        assert next(mixture, None) is None, "the stems are shorter than the song"
+
+    def _result(self, song: Song, info: AudioInfo, speed: float, notes: list[str]) -> SeparatedSong:
+        return SeparatedSong(
+            path=str(song.path),
+            stems={
+                stem: str(path)
+                for stem, path in zip(self.selection.names, self.paths(song), strict=True)
+            },
+            seconds=info.seconds,
+            sample_rate=info.sample_rate,
+            channels=info.channels,
+            speed=speed,
+            notes=notes,
+        )
+
+
+def _mixture(info: AudioInfo) -> Iterator[Tensor]:
+    return (torch.from_numpy(block) for block in files.blocks(info.path, _BLOCK))
+
+
+def _notes(song: Song, info: AudioInfo, model: Separator, encoding: Encoding) -> list[str]:
+    """What happens to the audio on its way through the model and into the files."""
+    notes = []
+    if info.path != song.path:
+        notes.append("decoded by ffmpeg")
+    if info.sample_rate != model.sample_rate:
+        notes.append(
+            f"{info.sample_rate} Hz: resampled to {model.sample_rate} Hz for the model and back"
+        )
+    if info.sample_rate > model.sample_rate:
+        notes.append(
+            f"what lies above {model.sample_rate // 2} Hz is shared equally among the stems"
+        )
+    groups = channel_groups(info.channels, model.channels)
+    if info.channels < model.channels:
+        notes.append("mono: given to both channels of the model; the stems are their mean")
+    elif len(groups) > 1:
+        shown = ", ".join("+".join(str(c + 1) for c in dict.fromkeys(g)) for g in groups)
+        notes.append(f"{info.channels} channels: through the model one group at a time: {shown}")
+    if encoding.container == "MP3":
+        notes.append("mp3 is lossy: the stems add up to the input only roughly")
+    elif encoding.bits == 16 and info.subtype in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE"):
+        notes.append(f"{info.subtype} in, 16 bit out")
+    return notes

@@ -1,0 +1,175 @@
+"""``mssctl train`` and ``mssctl resume``: from arguments to a run folder and a result."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+import torch
+
+from mssctl import presets
+from mssctl.config.schema import RunConfig
+from mssctl.data.layouts import SongSets, find_songs
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.events import Notice, Reporter, silent
+from mssctl.hardware.device import choose_device
+from mssctl.results import TrainResult
+from mssctl.training.loop import Fit, fit
+
+
+def train(
+    preset: str,
+    *,
+    data: str | Path | Sequence[str | Path],
+    layout: str = "auto",
+    valid: str | Path | None = None,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    report: Reporter = silent,
+) -> TrainResult:
+    """Train a model from a preset.
+
+    Args:
+        preset: bundled name or path of a YAML file.
+        data: one or several folders of songs, see `mssctl.data.layouts.find_songs`.
+        layout: how they are laid out.
+        valid: folder of held-out songs, where ``data`` has no ``valid`` folder.
+        out: run folder; ``runs/PRESET-DATE-TIME`` if None.
+        overrides: ``section.key=value``.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        report: is told what happens.
+
+    Returns:
+        How the run ended; ``finished`` is False when it was interrupted.
+
+    Raises:
+        MssctlError: see `mssctl.training.loop.fit`; also a run folder that is not empty.
+    """
+    config = presets.load(preset, overrides)
+    chosen = choose_device(device)
+    run = _new_run_folder(preset, out)
+    roots = [data] if isinstance(data, str | Path) else list(data)
+    sources = _Sources(
+        [_absolute(root) for root in roots], _absolute(valid) if valid else None, layout
+    )
+    songs = sources.songs(config, report)
+    _make(run)
+    _write(run / "config.yaml", presets.dump(config))
+    _write(run / "data.json", json.dumps(asdict(sources), indent=2, ensure_ascii=False))
+    return _fit(config, songs, run, chosen.device, resuming=False, report=report)
+
+
+def resume(run: str | Path, *, device: str = "auto", report: Reporter = silent) -> TrainResult:
+    """Go on with a run from its newest whole checkpoint, to the same losses on the same CPU.
+
+    Args:
+        run: the run folder.
+        device: to go on with.
+        report: is told what happens.
+
+    Raises:
+        MssctlError: no run there, or see `mssctl.training.loop.fit`.
+    """
+    folder = Path(run).expanduser()
+    for name in ("config.yaml", "data.json"):
+        if not (folder / name).is_file():
+            raise MssctlError(
+                f"{folder}: not a run folder (it has no {name})",
+                hint="`mssctl train` makes one and says where",
+            )
+    config = presets.load(str(folder / "config.yaml"))
+    chosen = choose_device(device)
+    try:
+        sources = _Sources(**json.loads((folder / "data.json").read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise MssctlError(f"{folder / 'data.json'}: damaged: {error}") from None
+    songs = sources.songs(config, report)
+    return _fit(config, songs, folder, chosen.device, resuming=True, report=report)
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """Where a run's songs come from: what ``data.json`` holds, paths absolute."""
+
+    roots: list[str]
+    valid: str | None
+    layout: str
+
+    def songs(self, config: RunConfig, report: Reporter) -> SongSets:
+        """Find them, and say how many there are."""
+        songs = find_songs(
+            [Path(root) for root in self.roots],
+            config.audio,
+            layout=self.layout,
+            valid=Path(self.valid) if self.valid else None,
+            report=report,
+        )
+        report(Notice(f"{len(songs.train)} training songs, {len(songs.valid)} held out"))
+        return songs
+
+
+def _absolute(path: str | Path) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
+def _fit(
+    config: RunConfig,
+    songs: SongSets,
+    run: Path,
+    device: torch.device,
+    *,
+    resuming: bool,
+    report: Reporter,
+) -> TrainResult:
+    started = time.perf_counter()
+    done: Fit = fit(config, songs, run, device, resuming=resuming, report=report)
+    best = run / "best.safetensors"
+    per_epoch = config.training.steps_per_epoch
+    return TrainResult(
+        run=str(run),
+        step=done.state.step,
+        epoch=-(-done.state.step // per_epoch),
+        finished=done.finished,
+        best_score=done.state.best_score,
+        best_metric=config.training.validate_metric,
+        checkpoint=str(done.checkpoint),
+        model=str(best) if best.is_file() else None,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _new_run_folder(preset: str, out: str | Path | None) -> Path:
+    """Where the run goes; checked, not made yet."""
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    run = Path(out).expanduser() if out else Path("runs") / f"{Path(preset).stem}-{stamp}"
+    if run.exists() and not run.is_dir():
+        raise MssctlError(f"{run}: is a file, not a folder", hint="name another one with --out")
+    if run.is_dir() and any(run.iterdir()):
+        raise MssctlError(
+            f"{run}: is not empty",
+            hint=f"`mssctl resume {run}` goes on with it; or name another folder with --out",
+        )
+    return run
+
+
+def _make(run: Path) -> None:
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MssctlError(
+            f"{run}: cannot be made: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
+        ) from None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise MssctlError(
+            f"{path}: cannot be written: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
+        ) from None

@@ -1,0 +1,117 @@
+"""One optimizer step: the same function for training, for the planner and for the benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from mssctl.config.schema import RunConfig
+from mssctl.hardware.device import autocast
+from mssctl.models.base import Separator
+from mssctl.training.losses import Terms, compute_loss
+from mssctl.training.optim import LearningRate, MovingAverage
+
+
+@dataclass
+class TrainState:
+    """All that changes during a run; `mssctl.training.state` writes and reads it.
+
+    Attributes:
+        step: finished optimizer steps. The position in the data follows from it.
+        best_score: highest validation score, and the step where it was reached.
+        history: one entry per validation: ``step``, ``epoch``, ``scores``.
+        bad_steps: steps skipped in a row because the loss or a gradient was not finite.
+    """
+
+    model: Separator
+    optimizer: torch.optim.AdamW
+    schedule: LearningRate
+    average: MovingAverage | None
+    step: int = 0
+    best_score: float | None = None
+    best_step: int | None = None
+    history: list[dict[str, object]] = field(default_factory=list)
+    bad_steps: int = 0
+
+    @property
+    def validated_model(self) -> Separator:
+        """The weights to validate and to export: the moving average where there is one."""
+        return self.average.model if self.average else self.model
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """What one step measured, still on the device, so that nobody waits for it.
+
+    Attributes:
+        loss: mean over the micro-batches, scalar.
+        terms: parts of the loss by name, scalars.
+        grad_norm: of all gradients before clipping, scalar.
+        finite: 1.0 if the weights were updated, 0.0 if the step was skipped.
+        lr: learning rate of this step.
+    """
+
+    loss: Tensor
+    terms: Terms
+    grad_norm: Tensor
+    finite: Tensor
+    lr: float
+
+
+def train_step(state: TrainState, batches: Iterable[Tensor], config: RunConfig) -> StepOutcome:
+    """Accumulate gradients over micro-batches, clip them, update weights and average.
+
+    A loss or gradient that is not finite leaves weights and optimizer as they were. Nothing here
+    waits for the device, except where ``optimizer.fused`` is off.
+
+    Args:
+        state: is changed.
+        batches: ``training.gradient_accumulation_steps`` micro-batches of stems
+            ``(B, S, C, N)`` float32, on any device.
+        config: of the run.
+    """
+    training = config.training
+    device = next(state.model.parameters()).device
+    count = training.gradient_accumulation_steps
+    losses: list[Tensor] = []
+    all_terms: list[Terms] = []
+    state.optimizer.zero_grad(set_to_none=True)
+    for batch in batches:
+        stems = batch.to(device, non_blocking=True)
+        with autocast(device, training.amp_dtype):
+            estimate = state.model(stems.sum(1))  # (B, S, C, N)
+        loss, terms = compute_loss(estimate, stems, config.loss)
+        (loss / count).backward()
+        losses.append(loss.detach())
+        all_terms.append(terms)
+    if len(losses) != count:
+        raise ValueError(f"expected {count} micro-batches, got {len(losses)}")
+    loss = torch.stack(losses).mean()
+    norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), training.gradient_clip)
+    finite = (torch.isfinite(norm) & torch.isfinite(loss)).float()
+    lr = state.schedule.at(state.step)
+    _update(state.optimizer, lr, finite)
+    state.step += 1
+    if state.average:
+        state.average.update(state.model, state.step)
+    return StepOutcome(loss, _means(all_terms), norm, finite, lr)
+
+
+def _means(all_terms: list[Terms]) -> Terms:
+    return {name: torch.stack([terms[name] for terms in all_terms]).mean() for name in all_terms[0]}
+
+
+def _update(optimizer: torch.optim.AdamW, lr: float, finite: Tensor) -> None:
+    """Step with rate ``lr``, or leave everything as it is where ``finite`` is 0."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    if optimizer.defaults["fused"]:
+        # The fused kernel skips the update on the device where found_inf is 1: the way of
+        # torch.amp.GradScaler, and no wait for the host.
+        optimizer.grad_scale, optimizer.found_inf = None, 1.0 - finite  # type: ignore[attr-defined]
+        optimizer.step()
+    elif finite.item():
+        optimizer.step()

@@ -1,0 +1,87 @@
+"""Scores on held-out songs, separated whole and by the same function as `mssctl separate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from mssctl.config.schema import RunConfig
+from mssctl.data.layouts import Song
+from mssctl.data.segments import read_song
+from mssctl.evaluation.sdr import METRICS, is_silent
+from mssctl.events import Progress, Reporter
+from mssctl.models.base import Separator
+from mssctl.separation.separator import SeparationSettings, separate_array
+
+
+def validate(
+    model: Separator,
+    songs: Sequence[Song],
+    config: RunConfig,
+    *,
+    report: Reporter,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, float] | None:
+    """Separate songs and score the stems.
+
+    The mixture is the sum of a song's stems. The model computes in ``training.amp_dtype``.
+    Silent references are not scored.
+
+    Args:
+        model: weights to judge; its training mode is put back afterwards.
+        songs: at most ``training.validate_songs`` of them are used, spread evenly.
+        config: of the run.
+        report: gets a `Progress` after each song.
+        stop: asked before each song; True ends the pass.
+
+    Returns:
+        ``{"sdr": mean over stems, "sdr/vocals": mean over songs, ...}`` for each metric in dB, or
+        None when stopped. A stem that is silent in all songs has no entry.
+    """
+    chosen = spread(songs, config.training.validate_songs)
+    settings = SeparationSettings.from_config(config, amp_dtype=config.training.amp_dtype)
+    scores: dict[str, list[float]] = {}
+    training = model.training
+    model.eval()
+    try:
+        for number, song in enumerate(chosen):
+            if stop():
+                return None
+            for name, values in _score_song(model, song, settings).items():
+                scores.setdefault(name, []).extend(values)
+            report(Progress("validate", number + 1, len(chosen), "songs"))
+    finally:
+        model.train(training)
+    return _means({name: float(np.mean(values)) for name, values in scores.items()})
+
+
+def spread(songs: Sequence[Song], count: int) -> list[Song]:
+    """``count`` songs evenly from the list; all of them for 0."""
+    if count == 0 or count >= len(songs):
+        return list(songs)
+    return [songs[number * len(songs) // count] for number in range(count)]
+
+
+def _score_song(
+    model: Separator, song: Song, settings: SeparationSettings
+) -> dict[str, list[float]]:
+    references = read_song(song, model.stems, model.channels)  # (S, C, N)
+    mix = torch.from_numpy(references.sum(0))
+    estimates = separate_array(model, mix, settings).numpy()
+    return {
+        f"{metric}/{stem}": [score(reference, estimate)]
+        for stem, reference, estimate in zip(model.stems, references, estimates, strict=True)
+        if not is_silent(reference)
+        for metric, score in METRICS.items()
+    }
+
+
+def _means(scores: dict[str, float]) -> dict[str, float]:
+    """Add the mean over stems under each metric's plain name."""
+    plain = {
+        metric: [value for name, value in scores.items() if name.startswith(f"{metric}/")]
+        for metric in METRICS
+    }
+    return {metric: float(np.mean(values)) for metric, values in plain.items() if values} | scores

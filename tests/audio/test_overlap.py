@@ -1,0 +1,131 @@
+"""Laws of the streaming overlap-add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from mssctl.audio.overlap import fade_window, overlap_add, reflected
+
+SEGMENT = 100
+
+
+def copies(mix: Tensor) -> Tensor:
+    """Two stems: the mixture, and its double."""
+    return torch.stack([mix, 2 * mix], dim=1)
+
+
+def whole(signal: Tensor, block: int, **settings) -> Tensor:
+    blocks = iter(signal.split(block, dim=-1))
+    return torch.cat(list(overlap_add(blocks, **settings)), dim=-1)
+
+
+@pytest.mark.parametrize("fade", ["hann", "linear"])
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.9])
+@pytest.mark.parametrize("length", [1, 99, 100, 101, 1_234])
+def test_a_model_that_copies_its_input_gives_the_input_back(length, overlap, fade):
+    signal = torch.randn(2, length)
+    for block, batch_size, shift in [(1_234, 1, 0), (7, 3, 0), (64, 2, 13)]:
+        out = whole(
+            signal,
+            block,
+            apply=copies,
+            segment=SEGMENT,
+            overlap=overlap,
+            fade=fade,
+            batch_size=batch_size,
+            shift=shift,
+        )
+        torch.testing.assert_close(out, torch.stack([signal, 2 * signal]))
+
+
+def test_the_lengths_of_the_blocks_do_not_matter():
+    signal = torch.randn(1, 777)
+
+    def squash(mix: Tensor) -> Tensor:  # depends on the place in the segment
+        return (mix.cumsum(dim=-1)).tanh()[:, None]
+
+    settings = {"apply": squash, "segment": SEGMENT, "overlap": 0.25}
+    expected = whole(signal, 777, **settings)
+    for block in (1, 10, 100, 101):
+        torch.testing.assert_close(whole(signal, block, **settings), expected)
+
+
+def test_the_batch_size_changes_how_often_the_model_runs_and_nothing_else():
+    signal = torch.randn(1, 1_000)
+    sizes: dict[int, list[int]] = {1: [], 4: []}
+    results = []
+    for batch_size, seen in sizes.items():
+
+        def apply(mix: Tensor, seen: list[int] = seen) -> Tensor:
+            seen.append(mix.shape[0])
+            return mix[:, None].abs()
+
+        results.append(
+            whole(signal, 50, apply=apply, segment=100, overlap=0.5, batch_size=batch_size)
+        )
+    torch.testing.assert_close(*results)
+    assert set(sizes[1]) == {1}
+    assert max(sizes[4]) == 4
+    assert sum(sizes[4]) == sum(sizes[1])
+
+
+def test_an_empty_stream_gives_nothing():
+    assert list(overlap_add(iter([]), copies, segment=10, overlap=0.5)) == []
+    assert list(overlap_add(iter([torch.zeros(2, 0)]), copies, segment=10, overlap=0.5)) == []
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.9])
+def test_no_more_than_a_few_segments_are_ever_held(overlap):
+    """The stream is read only as far as needed, however long it is."""
+    taken = 0
+
+    def endless() -> Iterator[Tensor]:
+        nonlocal taken
+        while True:
+            taken += 10
+            yield torch.ones(1, 10)
+
+    given = 0
+    stream = overlap_add(endless(), copies, segment=100, overlap=overlap, batch_size=2)
+    while given < 5_000:
+        given += next(stream).shape[-1]
+        assert taken - given <= 5 * 100
+    assert taken > 5_000
+
+
+@pytest.mark.parametrize("fade", ["hann", "linear"])
+def test_cross_fades_add_up_to_one(fade):
+    window = fade_window(100, 75, fade)
+    assert window.min() > 0
+    torch.testing.assert_close(window[:25] + window[75:], torch.ones(25))
+    torch.testing.assert_close(window[25:75], torch.ones(50))
+
+
+def test_positions_are_reflected_at_both_ends():
+    assert reflected(torch.arange(-3, 8), 4).tolist() == [3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1]
+    assert reflected(torch.arange(-3, 3), 1).tolist() == [0] * 6
+
+
+def test_the_model_hears_the_reflected_edges():
+    heard = []
+
+    def apply(mix: Tensor) -> Tensor:
+        heard.append(mix[0, 0])
+        return mix[:, None]
+
+    list(overlap_add(iter([torch.arange(1.0, 7.0)[None]]), apply, segment=4, overlap=0.5))
+    assert heard[0].tolist() == [3, 2, 1, 2]
+    assert heard[-1].tolist() == [5, 6, 5, 4]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"segment": 0}, {"overlap": 1.0}, {"overlap": -0.1}, {"batch_size": 0}, {"shift": -1}]
+)
+def test_settings_out_of_range_are_refused(wrong):
+    settings = {"segment": 10, "overlap": 0.5} | wrong
+    with pytest.raises(ValueError, match="need"):
+        next(overlap_add(iter([torch.ones(1, 5)]), copies, **settings))

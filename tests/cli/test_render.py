@@ -1,0 +1,141 @@
+"""Every result has a text form and a JSON form."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+
+import pytest
+
+from mssctl import results
+from mssctl.cli.render import as_json, as_text
+from mssctl.results import (
+    EvalResult,
+    ModelEntry,
+    ModelList,
+    Score,
+    SeparatedSong,
+    SeparateResult,
+    SynthResult,
+    TrainResult,
+)
+
+ENTRY = ModelEntry(
+    "starter",
+    "/m/starter.safetensors",
+    "tf_locoformer",
+    ["vocals"],
+    44_100,
+    2,
+    1_234_567,
+    "CC",
+    "f0",
+)
+EXAMPLES = {
+    "separate": SeparateResult(
+        "starter",
+        "cpu",
+        "float32",
+        [SeparatedSong("a.wav", {"vocals": "out/vocals.wav"}, 61.0, 44_100, 1, 2.5, ["mono"])],
+        [],
+    ),
+    "train": TrainResult("runs/a", 10, 1, True, 3.21, "sdr", "runs/a/last", "runs/a/best", 3.0),
+    "eval": EvalResult(
+        model="starter",
+        sha256="f0",
+        device="cpu",
+        dtype="float32",
+        reference="songs",
+        tracks=2,
+        definitions={"sdr": "a ratio of energies"},
+        settings={},
+        means={"vocals": {"sdr": Score(5.0, -1.5, 6.5)}, "mean": {"sdr": Score(4.0, -2.0, 6.0)}},
+        counts={"vocals": 2},
+        scores=[],
+        skipped=["b: drums: the reference is silent"],
+        notes=[],
+    ),
+    "synth": SynthResult("songs", 3, 120.0, {"train": 2, "valid": 1}, 7, None),
+    "model": ENTRY,
+    "models": ModelList([ENTRY]),
+}
+
+
+def test_there_is_an_example_of_every_result():
+    top = {type(example) for example in EXAMPLES.values()}
+    inner = {results.FileFailure, SeparatedSong, Score, results.StemScore}
+    assert top | inner == {
+        kind for _, kind in inspect.getmembers(results, dataclasses.is_dataclass)
+    }
+
+
+@pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
+def test_json_holds_every_field(example):
+    data = json.loads(as_json(0, example, None))["data"]
+    assert set(data) == {field.name for field in dataclasses.fields(example)}
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        (
+            "separate",
+            [
+                "a.wav: 0:01:01, 44100 Hz, 1 channel, 2.5 x real time",
+                "  vocals  out/vocals.wav",
+                "  note: mono",
+            ],
+        ),
+        (
+            "train",
+            [
+                "run         runs/a",
+                "state       finished",
+                "steps       10 (1 epoch) in 0:00:03",
+                "best sdr    3.21 dB",
+                "checkpoint  runs/a/last",
+                "model       runs/a/best",
+            ],
+        ),
+        (
+            "eval",
+            [
+                "starter on songs: means over 2 tracks, dB",
+                "stem    tracks   sdr  of mixture   gain",
+                "vocals       2  5.00       -1.50  +6.50",
+                "mean            4.00       -2.00  +6.00",
+                "sdr: a ratio of energies",
+                "skipped: b: drums: the reference is silent",
+            ],
+        ),
+        (
+            "synth",
+            [
+                "folder   songs",
+                "train    2 songs",
+                "valid    1 song",
+                "audio    0:02:00",
+                "samples  none: oscillators and noise",
+                "seed     7",
+            ],
+        ),
+        (
+            "models",
+            [
+                "name     architecture   stems   parameters  licence",
+                "starter  tf_locoformer  vocals  1.23 M      CC",
+            ],
+        ),
+    ],
+)
+def test_text(name, lines):
+    assert as_text(EXAMPLES[name]).splitlines() == lines
+
+
+def test_no_result_is_no_text():
+    assert as_text(None) == ""
+
+
+def test_no_models_says_so():
+    assert as_text(ModelList([])) == "no models\n"

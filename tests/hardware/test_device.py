@@ -1,0 +1,104 @@
+"""Device, dtype and attention kernel are chosen in one place, and never in silence."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend
+
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.hardware import device as hardware
+
+CPU = torch.device("cpu")
+
+
+def test_auto_takes_the_cpu_where_there_is_nothing_else_and_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    choice = hardware.choose_device()
+    assert choice.device == CPU
+    assert "CUDA" in choice.reason or "GPU" in choice.reason
+
+
+def test_auto_takes_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
+    assert hardware.choose_device() == hardware.DeviceChoice(torch.device("cuda"), "a card")
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps", "xpu", "gpu", "cuda:x"])
+def test_a_device_that_is_not_there_is_an_environment_error(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(MssctlError, match=name.partition(":")[0]) as caught:
+        hardware.choose_device(name)
+    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+
+
+def test_a_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(MssctlError, match=r"cuda:1: this machine has 1"):
+        hardware.choose_device("cuda:1")
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("bfloat16", torch.bfloat16), ("float16", torch.float16), ("float32", torch.float32)],
+)
+def test_autocast_computes_in_the_dtype_it_is_given(name: str, dtype: torch.dtype) -> None:
+    with hardware.autocast(CPU, name):
+        assert torch.nn.functional.linear(torch.ones(2, 2), torch.ones(2, 2)).dtype == dtype
+
+
+def test_full_precision_switches_autocast_off_inside() -> None:
+    with hardware.autocast(CPU, "bfloat16"), hardware.full_precision(CPU):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_an_unknown_dtype_is_a_wrong_call() -> None:
+    with pytest.raises(ValueError, match="bfloat16, float16, float32"):
+        hardware.autocast(CPU, "bf17")
+
+
+@pytest.mark.parametrize(("tf32", "precision"), [(True, "high"), (False, "highest")])
+def test_the_switches_of_a_gpu_are_set(
+    tf32: bool, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, object] = {}
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda p: seen.update(precision=p))
+    monkeypatch.setattr(torch.backends.cuda, "enable_math_sdp", lambda on: seen.update(math=on))
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not tf32)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    hardware.configure(torch.device("cuda"), tf32=tf32, cudnn_benchmark=True)
+    assert seen == {"precision": precision, "math": False}
+    assert torch.backends.cudnn.allow_tf32 is tf32
+    assert torch.backends.cudnn.benchmark is True
+
+
+@pytest.mark.parametrize(
+    ("length", "allowed", "math"), [(62, False, True), (1025, False, False), (1025, True, True)]
+)
+def test_long_axes_never_meet_the_math_kernel_unless_allowed(
+    length: int, allowed: bool, math: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[SDPBackend] = []
+
+    class Recorded:
+        def __init__(self, backends: list[SDPBackend], set_priority: bool) -> None:
+            seen.extend(backends)
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(hardware, "sdpa_kernel", Recorded)
+    monkeypatch.setattr(torch.backends.cuda, "math_sdp_enabled", lambda: allowed)
+    with hardware._kernels(length):
+        pass
+    assert seen[0] == SDPBackend.FLASH_ATTENTION
+    assert (SDPBackend.MATH in seen) is math

@@ -1,0 +1,157 @@
+"""Every architecture keeps the contract of `Separator`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mssctl import presets
+from mssctl.config.schema import RunConfig
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.models import weights
+from mssctl.models.base import Separator, SpectralSeparator
+from mssctl.models.registry import ARCHITECTURES, build
+
+LOCOFORMER = [
+    "model.n_layers=1",
+    "model.emb_dim=8",
+    "model.attention_dim=8",
+    "model.n_heads=2",
+    "model.ffn_hidden_dim=[12, 12]",
+    "model.freqs_per_bands=rule",
+    "stft.n_fft=256",
+    "stft.hop_length=64",
+]
+TINY = {
+    "tf_locoformer": ("ultra_safe", LOCOFORMER),
+    "tf_locoformer, per bin": ("ultra_safe", [*LOCOFORMER, "model.front_end=bins"]),
+    "tf_locoformer, mapping": ("ultra_safe", [*LOCOFORMER, "model.masking=mapping"]),
+    "tf_locoformer, mono": ("ultra_safe", [*LOCOFORMER, "audio.channels=1"]),
+}
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=TINY)
+def config(request: pytest.FixtureRequest) -> RunConfig:
+    preset, overrides = TINY[request.param]
+    return presets.load(preset, overrides)
+
+
+@pytest.fixture
+def model(config: RunConfig) -> Separator:
+    torch.manual_seed(0)
+    return build(config)
+
+
+def test_each_architecture_is_tested_here() -> None:
+    assert {name.split(",")[0] for name in TINY} == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("length", [1, 2, 63, 64, 65, 127, 128, 129, 1000, 4097])
+def test_any_length_goes_in_and_comes_out(model: Separator, length: int) -> None:
+    with torch.inference_mode():
+        out = model.eval()(torch.randn(2, model.channels, length))
+    assert out.shape == (2, len(model.stems), model.channels, length)
+    assert out.dtype == torch.float32
+    assert out.isfinite().all()
+
+
+def test_silence_gives_finite_output(model: Separator) -> None:
+    with torch.inference_mode():
+        assert model.eval()(torch.zeros(1, model.channels, 500)).isfinite().all()
+
+
+def test_every_trainable_parameter_gets_a_gradient(model: Separator) -> None:
+    model.train()(torch.randn(2, model.channels, 2000)).square().sum().backward()
+    without = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and (parameter.grad is None or not parameter.grad.any())
+    ]
+    assert without == []
+
+
+def test_a_wrong_number_of_channels_is_refused(model: Separator) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        model(torch.randn(1, 3, 100))
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float16])
+def test_saved_weights_come_back(
+    model: Separator, config: RunConfig, tmp_path: Path, dtype: torch.dtype | None
+) -> None:
+    path = tmp_path / "mein Modell ä.safetensors"
+    weights.save(path, model, config, {"licence": "CC0"}, dtype)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    loaded = weights.load(str(path), CPU)
+    assert loaded.config == config
+    assert loaded.card == {"licence": "CC0"}
+    assert not loaded.separator.training
+    for key, value in model.state_dict().items():
+        kept = value.to(dtype).float() if dtype else value
+        torch.testing.assert_close(loaded.separator.state_dict()[key], kept, rtol=0, atol=0)
+    entry = weights.describe(str(path))
+    assert entry.parameters == sum(p.numel() for p in model.parameters())
+    assert (entry.licence, entry.sha256) == ("CC0", loaded.sha256)
+
+
+def test_an_identity_mask_gives_the_input_back(
+    model: Separator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(model, SpectralSeparator)
+    stems = len(model.stems)
+    monkeypatch.setattr(model, "spectrum", lambda X: X[:, None].expand(-1, stems, -1, -1, -1))
+    mix = torch.randn(2, model.channels, 3001)
+    wanted = mix[:, None].expand(-1, stems, -1, -1)
+    torch.testing.assert_close(model(mix), wanted, atol=1e-6, rtol=0)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"not safetensors at all")
+    with pytest.raises(MssctlError, match=r"model\.safetensors: damaged") as caught:
+        weights.load(str(path), CPU)
+    assert caught.value.exit_code == ExitCode.BAD_INPUT
+
+
+def test_a_truncated_file_is_named(model: Separator, config: RunConfig, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    weights.save(path, model, config, {})
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(MssctlError, match="damaged"):
+        weights.load(str(path), CPU)
+
+
+def test_weights_that_do_not_belong_to_their_configuration_are_refused(
+    model: Separator, config: RunConfig, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    other = config.model_copy(update={"model": config.model.model_copy(update={"n_layers": 2})})
+    weights.save(path, model, other, {})
+    with pytest.raises(MssctlError, match=r"tensor 'blocks\.1\..*' does not belong"):
+        weights.load(str(path), CPU)
+
+
+def test_foreign_safetensors_are_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    path = tmp_path / "foreign.safetensors"
+    save_file({"x": torch.zeros(1)}, path)
+    with pytest.raises(MssctlError, match="without an mssctl configuration"):
+        weights.load(str(path), CPU)
+
+
+@pytest.mark.parametrize("name", ["nosuch", "dir/nosuch.safetensors"])
+def test_an_unknown_model_is_an_environment_error(name: str) -> None:
+    with pytest.raises(MssctlError) as caught:
+        weights.load(name, CPU)
+    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+
+
+def test_a_failed_write_leaves_nothing(model: Separator, config: RunConfig, tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    with pytest.raises(MssctlError, match="cannot be written"):
+        weights.save(folder / "model.safetensors", model, config, {})
+    assert list(tmp_path.iterdir()) == []

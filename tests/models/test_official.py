@@ -1,0 +1,65 @@
+"""The official implementations' numbers come out of our modules."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from mssctl.errors import MssctlError
+from mssctl.models import official
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+def fixture(name: str) -> tuple[dict[str, Tensor], dict[str, Any], Tensor, Tensor]:
+    """Weights, configuration, input and output of an official run."""
+    with safe_open(GOLDEN / f"{name}_dev.safetensors", framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        config = json.loads(file.metadata()["config"])
+    state = {k.removeprefix("weight."): v for k, v in tensors.items() if k.startswith("weight.")}
+    return state, config, tensors["input"], tensors["output"]
+
+
+def relative_error(value: Tensor, truth: Tensor) -> float:
+    return float(((value - truth).abs().square().sum() / truth.abs().square().sum()).sqrt())
+
+
+@pytest.mark.parametrize("layout", ["tf_locoformer", "bs_locoformer"])
+def test_official_weights_give_the_official_output(layout: str) -> None:
+    state, config, x, y = fixture(layout)
+    spec = torch.view_as_complex(x.contiguous()).transpose(-1, -2)  # (B, [M], F, T)
+    wanted = torch.view_as_complex(y.contiguous()).transpose(-1, -2)  # (B, S, [M], F, T)
+    if layout == "tf_locoformer":  # mono, without a channel axis
+        spec, wanted = spec[:, None], wanted[:, :, None]
+    with torch.inference_mode():
+        estimate = official.load(state, layout, config).spectrum(spec)
+    assert relative_error(estimate, wanted) < 1e-4
+
+
+@pytest.mark.parametrize("layout", ["tf_locoformer", "bs_locoformer"])
+def test_no_official_key_may_be_missing_or_left_over(layout: str) -> None:
+    state, config, _, _ = fixture(layout)
+    with pytest.raises(MssctlError, match=r"surplus key\(s\): not\.ours"):
+        official.load({**state, "not.ours": torch.zeros(1)}, layout, config)
+    lost = min(state)
+    del state[lost]
+    with pytest.raises(MssctlError, match=f"'{lost}' is missing"):
+        official.load(state, layout, config)
+
+
+def test_a_tensor_of_another_shape_is_named() -> None:
+    state, config, _, _ = fixture("tf_locoformer")
+    state["deconv.bias"] = torch.zeros(3)
+    with pytest.raises(MssctlError, match=r"decoder\.deconv\.bias should be \(8,\)"):
+        official.load(state, "tf_locoformer", config)
+
+
+def test_an_unknown_layout_is_refused() -> None:
+    with pytest.raises(MssctlError, match="known: tf_locoformer, bs_locoformer"):
+        official.load({}, "demucs", {})

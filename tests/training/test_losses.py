@@ -1,0 +1,154 @@
+"""The combined loss: what it rewards, and that silence neither breaks nor rules it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mssctl.config.schema import LossConfig
+from mssctl.training.losses import LOSSES, compute_loss, si_sdr_and_silence, spectral_l1
+
+CONFIG = LossConfig(spectral_n_fft=(256, 64))
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def gradient(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    estimate = estimate.clone().requires_grad_()
+    loss, _ = compute_loss(estimate, target, CONFIG)
+    assert torch.isfinite(loss)
+    (grad,) = torch.autograd.grad(loss, estimate)
+    return grad
+
+
+@pytest.mark.parametrize("estimate", ["zero", "perfect", "noise", "loud"])
+@pytest.mark.parametrize("target", ["sound", "one silent", "all silent"])
+def test_loss_and_gradient_are_finite_everywhere(estimate, target):
+    targets = 0.1 * noise(2, 3, 2, 1000)
+    targets = {"sound": targets, "all silent": 0 * targets}.get(target, targets)
+    if target == "one silent":
+        targets[:, 1] = 0
+    estimates = {
+        "zero": 0 * targets,
+        "perfect": targets,
+        "noise": noise(2, 3, 2, 1000, seed=1),
+        "loud": 1e4 * noise(2, 3, 2, 1000, seed=1),
+    }[estimate]
+    assert torch.isfinite(gradient(estimates, targets)).all()
+
+
+def test_a_better_estimate_has_a_lower_loss():
+    target, error = noise(2, 2, 2, 1000), noise(2, 2, 2, 1000, seed=1)
+    losses = [compute_loss(target + size * error, target, CONFIG)[0] for size in (0, 0.1, 1, 10)]
+    assert losses == sorted(losses)
+
+
+def test_the_loss_does_not_depend_on_the_level_of_the_song():
+    target, error = noise(2, 2, 2, 1000), noise(2, 2, 2, 1000, seed=1)
+    loud, _ = compute_loss(target + error, target, CONFIG)
+    quiet, _ = compute_loss(0.01 * (target + error), 0.01 * target, CONFIG)
+    torch.testing.assert_close(loud, quiet)
+
+
+def test_si_sdr_is_that_of_the_definition_and_bounded():
+    target = noise(1, 1, 2, 50_000)
+    error = noise(1, 1, 2, 50_000, seed=1)
+    error -= (error * target).sum() / target.square().sum() * target
+    for decibels in (-10.0, 0.0, 10.0):
+        scaled = error * (target.norm() / error.norm()) * 10 ** (-decibels / 20)
+        si_sdr, _ = si_sdr_and_silence(3 * (target + scaled), target)
+        assert si_sdr.item() == pytest.approx(decibels, abs=0.1)
+    perfect, _ = si_sdr_and_silence(target, target)
+    hopeless, _ = si_sdr_and_silence(error, target)
+    assert 29 < perfect.item() <= 30
+    assert -30 <= hopeless.item() < -29
+    assert si_sdr_and_silence(0 * target, target)[0].item() == pytest.approx(-30)
+
+
+def test_si_sdr_is_the_mean_over_active_targets_only():
+    target, estimate = noise(2, 2, 1, 1000), noise(2, 2, 1, 1000, seed=1)
+    target[0, 1] = 0
+    whole, _ = si_sdr_and_silence(estimate, target)
+    single = [
+        si_sdr_and_silence(estimate[b : b + 1, s : s + 1], target[b : b + 1, s : s + 1])[0]
+        for b, s in ((0, 0), (1, 0), (1, 1))
+    ]
+    torch.testing.assert_close(whole, torch.stack(single).mean())
+
+
+def test_sound_in_a_silent_stem_is_punished_but_does_not_dominate():
+    target = noise(1, 4, 2, 1000)
+    target[:, 3] = 0
+    estimate = target + 0.3 * noise(1, 4, 2, 1000, seed=1)
+    grad = gradient(estimate, target)[0]
+    silent, active = grad[3], grad[:3]
+    assert (silent * estimate[0, 3]).sum() > 0  # descent makes it quieter
+    assert silent.norm() < active.flatten(1).norm(dim=1).max()
+
+
+def test_spectral_resolutions_weigh_the_same_on_noise():
+    estimate = noise(1, 1, 1, 50_000)
+    values = [spectral_l1(estimate, 0 * estimate, n_fft).item() for n_fft in (256, 1024, 4096)]
+    assert max(values) < 1.1 * min(values)
+    assert 0.8 < values[0] < 1.0
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 33, 100])
+def test_the_spectral_gradient_is_that_of_autograd(length):
+    estimate = noise(3, length).double().requires_grad_()
+    target = noise(3, length, seed=1).double()
+
+    def magnitudes(x):
+        window = torch.hann_window(16, dtype=x.dtype)
+        window = window / window.square().sum().sqrt()
+        return torch.stft(x, 16, 4, 16, window, pad_mode="constant", return_complex=True).abs()
+
+    plain = (magnitudes(estimate) - magnitudes(target)).abs().mean()
+    written = spectral_l1(estimate, target, 16)
+    torch.testing.assert_close(written, plain)
+    (expected,) = torch.autograd.grad(plain, estimate)
+    (found,) = torch.autograd.grad(3 * written, estimate)
+    torch.testing.assert_close(found, 3 * expected)
+
+
+@pytest.mark.parametrize("length", [1, 63, 1000])
+def test_any_length_will_do(length):
+    target = noise(1, 2, 2, length)
+    assert torch.isfinite(compute_loss(0.5 * target, target, CONFIG)[0])
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.5, 0.1, 0.2)])
+def test_the_loss_is_the_weighted_sum_of_its_terms(weights):
+    config = LossConfig(si_sdr=weights[0], l1=weights[1], spectral=weights[2])
+    target = noise(2, 2, 2, 4000)
+    target[0, 1] = 0
+    loss, terms = compute_loss(target + noise(2, 2, 2, 4000, seed=1), target, config)
+    expected = (
+        weights[0] * (terms["silence"] - terms["si_sdr"])
+        + weights[1] * terms["l1"]
+        + weights[2] * terms["spectral"]
+    )
+    torch.testing.assert_close(loss, expected)
+
+
+def test_the_windows_of_the_configuration_are_used():
+    target, estimate = noise(1, 1, 1, 4000), noise(1, 1, 1, 4000, seed=1).cumsum(-1)
+    one, two = (
+        compute_loss(estimate, target, LossConfig(spectral_n_fft=(n_fft,)))[1]["spectral"]
+        for n_fft in (64, 2048)
+    )
+    assert abs(one - two) > 1e-3
+
+
+def test_autocast_does_not_reach_the_loss():
+    target, estimate = noise(1, 2, 2, 1000), noise(1, 2, 2, 1000, seed=1)
+    outside, _ = compute_loss(estimate, target, CONFIG)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside, _ = compute_loss(estimate, target, CONFIG)
+    assert torch.equal(outside, inside)
+
+
+def test_every_loss_of_the_schema_is_there():
+    assert list(LOSSES) == [LossConfig().name]

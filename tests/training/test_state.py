@@ -1,0 +1,165 @@
+"""Checkpoints are whole or absent, hold everything, and damage is noticed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.events import Notice, silent
+from mssctl.training import state as state_module
+from mssctl.training.optim import tensors_of
+from mssctl.training.state import checkpoints, load_newest, save_checkpoint
+from mssctl.training.step import train_step
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "config.yaml").write_text("description: toy\n")
+    return tmp_path
+
+
+@pytest.fixture
+def advance(make_config, make_batch):
+    def go(state, steps):
+        config = make_config()
+        steps_done = (train_step(state, [make_batch(state.step)], config) for _ in range(steps))
+        return [outcome.loss.item() for outcome in steps_done]
+
+    return go
+
+
+def save(run, state, keep_last=9):
+    return save_checkpoint(run, state, epoch=1, keep_last=keep_last)
+
+
+def test_what_is_loaded_goes_on_bit_for_bit(run, make_config, make_state, advance):
+    straight = make_state(make_config())
+    advance(straight, 3)
+    straight.schedule.validated(3, 1.5)
+    straight.best_score, straight.best_step = 1.5, 3
+    straight.history.append({"step": 3, "epoch": 1, "scores": {"sdr": 1.5}})
+    save(run, straight)
+    losses = advance(straight, 3)
+
+    resumed = make_state(make_config())
+    assert load_newest(run, resumed, silent).name == "step-00000003"
+    assert resumed.step == 3
+    assert (resumed.best_score, resumed.best_step) == (1.5, 3)
+    assert resumed.history == straight.history
+    assert resumed.schedule.state_dict() == straight.schedule.state_dict()
+    assert advance(resumed, 3) == losses
+    for a, b in ((straight.model, resumed.model), (straight.average.model, resumed.average.model)):
+        torch.testing.assert_close(tensors_of(a), tensors_of(b), rtol=0, atol=0)
+
+
+def test_the_random_generators_are_put_back(run, make_config, make_state):
+    save(run, make_state(make_config()))
+    draws = random.random(), np.random.random(), torch.rand(1).item()  # noqa: NPY002
+    load_newest(run, make_state(make_config()), silent)
+    assert (random.random(), np.random.random(), torch.rand(1).item()) == draws  # noqa: NPY002
+
+
+def test_the_last_ones_and_the_best_are_kept(run, make_config, make_state, advance):
+    state = make_state(make_config())
+    for _ in range(5):
+        advance(state, 1)
+        if state.step == 2:
+            state.best_score, state.best_step = 1.0, 2
+        save(run, state, keep_last=2)
+    assert [path.name[-1] for path in checkpoints(run)] == ["2", "4", "5"]
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "state.json"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "removed"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    run, make_config, make_state, advance, file, damage
+):
+    state = make_state(make_config())
+    advance(state, 1)
+    save(run, state)
+    advance(state, 1)
+    path = save(run, state) / file
+    content = path.read_bytes()
+    if damage == "removed":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        path.write_bytes(content[:-20] + bytes(byte ^ 1 for byte in content[-20:]))
+    events = []
+    loaded = make_state(make_config())
+    load_newest(run, loaded, events.append)
+    assert loaded.step == 1
+    (notice,) = events
+    assert isinstance(notice, Notice)
+    assert notice.level == "warning"
+    assert "step-00000002" in notice.message
+    advance(loaded, 1)
+    save(run, loaded)  # takes the damaged one's place
+    again = make_state(make_config())
+    load_newest(run, again, silent)
+    assert again.step == 2
+
+
+def test_without_a_usable_checkpoint_there_is_an_error(run, make_config, make_state):
+    (save(run, make_state(make_config())) / "state.json").unlink()
+    with pytest.raises(MssctlError, match="no undamaged checkpoint"):
+        load_newest(run, make_state(make_config()), silent)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), MemoryError()])
+def test_a_checkpoint_that_cannot_be_finished_leaves_nothing(
+    run, make_config, make_state, advance, monkeypatch, error
+):
+    state = make_state(make_config())
+    save(run, state)
+    advance(state, 1)
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(state_module, "_replace", fail)
+    with pytest.raises((MssctlError, MemoryError)) as caught:
+        save(run, state)
+    if isinstance(error, OSError):
+        assert "No space left on device" in str(caught.value)
+        assert caught.value.exit_code == ExitCode.ENVIRONMENT
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000000"]
+
+
+def test_leftovers_of_a_killed_run_are_no_checkpoints_and_go_away(run, make_config, make_state):
+    leftover = run / "checkpoints" / ".step-00000007.tmp"
+    leftover.mkdir(parents=True)
+    assert checkpoints(run) == []
+    save(run, make_state(make_config()))
+    assert not leftover.exists()
+
+
+def test_another_model_is_refused_by_name_and_shape(run, make_config, make_state):
+    save(run, make_state(make_config()))
+    other = make_state(make_config(audio={"stems": ("vocals", "drums", "bass")}))
+    with pytest.raises(MssctlError, match=r"conv\.bias is \(6,\) by config\.yaml, \(4,\) stored"):
+        load_newest(run, other, silent)
+
+
+def test_a_changed_configuration_is_noticed(run, make_config, make_state):
+    save(run, make_state(make_config()))
+    (run / "config.yaml").write_text("description: edited\n")
+    events = []
+    load_newest(run, make_state(make_config()), events.append)
+    assert [event.message for event in events] == ["config.yaml was changed since the checkpoint"]
+
+
+def test_state_is_json_with_versions_and_checksums(run, make_config, make_state):
+    folder = save(run, make_state(make_config()))
+    values = json.loads((folder / "state.json").read_text())
+    assert values["format"] == 1
+    assert values["versions"]["torch"] == torch.__version__
+    assert set(values["sha256"]) == {path.name for path in folder.glob("*.safetensors")}
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors"}
