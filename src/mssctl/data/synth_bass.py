@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from mssctl.data.synth_effects import Audio
@@ -9,14 +11,19 @@ from mssctl.data.synth_instruments import Instrument, Patch, fm, harmonics, perf
 from mssctl.data.synth_score import Note, Score, activity, rhythm
 from mssctl.data.synth_studio import Studio, choose_bank, sampled
 
-_LOWEST, _HIGHEST = 28, 52
+_LOWEST, _HIGHEST = 24, 52
+_LOWEST_STRING = 28  # of a bass guitar
+_SUB = 36  # a sub layer sounds below this: its fundamental is 33 to 62 Hz
 
 
 def synthetic_bass(rng: np.random.Generator, rate: int) -> Instrument:
-    """Draw one of: sub, filtered saw or square, reese, acid, wobble, FM."""
-    kind = str(rng.choice(["sub", "saw", "saw", "square", "reese", "acid", "wobble", "fm"]))
+    """Draw one of: sub, long 808-like tone, filtered saw or square, reese, acid, wobble, FM."""
+    kinds = ["sub", "sub", "808", "saw", "saw", "square", "reese", "acid", "wobble", "fm"]
+    kind = str(rng.choice(kinds))
     if kind == "fm":
         return fm(rate, rng, low=True)
+    if kind == "808":
+        return subtractive(_long_tone(rng), rate)
     shape = {"sub": "sine", "square": "square", "acid": "saw"}.get(
         kind, str(rng.choice(["saw", "pulse", "triangle", "random"]))
     )
@@ -39,8 +46,23 @@ def synthetic_bass(rng: np.random.Generator, rate: int) -> Instrument:
     return subtractive(patch, rate)
 
 
-def bass_line(score: Score, rng: np.random.Generator, plays: list[bool]) -> list[Note]:
-    """Notes MIDI 28-52: held roots, eighths, off-beats, octaves, walking or syncopated lines."""
+def _long_tone(rng: np.random.Generator) -> Patch:
+    """A sine with some overtones that rings as long as the note."""
+    return Patch(
+        wave=harmonics("sine", int(rng.choice([1, 3, 6])), rng),
+        cutoff=float(rng.uniform(150, 700)),
+        sweep=float(rng.uniform(0, 2)),
+        decay=float(rng.uniform(0.6, 2.5)),
+        sustain=float(rng.uniform(0.1, 0.9)),
+        release=float(rng.uniform(0.05, 0.3)),
+        glide=float(rng.choice([0, 0.03, 0.1])),
+    )
+
+
+def bass_line(
+    score: Score, rng: np.random.Generator, plays: list[bool], lowest: int = _LOWEST
+) -> list[Note]:
+    """Notes MIDI 24-52: held roots, eighths, off-beats, octaves, walking or syncopated lines."""
     style = str(rng.choice(["held", "eighths", "off", "octaves", "walk", "groove", "groove"]))
     beats = {
         "held": [(0.0, 3.9)],
@@ -49,7 +71,7 @@ def bass_line(score: Score, rng: np.random.Generator, plays: list[bool]) -> list
         "octaves": [(i / 2, 0.4) for i in range(8)],
         "walk": [(float(i), 0.9) for i in range(4)],
     }.get(style) or rhythm(rng, float(rng.uniform(0.2, 0.8)))
-    length, centre = float(rng.uniform(0.5, 1.0)), float(rng.uniform(33, 42))
+    length, centre = float(rng.uniform(0.5, 1.0)), float(rng.uniform(28, 42))
     moves = [0 if rng.random() < 0.7 else int(rng.choice([4, 2, 6, 7, -3])) for _ in beats]
     notes = []
     for bar in range(score.bars):
@@ -63,7 +85,7 @@ def bass_line(score: Score, rng: np.random.Generator, plays: list[bool]) -> list
             elif style in ("groove", "eighths"):
                 degree += moves[i]
             pitch = score.degree(degree, centre) + (12 if style == "octaves" and i % 2 else 0)
-            while pitch < _LOWEST:
+            while pitch < lowest:
                 pitch += 12
             while pitch > _HIGHEST:
                 pitch -= 12
@@ -78,13 +100,19 @@ def play_bass(studio: Studio, score: Score, rng: np.random.Generator, rest: floa
     track = studio.silence()
     instrument: Instrument | None = None
     bank = choose_bank(studio.samples("bass"), rng)
-    if bank and rng.random() < 0.6:
+    if bank and rng.random() < 0.5:
         instrument = sampled(studio, bank, rng)
-    if instrument is None:
-        instrument = synthetic_bass(rng, studio.rate)
-    notes = bass_line(score, rng, activity(rng, score.bars, rest))
-    perform(track, notes, instrument, rng, studio.rate)
-    if rng.random() < 0.12:
+    lowest = _LOWEST if instrument is None else _LOWEST_STRING
+    notes = bass_line(score, rng, activity(rng, score.bars, rest), lowest)
+    perform(track, notes, instrument or synthetic_bass(rng, studio.rate), rng, studio.rate)
+    if rng.random() < 0.35:
+        # As produced music has it: without it, a model learns that all below 60 Hz is the kick.
         sub = Patch(wave=harmonics("sine", 4, rng), cutoff=400, sustain=0.9)
-        perform(track, notes, subtractive(sub, studio.rate), rng, studio.rate)
+        deep = [note._replace(midi=_below(note.midi, _SUB)) for note in notes]
+        perform(track, deep, subtractive(sub, studio.rate), rng, studio.rate)
     return track
+
+
+def _below(pitch: float, highest: float) -> float:
+    """The pitch, or the same tone in the octave that ends at ``highest``."""
+    return pitch - 12 * max(0, math.ceil((pitch - highest) / 12))
