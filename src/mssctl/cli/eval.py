@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mssctl.cli.options import Device, Json
-from mssctl.cli.separate import Batch, Dtype, Name, Overlap, Segment
+from mssctl.cli.options import Batch, Device, Dtype, Json, Name, Overlap, Segment
 from mssctl.cli.session import session
 
 Reference = Annotated[

@@ -7,13 +7,35 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Device = Annotated[
     str, typer.Option("--device", "-d", help="auto, cuda, cuda:N, mps or cpu.", metavar="DEVICE")
+]
+Name = Annotated[
+    str,
+    typer.Option(
+        "--name", "-n", "--model", "-m", help="Model: a name or a .safetensors file.",
+        metavar="NAME",
+    ),
+]  # fmt: skip
+Dtype = Annotated[
+    Literal["auto", "bf16", "fp32"],
+    typer.Option("--dtype", help="Inside the model; auto is bf16 on CUDA, else fp32."),
+]
+Segment = Annotated[
+    float | None,
+    typer.Option("--segment", help="Seconds the model sees at once [default: the model's]."),
+]
+Overlap = Annotated[
+    float | None,
+    typer.Option("--overlap", help="Fraction of a segment shared with the next, 0 to below 1."),
+]
+Batch = Annotated[
+    int | None, typer.Option("--batch", help="Segments computed at once.", min=1, metavar="N")
 ]
 Overrides = Annotated[
     list[str] | None,

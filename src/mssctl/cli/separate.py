@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mssctl.cli.options import Device, Json
+from mssctl.cli.options import Batch, Device, Dtype, Json, Name, Overlap, Segment
 from mssctl.cli.session import session
 from mssctl.errors import ExitCode, MssctlError
 
@@ -19,13 +19,6 @@ Songs = Annotated[
         show_default=False,
     ),
 ]
-Name = Annotated[
-    str,
-    typer.Option(
-        "--name", "-n", "--model", "-m", help="Model: a name or a .safetensors file.",
-        metavar="NAME",
-    ),
-]  # fmt: skip
 Out = Annotated[
     Path | None,
     typer.Option("--out", "-o", help="Folder of the outputs [default: separated/{model}]."),
@@ -37,21 +30,6 @@ Filename = Annotated[
         help="Names below the folder, from {track} {stem} {ext} {trackext} {model} {dir}.",
         metavar="TEMPLATE",
     ),
-]
-Dtype = Annotated[
-    Literal["auto", "bf16", "fp32"],
-    typer.Option("--dtype", help="Inside the model; auto is bf16 on CUDA, else fp32."),
-]
-Segment = Annotated[
-    float | None,
-    typer.Option("--segment", help="Seconds the model sees at once [default: the model's]."),
-]
-Overlap = Annotated[
-    float | None,
-    typer.Option("--overlap", help="Fraction of a segment shared with the next, 0 to below 1."),
-]
-Batch = Annotated[
-    int | None, typer.Option("--batch", help="Segments computed at once.", min=1, metavar="N")
 ]
 Shifts = Annotated[
     int,
