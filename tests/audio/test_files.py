@@ -15,7 +15,7 @@ import soundfile as sf
 
 from mssctl.audio import files
 from mssctl.audio.files import AtomicWriter, UnknownFormatError, storage_error
-from mssctl.audio.riff import missing_bytes
+from mssctl.audio.truncation import missing_bytes
 from mssctl.errors import ExitCode, MssctlError
 
 RATE = 8_000
@@ -134,6 +134,23 @@ def test_rf64_lengths_are_read(tmp_path):
     assert missing_bytes(path) == 0
     path.write_bytes(path.read_bytes()[:-40])
     assert missing_bytes(path) == 40
+
+
+@pytest.mark.parametrize(
+    ("format_", "subtype"),
+    [("WAV", "PCM_16"), ("AIFF", "PCM_16"), ("W64", "PCM_16"), ("AU", "PCM_16"), ("OGG", "VORBIS")],
+)
+@pytest.mark.parametrize("kept", [0.5, 0.9, 0.999])
+def test_a_file_that_was_cut_off_is_refused_in_every_format_that_counts(
+    tmp_path, format_, subtype, kept
+):
+    path = tmp_path / "song"
+    sf.write(path, noise(50_000), RATE, format=format_, subtype=subtype)
+    assert missing_bytes(path) == 0
+    data = path.read_bytes()
+    path.write_bytes(data[: int(kept * len(data))])
+    with pytest.raises(MssctlError, match="cut off"):
+        files.probe(path)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -19,7 +19,7 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mssctl.audio.riff import missing_bytes
+from mssctl.audio.truncation import missing_bytes
 from mssctl.errors import ExitCode, MssctlError
 
 # MPEG decoders may give a frame or two (and the decoder delay) less than the file's own count.
