@@ -217,3 +217,19 @@ def test_a_reader_that_has_gone_is_no_traceback():
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("redirection", "reason"), [(">&-", "closed"), (">/dev/full", "No space left on device")]
+)
+def test_a_result_that_cannot_be_written_is_an_error_without_traceback(redirection, reason):
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -m mssctl models list {redirection}', sys.executable],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "error: stdout" in done.stderr
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr

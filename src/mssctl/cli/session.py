@@ -136,12 +136,23 @@ def _complain(message: str, hint: str | None) -> None:
 
 
 def _write(text: str) -> int:
-    """Write to stdout; 0, or the exit code if its reader has gone (``mssctl … | head``)."""
+    """Write to stdout; 0, or the exit code if that fails.
+
+    A reader that has gone (``mssctl … | head``) is no reason to complain.
+    """
+    if not text:
+        return ExitCode.OK
+    if sys.stdout is None:
+        _complain("stdout is closed: the result cannot be shown", None)
+        return ExitCode.ENVIRONMENT
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # Python flushes stdout once more at exit: give it a place that takes everything.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.FAILED
+        if isinstance(error, BrokenPipeError):
+            return ExitCode.FAILED
+        _complain(f"stdout cannot be written: {error.strerror}", None)
+        return ExitCode.ENVIRONMENT
     return ExitCode.OK
