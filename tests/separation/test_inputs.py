@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,18 @@ def test_a_missing_file_is_left_for_the_reader_to_complain(tmp_path):
     songs, failures = find_songs([tmp_path / "gone.wav"], tmp_path / "out")
     assert [song.path.name for song in songs] == ["gone.wav"]
     assert failures == []
+
+
+def test_a_folder_that_cannot_be_read_is_a_failure_and_the_others_are_walked(music, monkeypatch):
+    scandir = os.scandir
+
+    def closed(path: str) -> object:
+        if Path(path).name == "sub":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    songs, ((folder, error),) = find_songs([music], music / "out")
+    assert [song.path.name for song in songs] == ["a.flac", "b.wav"]
+    assert folder == str(music / "sub")
+    assert "cannot be read: Permission denied" in error.message

@@ -13,6 +13,8 @@ from mssctl.errors import MssctlError
 
 _AUDIO = SNDFILE_SUFFIXES | FFMPEG_SUFFIXES
 
+Failed = tuple[str, MssctlError]  # an argument or a folder, and what is wrong with it
+
 
 @dataclass(frozen=True)
 class Song:
@@ -26,32 +28,32 @@ class Song:
     folder: str
 
 
-def find_songs(
-    arguments: Sequence[Path | str], out: Path
-) -> tuple[list[Song], list[tuple[str, MssctlError]]]:
+def find_songs(arguments: Sequence[Path | str], out: Path) -> tuple[list[Song], list[Failed]]:
     """Resolve arguments to songs, in order, each file once.
 
-    Folders are walked, sorted; hidden files and folders and what lies below ``out`` (unless that
-    is the folder itself) are left out. A name that exists is never taken for a pattern.
+    Folders are walked, sorted; hidden files and folders, links to folders and what lies below
+    ``out`` (unless that is the folder itself) are left out. A name that exists is never taken for
+    a pattern.
 
     Returns:
-        The songs, and arguments that lead to none, with the reason.
+        The songs, and arguments that lead to none and folders that cannot be read, with the reason.
     """
     songs: dict[Path, Song] = {}
-    failures: list[tuple[str, MssctlError]] = []
+    failures: list[Failed] = []
     for argument in arguments:
         try:
-            for song in _resolve(Path(argument), out.resolve()):
+            for song in _resolve(Path(argument), out.resolve(), failures):
                 songs.setdefault(song.path.resolve(), song)
         except MssctlError as error:
             failures.append((str(argument), error))
     return list(songs.values()), failures
 
 
-def _resolve(path: Path, out: Path) -> list[Song]:
+def _resolve(path: Path, out: Path, failures: list[Failed]) -> list[Song]:
     if path.is_dir():
-        found = list(_walk(path, out))
-        if not found:
+        before = len(failures)
+        found = list(_walk(path, out, failures))
+        if not found and len(failures) == before:
             raise MssctlError(
                 f"{path}: no audio files in this folder",
                 hint="hidden files, and files without an audio suffix, are not looked at",
@@ -63,11 +65,15 @@ def _resolve(path: Path, out: Path) -> list[Song]:
     if not matches:
         raise MssctlError(f"{path}: no file matches this pattern")
     # A pattern picks whatever it matches; in folders only audio files count.
-    return [song for match in matches for song in _resolve(Path(match), out)]
+    return [song for match in matches for song in _resolve(Path(match), out, failures)]
 
 
-def _walk(root: Path, out: Path) -> Iterator[Song]:
-    for folder, folders, names in os.walk(root):
+def _walk(root: Path, out: Path, failures: list[Failed]) -> Iterator[Song]:
+    def unreadable(error: OSError) -> None:
+        folder = os.fsdecode(error.filename)
+        failures.append((folder, MssctlError(f"{folder}: cannot be read: {error.strerror}")))
+
+    for folder, folders, names in os.walk(root, onerror=unreadable):
         here = Path(folder)
         folders[:] = sorted(
             name
