@@ -240,3 +240,9 @@ def test_failed_writes_are_explained(number, reason):
     assert reason in error.message
     assert error.exit_code == ExitCode.ENVIRONMENT
     assert error.hint
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(MssctlError, match="not a regular file"):
+        files.probe(tmp_path / "pipe.wav")

@@ -9,6 +9,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,6 +105,8 @@ def blocks(path: Path, frames_per_block: int) -> Iterator[NDArray[np.float32]]:
 def _open(path: Path) -> Iterator[sf.SoundFile]:
     """Open for reading, with an error that names the file and the reason."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a named pipe would wait for ever
+            raise MssctlError(f"{path}: not a regular file", hint="save it to a file first")
         with path.open("rb"):
             pass
     except FileNotFoundError:
