@@ -41,3 +41,10 @@ def test_a_folder_that_holds_something_else_is_left_alone(mssctl, tmp_path):
     outcome = mssctl("data", "synth", tmp_path, "--hours", 0.001)
     assert (outcome.exit_code, outcome.stdout) == (4, "")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_of_the_environment(mssctl, tmp_path):
+    (tmp_path / "file").touch()
+    outcome = mssctl("data", "synth", tmp_path / "file" / "songs", "--hours", 0.001)
+    assert (outcome.exit_code, outcome.stdout) == (3, "")
+    assert "a file is in the place of a folder" in outcome.stderr

@@ -191,6 +191,8 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
     [
         ({"hours": 0.0}, "hours"),
         ({"hours": -1.0}, "hours"),
+        ({"hours": float("inf")}, "hours"),
+        ({"seed": -1}, "seed"),
         ({"song_seconds": 0.1}, "song_seconds"),
         ({"valid_fraction": 1.0}, "valid_fraction"),
         ({"sample_rate": 100}, "sample_rate"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
+from mssctl.audio.files import AtomicWriter
 from mssctl.data.synth_bass import play_bass
 from mssctl.data.synth_drums import play_drums
 from mssctl.data.synth_material import (
@@ -93,7 +94,7 @@ def synthesize(
         MssctlError: a value makes no sense, ``samples`` has no samples or one is unreadable, or
             ``out`` holds something else.
     """
-    _check(hours, song_seconds, valid_fraction, sample_rate, workers)
+    _check(hours, seed, song_seconds, valid_fraction, sample_rate, workers)
     library = find_samples(samples) if samples is not None else None
     aside = keep_aside(library, valid_fraction) if library is not None else {}
     total = max(round(hours * 3600 / song_seconds), 1)
@@ -130,11 +131,17 @@ def synthesize(
 
 
 def _check(
-    hours: float, song_seconds: float, valid_fraction: float, sample_rate: int, workers: int
+    hours: float,
+    seed: int,
+    song_seconds: float,
+    valid_fraction: float,
+    sample_rate: int,
+    workers: int,
 ) -> None:
     rules = (
-        (hours > 0, f"hours {hours}: must be more than 0"),
-        (song_seconds >= 1, f"song_seconds {song_seconds}: must be at least 1"),
+        (0 < hours < math.inf, f"hours {hours}: must be more than 0, and finite"),
+        (seed >= 0, f"seed {seed}: must be at least 0"),
+        (1 <= song_seconds < math.inf, f"song_seconds {song_seconds}: must be at least 1"),
         (0 <= valid_fraction < 1, f"valid_fraction {valid_fraction}: must be in [0, 1)"),
         (8000 <= sample_rate <= 192000, f"sample_rate {sample_rate}: must be 8000-192000 Hz"),
         (workers >= 1, f"workers {workers}: must be at least 1"),
@@ -215,7 +222,8 @@ def make_song(job: Job) -> Path:
         shutil.rmtree(temporary)
     temporary.mkdir()
     for name, audio in stems.items():
-        soundfile.write(temporary / f"{name}.wav", audio, job.sample_rate, subtype="PCM_16")
+        with AtomicWriter(temporary / f"{name}.wav", job.sample_rate, audio.shape[1]) as writer:
+            writer.write(audio.T)
     (temporary / "song.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     temporary.rename(final)
     return final

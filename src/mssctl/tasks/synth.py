@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mssctl.audio.files import storage_error
 from mssctl.data.synth import synthesize
 from mssctl.events import Reporter, silent
 from mssctl.results import SynthResult
@@ -34,15 +35,19 @@ def synth(
         report: is told how many songs exist.
 
     Raises:
-        MssctlError: a value makes no sense, no samples, or ``out`` holds something else.
+        MssctlError: a value makes no sense, no samples, ``out`` holds something else or cannot be
+            written.
     """
-    return synthesize(
-        out,
-        samples=samples,
-        hours=hours,
-        seed=seed,
-        song_seconds=song_seconds,
-        valid_fraction=valid_fraction,
-        workers=(os.cpu_count() or 1) if workers is None else workers,
-        report=report,
-    )
+    try:
+        return synthesize(
+            out,
+            samples=samples,
+            hours=hours,
+            seed=seed,
+            song_seconds=song_seconds,
+            valid_fraction=valid_fraction,
+            workers=(os.cpu_count() or 1) if workers is None else workers,
+            report=report,
+        )
+    except OSError as error:  # inside, what concerns a sample is told apart
+        raise storage_error(out, error) from None
