@@ -10,7 +10,11 @@ from torch import Tensor
 def in_step(*streams: Iterator[Tensor]) -> Iterator[tuple[Tensor, ...]]:
     """Cut streams of ``(..., n)`` blocks at each other's boundaries.
 
-    Yields one block per stream, all of the same length, and stops with the shortest stream.
+    Yields one block per stream, all of the same length, and stops with the first stream; others
+    may be longer.
+
+    Raises:
+        ValueError: another stream is shorter than the first.
     """
     heads: list[Tensor | None] = [None] * len(streams)
     while True:
@@ -18,8 +22,10 @@ def in_step(*streams: Iterator[Tensor]) -> Iterator[tuple[Tensor, ...]]:
             head = heads[i]
             while head is None or head.shape[-1] == 0:
                 head = next(stream, None)
-                if head is None:
+                if head is None and i == 0:
                     return
+                if head is None:
+                    raise ValueError(f"stream {i} is shorter than the first")
             heads[i] = head
         full = [head for head in heads if head is not None]
         n = min(head.shape[-1] for head in full)
