@@ -114,3 +114,10 @@ def test_an_unknown_stem_is_refused_with_the_nearest(wrong):
 def test_stems_and_two_stems_exclude_each_other():
     with pytest.raises(MssctlError, match="exclude each other"):
         select(STEMS, only=["bass"], two_stems="bass")
+
+
+@pytest.mark.parametrize("method", ["add", "minus", "none"])
+def test_a_method_for_the_rest_means_nothing_without_two_stems(method):
+    with pytest.raises(MssctlError, match="--other-method goes with --two-stems") as caught:
+        select(STEMS, other_method=method)
+    assert caught.value.exit_code == ExitCode.USAGE

@@ -175,7 +175,7 @@ def test_loud_float_songs_are_scaled_only_where_the_format_would_clip():
     assert kept.notes == []
     (scaled,) = separate([path], out="b", bit_depth="16").songs
     assert "all stems scaled by" in " ".join(scaled.notes)
-    assert "FLOAT in, 16 bit out" in scaled.notes
+    assert "FLOAT in, PCM_16 out" in scaled.notes
 
 
 @pytest.mark.parametrize(
@@ -423,3 +423,28 @@ def test_overwriting_replaces_outputs():
     vocals.write_text("old")
     separate([path], out="out", existing="overwrite")
     assert vocals.read_bytes() == good
+
+
+def test_one_song_needs_no_list():
+    assert separate("song.wav").failures[0].path == "song.wav"
+    assert len(separate(song("other.wav"), out="out").songs) == 1
+
+
+@pytest.mark.parametrize(
+    ("subtype", "settings", "note"),
+    [
+        ("PCM_32", {}, "PCM_32 in, PCM_24 out"),
+        ("DOUBLE", {}, "DOUBLE in, FLOAT out"),
+        ("FLOAT", {"format": "flac"}, "FLOAT in, PCM_24 out"),
+        ("PCM_24", {"bit_depth": "16"}, "PCM_24 in, PCM_16 out"),
+    ],
+)
+def test_a_coarser_sample_format_is_said(subtype, settings, note):
+    (done,) = separate(song(subtype=subtype), out="out", **settings).songs
+    assert note in done.notes
+
+
+def test_memory_that_does_not_suffice_fails_the_song_and_names_the_way_out():
+    failure = only_failure(song(), segment=1e9)
+    assert "out of memory" in failure.error
+    assert "--segment" in (failure.hint or "")

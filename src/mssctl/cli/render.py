@@ -79,7 +79,8 @@ def _(result: SeparateResult) -> str:
 def _song(song: SeparatedSong) -> str:
     channels = count(song.channels, "channel")
     audio = f"{clock(song.seconds)}, {song.sample_rate} Hz, {channels}"
-    head = f"{song.path}: {audio}, {song.speed:.1f} x real time"
+    speed = f", {song.speed:.1f} x real time" if song.speed else ""  # 0: kept, not computed
+    head = f"{song.path}: {audio}{speed}"
     stems = _table(["", ""], [[f"  {stem}", path] for stem, path in song.stems.items()])
     notes = "".join(f"  note: {note}\n" for note in song.notes)
     return f"{head}\n{stems}{notes}"

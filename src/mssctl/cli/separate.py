@@ -14,7 +14,7 @@ from mssctl.errors import ExitCode, MssctlError
 Songs = Annotated[
     list[str],
     typer.Argument(
-        help="Files, folders (walked; hidden files are skipped) and patterns.",
+        help="Files, folders (walked; hidden files and linked folders are skipped) and patterns.",
         metavar="SONGS...",
         show_default=False,
     ),
@@ -48,11 +48,11 @@ TwoStems = Annotated[
     typer.Option("--two-stems", help="Write this stem and the rest (no_STEM).", metavar="STEM"),
 ]
 OtherMethod = Annotated[
-    Literal["add", "minus", "none"],
+    Literal["add", "minus", "none"] | None,
     typer.Option(
         "--other-method",
         help="The rest: sum of the other stems (no_STEM), mixture less the stem (minus_STEM), "
-        "or not written.",
+        "or not written [default: add].",
     ),
 ]
 Format = Annotated[
@@ -106,7 +106,7 @@ def command(
     seed: Seed = 0,
     stems: Stems = None,
     two_stems: TwoStems = None,
-    other_method: OtherMethod = "add",
+    other_method: OtherMethod = None,
     format: Format = None,  # noqa: A002 (the flag's name)
     flac: Flac = False,
     mp3: Mp3 = False,

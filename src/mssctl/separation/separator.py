@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import tee
@@ -120,6 +121,27 @@ def separate_stream(
 def separate_array(model: Separator, mix: Tensor, settings: SeparationSettings) -> Tensor:
     """Split one mixture ``(C, N)`` into ``(S, C, N)``: `separate_stream` of a single block."""
     return torch.cat(list(separate_stream(model, iter([mix]), settings)), dim=-1)
+
+
+@contextmanager
+def memory_errors(song: object) -> Iterator[None]:
+    """Turn torch's lack of memory into an error that names the song and a way out.
+
+    On a GPU torch has an exception of its own for it, on the CPU only words.
+
+    Raises:
+        MssctlError: the memory does not suffice (exit 4).
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        words = "can't allocate memory" in str(error) or "not enough memory" in str(error)
+        if not (words or isinstance(error, torch.OutOfMemoryError)):
+            raise
+        raise MssctlError(
+            f"{song}: out of memory: {str(error).splitlines()[0]}",
+            hint="a shorter --segment or a smaller --batch needs less memory",
+        ) from None
 
 
 def channel_groups(channels: int, model_channels: int) -> list[list[int]]:

@@ -55,7 +55,7 @@ def select(
     *,
     only: Sequence[str] | None = None,
     two_stems: str | None = None,
-    other_method: OtherMethod = "add",
+    other_method: OtherMethod | None = None,
 ) -> Selection:
     """Choose outputs among a model's ``stems``.
 
@@ -65,10 +65,11 @@ def select(
         two_stems: write this stem and the rest: ``no_X``, the sum of the other stems (``add``),
             or ``minus_X``, the mixture less the stem (``minus``), or nothing (``none``). As the
             stems add up to the mixture, ``add`` and ``minus`` hold the same samples.
-        other_method: of ``two_stems``.
+        other_method: of ``two_stems``; None is ``add``.
 
     Raises:
-        MssctlError: no such stem, or both ways of choosing at once (exit 2).
+        MssctlError: no such stem, both ways of choosing at once, or ``other_method`` without
+            ``two_stems`` (exit 2).
     """
     if only is not None and two_stems is not None:
         raise MssctlError(
@@ -76,12 +77,14 @@ def select(
             hint="--two-stems X --other-method none writes X alone",
             exit_code=ExitCode.USAGE,
         )
+    if other_method is not None and two_stems is None:
+        raise MssctlError("--other-method goes with --two-stems", exit_code=ExitCode.USAGE)
     if two_stems is not None:
         chosen = _index(stems, two_stems)
         others = tuple(i for i in range(len(stems)) if i != chosen)
         if other_method == "none" or not others:
             return Selection((two_stems,), ((chosen,),), complete=not others)
-        prefix = "no" if other_method == "add" else "minus"
+        prefix = "minus" if other_method == "minus" else "no"
         return Selection((two_stems, f"{prefix}_{two_stems}"), ((chosen,), others), complete=True)
     names = tuple(dict.fromkeys(only)) if only is not None else stems
     indices = tuple((_index(stems, name),) for name in names)

@@ -17,7 +17,7 @@ from mssctl.hardware.device import choose_device, configure
 from mssctl.models import weights
 from mssctl.models.base import Separator
 from mssctl.results import EvalResult, StemScore
-from mssctl.separation.separator import SeparationSettings, separate_array
+from mssctl.separation.separator import SeparationSettings, memory_errors, separate_array
 from mssctl.tasks.separate import AMP_DTYPE, Dtype, check_numbers
 
 
@@ -133,11 +133,6 @@ def _separate(
     model: Separator, track: str, mixture: Array, settings: SeparationSettings
 ) -> dict[str, Array]:
     """Stem -> estimate ``(C, N)``, for a mixture ``(C, N)``."""
-    try:
+    with memory_errors(track):
         estimates = separate_array(model, torch.from_numpy(mixture), settings)
-    except torch.OutOfMemoryError as error:
-        raise MssctlError(
-            f"{track}: out of memory: {str(error).splitlines()[0]}",
-            hint="a shorter --segment or a smaller --batch needs less; --device cpu always fits",
-        ) from None
     return dict(zip(model.stems, estimates.numpy(), strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -37,17 +38,23 @@ from mssctl.separation.encode import (
 )
 from mssctl.separation.inputs import Song, find_songs
 from mssctl.separation.outputs import Existing, Namer
-from mssctl.separation.separator import SeparationSettings, channel_groups, separate_stream
+from mssctl.separation.separator import (
+    SeparationSettings,
+    channel_groups,
+    memory_errors,
+    separate_stream,
+)
 from mssctl.separation.stems import OtherMethod, Selection, project, select
 
 Dtype = Literal["auto", "bf16", "fp32"]
 
 AMP_DTYPE = {"bf16": "bfloat16", "fp32": "float32"}
 _BLOCK = 65_536  # frames read at once
+_PRECISION = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 25, "PCM_32": 32, "DOUBLE": 54}  # bits
 
 
 def separate(
-    songs: Sequence[Path | str],
+    songs: Path | str | Sequence[Path | str],
     *,
     name: str = "starter",
     out: Path | str | None = None,
@@ -61,7 +68,7 @@ def separate(
     seed: int = 0,
     stems: Sequence[str] | None = None,
     two_stems: str | None = None,
-    other_method: OtherMethod = "add",
+    other_method: OtherMethod | None = None,
     format: Format = "wav",  # noqa: A002 (the flag's name)
     bit_depth: BitDepth = "auto",
     clip_mode: ClipMode | None = None,
@@ -72,7 +79,7 @@ def separate(
     """Split songs into stems that have each song's rate, channels and length, and add up to it.
 
     Args:
-        songs: files, folders (walked) and patterns.
+        songs: files, folders (walked) and patterns, one or several.
         name: bundled model, or path of a ``.safetensors`` file.
         out: folder of the outputs; ``separated/{model}`` if None.
         filename: template below ``out``, see `mssctl.separation.outputs.Namer`.
@@ -85,7 +92,7 @@ def separate(
         seed: of the shifts.
         stems: write only these.
         two_stems: write this stem and the rest, see `mssctl.separation.stems.select`.
-        other_method: what the rest is.
+        other_method: what the rest is; None is ``add``.
         format: of the files.
         bit_depth: ``auto`` keeps that of the input, 16 at least.
         clip_mode: for samples beyond full scale; None: ``rescale``, but ``none`` for float32.
@@ -133,7 +140,8 @@ def separate(
         report=report,
     )
     with outputs.folder_for_outputs(folder):
-        done, failures = _separate_all(order, songs, name, config, chosen)
+        arguments = [songs] if isinstance(songs, str | Path) else songs
+        done, failures = _separate_all(order, arguments, name, config, chosen)
     return SeparateResult(path.stem, str(chosen.device), dtype, done, failures)
 
 
@@ -146,7 +154,7 @@ def check_numbers(
         MssctlError: (exit 2).
     """
     checks = {
-        "--segment: seconds above 0": segment is None or segment > 0,
+        "--segment: seconds above 0": segment is None or 0 < segment < math.inf,
         "--overlap: a fraction of the segment, from 0 to below 1": overlap is None
         or 0 <= overlap < 1,
         "--batch: at least 1": batch is None or batch >= 1,
@@ -250,7 +258,7 @@ class _Order:
         """
         start = time.perf_counter()
         try:
-            with decode.readable(song.path, self.folder) as info:
+            with memory_errors(song.path), decode.readable(song.path, self.folder) as info:
                 encoding = choose_encoding(self.format, self.bit_depth, info)
                 target = Target(
                     paths=self.paths(song),
@@ -263,11 +271,6 @@ class _Order:
                 notes += write_stems(self.outputs(song, info, model), target, self.folder)
                 speed = info.seconds / (time.perf_counter() - start)
                 return self._result(song, info, speed, notes)
-        except torch.OutOfMemoryError as error:
-            raise MssctlError(
-                f"{song.path}: out of memory: {str(error).splitlines()[0]}",
-                hint="a shorter --segment or a smaller --batch needs less memory",
-            ) from None
         except OSError as error:
             raise storage_error(self.folder, error) from None
 
@@ -299,7 +302,6 @@ class _Order:
                     rate_unit="x real time",
                 )
             )
-        assert next(mixture, None) is None, "the stems are shorter than the song"
 
     def _result(self, song: Song, info: AudioInfo, speed: float, notes: list[str]) -> SeparatedSong:
         return SeparatedSong(
@@ -341,6 +343,6 @@ def _notes(song: Song, info: AudioInfo, model: Separator, encoding: Encoding) ->
         notes.append(f"{info.channels} channels: through the model one group at a time: {shown}")
     if encoding.container == "MP3":
         notes.append("mp3 is lossy: the stems add up to the input only roughly")
-    elif encoding.bits == 16 and info.subtype in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE"):
-        notes.append(f"{info.subtype} in, 16 bit out")
+    elif _PRECISION[encoding.subtype] < _PRECISION.get(info.subtype, 0):
+        notes.append(f"{info.subtype} in, {encoding.subtype} out")
     return notes
