@@ -18,7 +18,20 @@ _SUB = 36  # a sub layer sounds below this: its fundamental is 33 to 62 Hz
 
 def synthetic_bass(rng: np.random.Generator, rate: int) -> Instrument:
     """Draw one of: sub, long 808-like tone, filtered saw or square, reese, acid, wobble, FM."""
-    kinds = ["sub", "sub", "808", "saw", "saw", "square", "reese", "acid", "wobble", "fm"]
+    kinds = [
+        "sub",
+        "sub",
+        "808",
+        "808",
+        "808",
+        "saw",
+        "saw",
+        "square",
+        "reese",
+        "acid",
+        "wobble",
+        "fm",
+    ]
     kind = str(rng.choice(kinds))
     if kind == "fm":
         return fm(rate, rng, low=True)
@@ -47,13 +60,14 @@ def synthetic_bass(rng: np.random.Generator, rate: int) -> Instrument:
 
 
 def _long_tone(rng: np.random.Generator) -> Patch:
-    """A sine with some overtones that rings as long as the note."""
+    """A sine with some overtones: struck and dying away, or ringing as long as the note."""
+    struck = rng.random() < 0.6
     return Patch(
         wave=harmonics("sine", int(rng.choice([1, 3, 6])), rng),
         cutoff=float(rng.uniform(150, 700)),
         sweep=float(rng.uniform(0, 2)),
-        decay=float(rng.uniform(0.6, 2.5)),
-        sustain=float(rng.uniform(0.1, 0.9)),
+        decay=float(rng.uniform(0.12, 0.8) if struck else rng.uniform(0.6, 2.5)),
+        sustain=0.0 if struck else float(rng.uniform(0.1, 0.9)),
         release=float(rng.uniform(0.05, 0.3)),
         glide=float(rng.choice([0, 0.03, 0.1])),
     )
@@ -63,14 +77,18 @@ def bass_line(
     score: Score, rng: np.random.Generator, plays: list[bool], lowest: int = _LOWEST
 ) -> list[Note]:
     """Notes MIDI 24-52: held roots, eighths, off-beats, octaves, walking or syncopated lines."""
-    style = str(rng.choice(["held", "eighths", "off", "octaves", "walk", "groove", "groove"]))
+    style = str(
+        rng.choice(["held", "eighths", "off", "octaves", "walk", "groove", "groove", "hits"])
+    )
     beats = {
         "held": [(0.0, 3.9)],
         "eighths": [(i / 2, 0.45) for i in range(8)],
         "off": [(i + 0.5, 0.4) for i in range(4)],
         "octaves": [(i / 2, 0.4) for i in range(8)],
         "walk": [(float(i), 0.9) for i in range(4)],
-    }.get(style) or rhythm(rng, float(rng.uniform(0.2, 0.8)))
+    }.get(style) or rhythm(
+        rng, float(rng.uniform(0.05, 0.2) if style == "hits" else rng.uniform(0.2, 0.8))
+    )
     length, centre = float(rng.uniform(0.5, 1.0)), float(rng.uniform(28, 42))
     moves = [0 if rng.random() < 0.7 else int(rng.choice([4, 2, 6, 7, -3])) for _ in beats]
     notes = []

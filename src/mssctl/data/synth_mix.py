@@ -54,6 +54,9 @@ def _bands(kind: str, rng: np.random.Generator) -> list[Band]:
         bands.append(Band("highpass", float(rng.uniform(70, 180))))
     elif kind == "other" and rng.random() < 0.5:
         bands.append(Band("highpass", float(rng.uniform(60, 250))))
+    elif kind == "drums" and rng.random() < 0.25:
+        # As where the bass has the lowest octave for itself.
+        bands.append(Band("highpass", float(rng.uniform(50, 120))))
     elif kind == "bass" and rng.random() < 0.5:
         bands.append(Band("lowpass", float(2 ** rng.uniform(9, 13))))
     if kind in ("vocals", "other") and rng.random() < 0.05:
