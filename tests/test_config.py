@@ -6,20 +6,22 @@ import ast
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 import mssctl
-from mssctl.config.parse import parse
+from mssctl.config.parse import forms_of, parse
 from mssctl.config.schema import RunConfig
 from mssctl.errors import MssctlError
 
 SOURCE = Path(mssctl.__file__).parent
-SECTIONS = {
-    name: field.annotation
-    for name, field in RunConfig.model_fields.items()
-    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-}
-KEYS = [f"{section}.{key}" for section, model in SECTIONS.items() for key in model.model_fields]
+FORMS = [
+    (section, name, form)
+    for section in RunConfig.model_fields
+    for name, form in forms_of(section).items()
+]
+KEYS = list(
+    dict.fromkeys(f"{section}.{key}" for section, _, form in FORMS for key in form.model_fields)
+)
 
 
 def attributes_read() -> set[str]:
@@ -37,20 +39,51 @@ def attributes_read() -> set[str]:
 
 
 READ = attributes_read()
+BY_PROPERTY = {"target_instrument": "outputs"}  # read as a property of its section
 
 
 @pytest.mark.parametrize("key", [*KEYS, "description"])
 def test_a_key_is_read_outside_the_schema(key):
-    assert key.rpartition(".")[2] in READ
+    name = key.rpartition(".")[2]
+    assert BY_PROPERTY.get(name, name) in READ
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_a_section_is_immutable_and_refuses_unknown_keys(section):
-    model = getattr(RunConfig(), section)
+@pytest.mark.parametrize(("section", "name", "form"), FORMS)
+def test_a_section_is_immutable_and_refuses_unknown_keys(section, name, form):
+    model = form()
     with pytest.raises(ValidationError, match="frozen"):
-        setattr(model, next(iter(type(model).model_fields)), None)
-    with pytest.raises(MssctlError, match="unknown key 'colour'"):
-        parse({section: {"colour": 1}}, "test")
+        setattr(model, next(iter(form.model_fields)), None)
+    named = {"name": name} if "name" in form.model_fields else {}
+    with pytest.raises(MssctlError, match=f"test: {section}: unknown key 'colour'"):
+        parse({section: {**named, "colour": 1}}, "test")
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "key", "hint"),
+    [
+        ("model", "bsmamba2", "n_layer", "did you mean 'n_layers'?"),
+        ("model", "bsmamba2", "dstate", "did you mean 'd_state'?"),
+        ("model", "tf_locoformer", "n_head", "did you mean 'n_heads'?"),
+        ("loss", "bsmamba2", "l1_time", "did you mean 'l1_time_weight'?"),
+    ],
+)
+def test_a_misspelling_is_compared_with_the_keys_of_its_own_form(section, name, key, hint):
+    with pytest.raises(MssctlError, match=f"{section}: unknown key '{key}'") as refused:
+        parse({section: {"name": name, key: 1}}, "mine.yaml")
+    assert refused.value.hint == hint
+
+
+def test_a_misspelt_form_names_the_nearest():
+    with pytest.raises(MssctlError, match=r"model\.name: unknown 'bsmamba'") as refused:
+        parse({"model": {"name": "bsmamba"}}, "mine.yaml")
+    assert refused.value.hint == "did you mean 'bsmamba2'?"
+
+
+def test_a_target_instrument_is_the_only_output():
+    audio = parse({"audio": {"target_instrument": "bass"}}, "mine.yaml").audio
+    assert (audio.outputs, audio.complete) == (("bass",), False)
+    audio = parse({}, "mine.yaml").audio
+    assert (audio.outputs, audio.complete) == (audio.stems, True)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +99,13 @@ def test_a_section_is_immutable_and_refuses_unknown_keys(section):
         ({"audio": {"stems": ["vocals", "vocals"]}}, "stems must differ"),
         ({"audio": {"stems": ["../x"]}}, "letters, digits"),
         ({"audio": {"channels": 6}}, "audio.channels"),
+        ({"audio": {"target_instrument": "kazoo"}}, "target_instrument must be one of stems"),
+        ({"model": {"name": "bsmamba2", "headdim": 63}}, "must be a multiple of headdim"),
+        ({"model": {"name": "bsmamba2", "dt_min": 1.0}}, "are (lowest, highest)"),
+        (
+            {"loss": {"name": "bsmamba2"}, "training": {"segment_length": 2048}},
+            "segment_length is too short for the loss's windows",
+        ),
         ({"loss": {"si_sdr": 0, "l1": 0, "spectral": 0}}, "at least one term"),
         ({"data": {"gain_db": [3, -3]}}, "gain_db is (lowest, highest)"),
         ({"separation": {"overlap": 1.0}}, "separation.overlap"),

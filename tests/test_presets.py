@@ -69,7 +69,35 @@ def test_a_preset_has_exactly_its_published_hyper_parameters(column):
 
 
 def test_these_presets_come_with_the_program():
-    assert presets.names() == sorted([*NAMES, "starter"])
+    assert presets.names() == sorted([*NAMES, "bsmamba2", "bsmamba2_4stem", "starter"])
+
+
+@pytest.mark.parametrize("name", ["bsmamba2", "bsmamba2_4stem"])
+def test_bsmamba2_has_its_published_hyper_parameters(name):
+    config = presets.load(name)
+    published = {
+        "audio.target_instrument": "vocals" if name == "bsmamba2" else None,
+        "stft.n_fft": 2048,
+        "stft.hop_length": 441,
+        "model.n_layers": 6,
+        "model.emb_dim": 256,
+        "model.expand": 4,
+        "model.d_state": 128,
+        "model.d_conv": 4,
+        "model.headdim": 64,
+        "loss.l1_time_weight": 10.0,
+        "loss.multi_stft_window_sizes": (4096, 2048, 1024, 512, 256),
+        "loss.multi_stft_hop_size": 147,
+        "optimizer.lr": 5e-4,
+        "scheduler.name": "constant",
+        "training.segment_length": 8 * 44_100,
+        "training.batch_size": 5,
+        "training.gradient_accumulation_steps": 6 * 2,
+        "training.gradient_clip": 3.0,
+        "training.ema_momentum": 0.999,
+        "training.gradient_checkpointing": "path",
+    }
+    assert {key: value(config, key) for key in published} == published
 
 
 @pytest.mark.parametrize("name", presets.names())

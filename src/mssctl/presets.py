@@ -43,6 +43,16 @@ _Loader.add_implicit_resolver(
 )
 
 
+class _ForeignLoader(_Loader):
+    """Also reads the tuples that other programs' files hold, as lists; still makes no objects."""
+
+
+_ForeignLoader.add_constructor(
+    "tag:yaml.org,2002:python/tuple",
+    lambda loader, node: loader.construct_sequence(node, deep=True),  # type: ignore[arg-type]
+)
+
+
 def names() -> list[str]:
     """Names of the bundled presets, sorted."""
     return sorted(path.stem for path in bundled_folder().glob("*.yaml"))
@@ -92,14 +102,19 @@ def find(name: str) -> Path:
     return path
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, *, foreign: bool = False) -> dict[str, Any]:
     """Read one YAML mapping, safely.
+
+    Args:
+        path: of the file.
+        foreign: a configuration of another program: ``!!python/tuple`` is read as a list.
 
     Raises:
         MssctlError: unreadable, not YAML, a duplicate key, or not a mapping.
     """
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (safe)
+        text = path.read_text(encoding="utf-8")
+        tree = yaml.load(text, Loader=_ForeignLoader if foreign else _Loader)  # noqa: S506 (safe)
     except (OSError, UnicodeDecodeError) as error:
         raise MssctlError(
             f"{path}: cannot be read: {error}", exit_code=ExitCode.ENVIRONMENT

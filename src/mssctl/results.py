@@ -146,3 +146,36 @@ class ModelList:
     """The models at hand."""
 
     models: list[ModelEntry]
+
+
+@dataclass(frozen=True)
+class ScanTiming:
+    """One way to run the scan, forward and backward.
+
+    Attributes:
+        backend: ``loop`` over time steps, ``torch``, ``compiled`` or ``mamba_ssm``.
+        chunk_size: steps per chunk; None for the loop.
+        seconds: the least of some runs.
+        speedup: over the loop.
+        error: the largest relative error among output and gradients, against float64.
+    """
+
+    backend: str
+    chunk_size: int | None
+    seconds: float
+    speedup: float
+    error: float
+
+
+@dataclass(frozen=True)
+class ScanBench:
+    """What ``bench --mode scan`` measured; ``left_out`` says what it could not, and why."""
+
+    preset: str
+    device: str
+    machine: str
+    threads: int
+    torch: str
+    shape: dict[str, int]
+    timings: list[ScanTiming]
+    left_out: list[str]

@@ -14,6 +14,8 @@ from mssctl.results import (
     EvalResult,
     ModelEntry,
     ModelList,
+    ScanBench,
+    ScanTiming,
     Score,
     SeparatedSong,
     SeparateResult,
@@ -59,12 +61,25 @@ EXAMPLES = {
     "synth": SynthResult("songs", 3, 120.0, {"train": 2, "valid": 1}, 7, None),
     "model": ENTRY,
     "models": ModelList([ENTRY]),
+    "bench": ScanBench(
+        preset="bsmamba2",
+        device="cpu",
+        machine="x86_64",
+        threads=1,
+        torch="2.11",
+        shape={"steps": 801},
+        timings=[
+            ScanTiming("loop", None, 2.0, 1.0, 1e-7),
+            ScanTiming("torch", 64, 0.1, 20.0, 1e-7),
+        ],
+        left_out=["mamba_ssm: not installed"],
+    ),
 }
 
 
 def test_there_is_an_example_of_every_result():
     top = {type(example) for example in EXAMPLES.values()}
-    inner = {results.FileFailure, SeparatedSong, Score, results.StemScore}
+    inner = {results.FileFailure, SeparatedSong, Score, results.StemScore, ScanTiming}
     assert top | inner == {
         kind for _, kind in inspect.getmembers(results, dataclasses.is_dataclass)
     }

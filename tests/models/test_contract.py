@@ -24,11 +24,26 @@ LOCOFORMER = [
     "stft.n_fft=256",
     "stft.hop_length=64",
 ]
+MAMBA = [
+    "model.n_layers=1",
+    "model.emb_dim=8",
+    "model.expand=2",
+    "model.headdim=4",
+    "model.d_state=8",
+    "model.chunk_size=16",
+    "model.freqs_per_bands=rule",
+    "stft.n_fft=256",
+    "stft.hop_length=64",
+]
 TINY = {
     "tf_locoformer": ("ultra_safe", LOCOFORMER),
     "tf_locoformer, per bin": ("ultra_safe", [*LOCOFORMER, "model.front_end=bins"]),
     "tf_locoformer, mapping": ("ultra_safe", [*LOCOFORMER, "model.masking=mapping"]),
     "tf_locoformer, mono": ("ultra_safe", [*LOCOFORMER, "audio.channels=1"]),
+    "tf_locoformer, one stem": ("ultra_safe", [*LOCOFORMER, "audio.target_instrument=bass"]),
+    "bsmamba2": ("bsmamba2_4stem", MAMBA),
+    "bsmamba2, vocals": ("bsmamba2", MAMBA),
+    "bsmamba2, mono": ("bsmamba2", [*MAMBA, "audio.channels=1"]),
 }
 CPU = torch.device("cpu")
 

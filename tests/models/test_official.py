@@ -42,7 +42,38 @@ def test_official_weights_give_the_official_output(layout: str) -> None:
     assert relative_error(estimate, wanted) < 1e-4
 
 
-@pytest.mark.parametrize("layout", ["tf_locoformer", "bs_locoformer"])
+def test_official_bsmamba2_weights_give_the_official_output_and_loss():
+    state, config, mix, wanted = fixture("bsmamba2")
+    with safe_open(GOLDEN / "bsmamba2_dev.safetensors", framework="pt") as file:
+        target, official_loss = file.get_tensor("target"), file.get_tensor("loss")
+    separator = official.load(state, "bsmamba2", config)
+    with torch.inference_mode():
+        estimate = separator(mix)
+    assert (separator.stems, separator.complete) == (("vocals",), False)
+    assert relative_error(estimate, wanted) < 1e-4
+    bare = official.load(state, "bsmamba2", {})  # all sizes can be told from the tensors
+    with torch.inference_mode():
+        assert torch.equal(bare(mix), estimate)
+    error = (estimate - target).flatten(0, -2)
+    loss = error.abs().mean()
+    for window in (4096, 2048, 1024, 512, 256):
+        hann = torch.hann_window(window)
+        n_fft = max(window, 2048)
+        loss += torch.stft(error, n_fft, 147, window, hann, return_complex=True).abs().mean()
+    torch.testing.assert_close(loss, official_loss[0], rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("layout", ["tf_locoformer", "bs_locoformer", "bsmamba2"])
+def test_a_layout_is_told_by_its_keys(layout: str) -> None:
+    assert official.detect(fixture(layout)[0]) == layout
+
+
+def test_keys_of_no_known_layout_are_shown() -> None:
+    with pytest.raises(MssctlError, match="no layout known here; the first ones: a, b"):
+        official.detect({"b": torch.zeros(1), "a": torch.zeros(1)})
+
+
+@pytest.mark.parametrize("layout", ["tf_locoformer", "bs_locoformer", "bsmamba2"])
 def test_no_official_key_may_be_missing_or_left_over(layout: str) -> None:
     state, config, _, _ = fixture(layout)
     with pytest.raises(MssctlError, match=r"surplus key\(s\): not\.ours"):
@@ -61,5 +92,5 @@ def test_a_tensor_of_another_shape_is_named() -> None:
 
 
 def test_an_unknown_layout_is_refused() -> None:
-    with pytest.raises(MssctlError, match="known: tf_locoformer, bs_locoformer"):
+    with pytest.raises(MssctlError, match="known: bsmamba2, bs_locoformer, tf_locoformer"):
         official.load({}, "demucs", {})

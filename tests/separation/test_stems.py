@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.separation.stems import project, quantize, select
+from mssctl.separation.stems import project, quantize, select, with_rest
 
 STEMS = ("vocals", "drums", "bass", "other")
 
@@ -95,6 +95,23 @@ def test_two_stems_are_one_and_the_sum_of_the_others(method, rest):
     stems = torch.randn(4, 2, 5)
     torch.testing.assert_close(chosen.apply(stems).sum(dim=0), stems.sum(dim=0))
     assert torch.equal(chosen.apply(stems)[0], stems[1])
+
+
+@pytest.mark.parametrize(("method", "rest"), [("add", "no_vocals"), ("minus", "minus_vocals")])
+def test_of_a_model_for_one_instrument_the_other_is_the_rest_of_the_mixture(method, rest):
+    chosen = select(("vocals",), two_stems="vocals", other_method=method, whole=False)
+    vocals, mix = torch.randn(1, 2, 5), torch.randn(2, 5)
+    outputs = chosen.apply(with_rest(vocals, mix))
+    assert (chosen.names, chosen.complete) == (("vocals", rest), True)
+    assert torch.equal(outputs[0], vocals[0])
+    torch.testing.assert_close(outputs[1], mix - vocals[0])
+
+
+def test_all_stems_of_a_model_for_one_instrument_are_not_the_mixture():
+    chosen = select(("vocals",), whole=False)
+    assert (chosen.names, chosen.complete) == (("vocals",), False)
+    vocals, mix = torch.randn(1, 2, 5), torch.randn(2, 5)
+    assert torch.equal(chosen.apply(with_rest(vocals, mix)), vocals)
 
 
 def test_two_stems_without_the_other():

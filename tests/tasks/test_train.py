@@ -208,8 +208,8 @@ def test_a_loss_that_stays_nan_ends_the_run(toy, monkeypatch):
 
     compute = step_module.compute_loss
 
-    def poisoned(estimate: torch.Tensor, target: torch.Tensor, config: Any) -> Any:
-        return compute(estimate * float("nan"), target, config)
+    def poisoned(estimate: torch.Tensor, target: torch.Tensor, *settings: Any) -> Any:
+        return compute(estimate * float("nan"), target, *settings)
 
     monkeypatch.setattr(step_module, "compute_loss", poisoned)
     events: list[Event] = []

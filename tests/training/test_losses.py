@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mssctl.config.schema import LossConfig
+from mssctl.config.parse import forms_of
+from mssctl.config.schema import (
+    BSMamba2LightLossConfig,
+    BSMamba2LossConfig,
+    CombinedLossConfig,
+)
+from mssctl.training import losses
 from mssctl.training.losses import LOSSES, compute_loss, si_sdr_and_silence, spectral_l1
 
-CONFIG = LossConfig(spectral_n_fft=(256, 64))
+CONFIG = CombinedLossConfig(spectral_n_fft=(256, 64))
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -121,7 +128,7 @@ def test_any_length_will_do(length):
 
 @pytest.mark.parametrize("weights", [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.5, 0.1, 0.2)])
 def test_the_loss_is_the_weighted_sum_of_its_terms(weights):
-    config = LossConfig(si_sdr=weights[0], l1=weights[1], spectral=weights[2])
+    config = CombinedLossConfig(si_sdr=weights[0], l1=weights[1], spectral=weights[2])
     target = noise(2, 2, 2, 4000)
     target[0, 1] = 0
     loss, terms = compute_loss(target + noise(2, 2, 2, 4000, seed=1), target, config)
@@ -136,7 +143,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(weights):
 def test_the_windows_of_the_configuration_are_used():
     target, estimate = noise(1, 1, 1, 4000), noise(1, 1, 1, 4000, seed=1).cumsum(-1)
     one, two = (
-        compute_loss(estimate, target, LossConfig(spectral_n_fft=(n_fft,)))[1]["spectral"]
+        compute_loss(estimate, target, CombinedLossConfig(spectral_n_fft=(n_fft,)))[1]["spectral"]
         for n_fft in (64, 2048)
     )
     assert abs(one - two) > 1e-3
@@ -151,4 +158,70 @@ def test_autocast_does_not_reach_the_loss():
 
 
 def test_every_loss_of_the_schema_is_there():
-    assert list(LOSSES) == [LossConfig().name]
+    assert list(LOSSES) == list(forms_of("loss"))
+
+
+def test_a_quiet_target_is_measured_against_its_mixture():
+    target = noise(1, 1, 2, 4000)
+    mix = 1000 * noise(1, 2, 4000, seed=1)
+    _, terms_alone = compute_loss(0.5 * target, target, CONFIG)
+    _, terms = compute_loss(0.5 * target, target, CONFIG, mix)
+    assert (terms_alone["silence"], terms["si_sdr"]) == (0, 0)
+    assert terms["silence"] < 0  # too quiet beside the mixture: counts as silent
+    assert terms["l1"] < terms_alone["l1"] / 100
+
+
+def spectrogram(x: torch.Tensor, window: int) -> torch.Tensor:
+    return torch.stft(
+        x.flatten(0, -2),
+        max(window, 2048),
+        hop_length=147,
+        win_length=window,
+        window=torch.hann_window(window),
+        return_complex=True,
+    )
+
+
+def test_the_bsmamba2_loss_is_ten_l1_and_the_sum_of_complex_distances():
+    target, estimate = noise(2, 1, 2, 5000), noise(2, 1, 2, 5000, seed=1)
+    loss, _ = compute_loss(estimate, target, BSMamba2LossConfig())
+    wanted = 10 * (estimate - target).abs().mean()
+    for window in (4096, 2048, 1024, 512, 256):
+        difference = spectrogram(estimate, window) - spectrogram(target, window)
+        wanted += difference.abs().mean()
+    torch.testing.assert_close(loss, wanted)
+
+
+def test_the_light_loss_is_that_of_magnitudes():
+    target, estimate = noise(2, 1, 2, 5000), noise(2, 1, 2, 5000, seed=1)
+    loss, _ = compute_loss(estimate, target, BSMamba2LightLossConfig())
+    wanted = 10 * (estimate - target).abs().mean()
+    for window in (2048, 1024, 512):
+        magnitudes = spectrogram(estimate, window).abs() - spectrogram(target, window).abs()
+        wanted += magnitudes.abs().mean()
+    torch.testing.assert_close(loss, wanted)
+    assert compute_loss(-target, target, BSMamba2LightLossConfig())[1]["spectral"] < 1e-5
+
+
+@pytest.mark.parametrize("config", [BSMamba2LossConfig(), BSMamba2LightLossConfig()])
+def test_channels_are_compared_one_by_one(config):
+    target = noise(1, 1, 2, 3000)
+    loss, terms = compute_loss(target.flip(2), target, config)
+    assert terms["spectral"] > 1
+    assert loss > terms["spectral"]
+
+
+def test_a_window_is_made_once_per_length_and_dtype():
+    losses._kept_window.cache_clear()
+    target, estimate = noise(1, 1, 2, 3000), noise(1, 1, 2, 3000, seed=1)
+    for _ in range(3):
+        compute_loss(estimate, target, BSMamba2LossConfig())
+    assert losses._kept_window.cache_info().misses == 5
+
+
+def test_fake_tensors_leave_no_window_behind():
+    losses._kept_window.cache_clear()
+    with FakeTensorMode():
+        fake = torch.zeros(1, 1, 2, 3000)
+        compute_loss(fake, fake, BSMamba2LossConfig())
+    assert losses._kept_window.cache_info().currsize == 0

@@ -49,6 +49,15 @@ def test_scores_are_means_over_songs_then_stems_and_skip_silence(songs, make_con
     assert model.training
 
 
+def test_a_model_for_one_instrument_hears_the_whole_mixture(songs, make_config):
+    config = make_config(audio={"target_instrument": "vocals"})
+    scores = validate(Split(config.audio), songs[:1], config, report=silent)
+    both = make_config()
+    wanted = validate(Split(both.audio), songs[:1], both, report=silent)
+    assert set(scores) == {"sdr", "si_sdr", "sdr/vocals", "si_sdr/vocals"}
+    assert scores["sdr/vocals"] == pytest.approx(wanted["sdr/vocals"])
+
+
 def test_as_many_songs_as_asked_for(songs, make_config):
     config = make_config(training={"validate_songs": 1})
     only = validate(Split(config.audio), songs, config, report=silent)

@@ -39,6 +39,7 @@ for _name, _command in _COMMANDS.items():
 _data.command("synth")(with_display(data.synth_command))
 _models.command("list")(with_display(models.list_command))
 _models.command("info")(with_display(models.info_command))
+_models.command("import")(with_display(models.import_command))
 _models.command("export")(with_display(models.export_command))
 app.add_typer(_data, name="data")
 app.add_typer(_models, name="models")

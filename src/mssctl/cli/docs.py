@@ -19,6 +19,7 @@ from typer.main import get_command
 
 from mssctl import presets
 from mssctl.cli.app import app
+from mssctl.config.parse import forms_of
 from mssctl.config.schema import RunConfig
 
 _WIDTH = 78  # what an 80-column terminal leaves
@@ -60,16 +61,16 @@ def presets_page() -> str:
         _table(["key", *configs], _differences(configs)),
         "## Every key",
     ]
-    for section, field in RunConfig.model_fields.items():
-        model = field.annotation
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            continue
-        rows = [
-            [f"`{section}.{key}`", _type(item), f"`{_plain(item.default)}`"]
-            for key, item in model.model_fields.items()
-        ]
-        words = inspect.cleandoc(model.__doc__ or "").replace("``", "`")
-        parts += [f"### {section}", words, _table(["key", "type", "default"], rows)]
+    for section in RunConfig.model_fields:
+        forms = forms_of(section)
+        for name, model in forms.items():
+            rows = [
+                [f"`{section}.{key}`", _type(item), f"`{_plain(item.default)}`"]
+                for key, item in model.model_fields.items()
+            ]
+            words = inspect.cleandoc(model.__doc__ or "").replace("``", "`")
+            title = f"{section}: {name}" if len(forms) > 1 else section
+            parts += [f"### {title}", words, _table(["key", "type", "default"], rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -81,8 +82,8 @@ def _differences(configs: dict[str, RunConfig]) -> list[list[str]]:
     """One row per key whose value is not the same in all presets."""
     flat = {name: dict(_leaves(config)) for name, config in configs.items()}
     rows = []
-    for key in next(iter(flat.values())):
-        values = [_plain(leaves[key]) for leaves in flat.values()]
+    for key in dict.fromkeys(key for leaves in flat.values() for key in leaves):
+        values = [_plain(leaves[key]) if key in leaves else "" for leaves in flat.values()]
         if len(set(values)) > 1:
             rows.append([f"`{key}`", *values])
     return rows

@@ -1,9 +1,9 @@
-"""``mssctl models``: which models there are."""
+"""``mssctl models``: which models there are, and model files made from other files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,18 @@ Half = Annotated[bool, typer.Option("--half", help="Store float16: half the size
 Card = Annotated[
     list[str] | None,
     typer.Option("--card", help="Set an entry of the card; repeatable.", metavar="KEY=VALUE"),
+]
+
+File = Annotated[
+    Path, typer.Argument(help="A checkpoint of an official implementation.", metavar="FILE")
+]
+Layout = Annotated[
+    Literal["auto", "bsmamba2", "bs_locoformer", "tf_locoformer"],
+    typer.Option("--layout", help="Whose keys; auto tells it by the keys."),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", help="The YAML file that belongs to it.", metavar="YAML"),
 ]
 
 
@@ -46,3 +58,13 @@ def export_command(
         from mssctl.tasks.models import export_model
 
         ui.show(export_model(name, out, half=half, card=card or ()))
+
+
+def import_command(
+    file: File, out: Out, layout: Layout = "auto", config: Config = None, json: Json = False
+) -> None:
+    """Turn weights of an official implementation into a model file."""
+    with session(json=json) as ui:
+        from mssctl.tasks.models import import_model
+
+        ui.show(import_model(file, out, layout=layout, config=config))

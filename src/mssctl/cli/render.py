@@ -20,6 +20,7 @@ from mssctl.results import (
     FileFailure,
     ModelEntry,
     ModelList,
+    ScanBench,
     SeparatedSong,
     SeparateResult,
     SynthResult,
@@ -159,6 +160,30 @@ def _(result: ModelEntry) -> str:
         ["sha256", result.sha256],
     ]
     return _table(["", ""], rows)
+
+
+@as_text.register
+def _(result: ScanBench) -> str:
+    shape = ", ".join(f"{name} {size}" for name, size in result.shape.items())
+    rows = [
+        [
+            timing.backend,
+            "" if timing.chunk_size is None else str(timing.chunk_size),
+            f"{timing.seconds:.4f}",
+            f"{timing.speedup:.1f} x",
+            f"{timing.error:.1e}",
+        ]
+        for timing in result.timings
+    ]
+    head = ["backend", "chunk", "seconds", "of loop", "error"]
+    lines = [
+        f"{result.preset} on {result.device} ({result.machine}), torch {result.torch}, "
+        + count(result.threads, "thread"),
+        f"{shape}; forward and backward",
+        _table(head, rows, numbers=True).rstrip("\n"),
+        *(f"left out: {reason}" for reason in result.left_out),
+    ]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def count(number: int, noun: str) -> str:

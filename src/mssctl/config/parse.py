@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -35,25 +35,44 @@ def parse(tree: Mapping[str, Any], source: str) -> RunConfig:
 
 def _explain(item: dict[str, Any]) -> tuple[str, str | None]:
     """Sentence and hint for one pydantic error."""
-    path = [str(part) for part in item["loc"]]
+    path, known = _place([str(part) for part in item["loc"]])
     if item["type"] == "extra_forbidden":
         section = ".".join(path[:-1])
-        known = keys_of(section)
         where = f"{section}: " if section else ""
         return f"{where}unknown key '{path[-1]}'", did_you_mean(path[-1], known)
+    where = ".".join(path)
+    if item["type"] == "union_tag_invalid":
+        forms = list(forms_of(path[0]))
+        return f"{where}.name: unknown '{item['ctx']['tag']}'", did_you_mean(
+            item["ctx"]["tag"], forms
+        )
     message = str(item["msg"]).removeprefix("Value error, ")
     shown = "" if item["type"] == "value_error" and len(path) < 2 else f", got {item['input']!r}"
-    where = ".".join(path)
     return (f"{where}: {message}{shown}" if where else message), None
 
 
-def keys_of(section: str) -> list[str]:
-    """Names of the keys of a section given by its dotted path (``""`` is the top)."""
-    model: type[BaseModel] = RunConfig
-    for part in filter(None, section.split(".")):
-        field = model.model_fields.get(part)
-        annotation = field.annotation if field else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
+def _place(path: list[str]) -> tuple[list[str], list[str]]:
+    """The path as written in a preset, and the keys known where it ends.
+
+    Where a section has several forms, pydantic puts the form's name after the section's.
+    """
+    if len(path) < 2:
+        return path, list(RunConfig.model_fields)
+    section, *rest = path
+    forms = forms_of(section)
+    if len(forms) > 1 and rest[0] in forms:
+        return [section, *rest[1:]], list(forms[rest[0]].model_fields)
+    return path, [key for form in forms.values() for key in form.model_fields]
+
+
+def forms_of(section: str) -> dict[str, type[BaseModel]]:
+    """The forms that a section can have, by name; most have one. Empty for what is no section."""
+    field = RunConfig.model_fields.get(section)
+    annotation = field.annotation if field else None
+    options = get_args(annotation) or (annotation,)
+    forms = [get_args(option)[0] if get_args(option) else option for option in options]
+    return {
+        str(form.model_fields["name"].default if "name" in form.model_fields else section): form
+        for form in forms
+        if isinstance(form, type) and issubclass(form, BaseModel)
+    }

@@ -6,9 +6,17 @@ asserts that each key is read somewhere outside this file. Imports neither torch
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -16,6 +24,8 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
 WindowLength = Annotated[int, Field(ge=16, multiple_of=4)]
 Checkpointing = Literal["none", "block", "path"]
+Bands = Literal["bands62", "rule"] | tuple[Count, ...]
+ScanBackend = Literal["auto", "torch", "compiled", "mamba_ssm"]
 
 
 class Section(BaseModel):
@@ -24,12 +34,38 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
+def _named(default: str) -> Discriminator:
+    """Tell the forms of a section apart by ``name``, which may be left out for ``default``."""
+
+    def name_of(section: Any) -> Any:
+        if isinstance(section, dict):
+            return section.get("name", default)
+        return getattr(section, "name", default)
+
+    return Discriminator(name_of)
+
+
 class AudioConfig(Section):
-    """What goes in and comes out: ``(channels, samples)`` at ``sample_rate`` Hz, per stem."""
+    """What goes in and comes out: ``(channels, samples)`` at ``sample_rate`` Hz, per stem.
+
+    ``stems`` add up to the mixture. A model gives all of them, or with ``target_instrument`` that
+    one alone.
+    """
 
     sample_rate: Annotated[int, Field(ge=8_000, le=192_000)] = 44_100
     channels: Literal[1, 2] = 2
     stems: Annotated[tuple[str, ...], Field(min_length=1)] = ("vocals", "drums", "bass", "other")
+    target_instrument: str | None = None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The stems that the model gives."""
+        return self.stems if self.target_instrument is None else (self.target_instrument,)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the model's stems make up the whole mixture."""
+        return self.outputs == self.stems
 
     @field_validator("stems")
     @classmethod
@@ -40,6 +76,12 @@ class AudioConfig(Section):
         if len(set(stems)) != len(stems):
             raise ValueError("stems must differ")
         return stems
+
+    @model_validator(mode="after")
+    def _targets_a_stem(self) -> AudioConfig:
+        if self.target_instrument is not None and self.target_instrument not in self.stems:
+            raise ValueError("target_instrument must be one of stems")
+        return self
 
 
 class STFTConfig(Section):
@@ -69,7 +111,7 @@ class TFLocoformerConfig(Section):
 
     name: Literal["tf_locoformer"] = "tf_locoformer"
     front_end: Literal["bands", "bins"] = "bands"
-    freqs_per_bands: Literal["bands62", "rule"] | tuple[Count, ...] = "bands62"
+    freqs_per_bands: Bands = "bands62"
     n_layers: Count = 6
     emb_dim: Count = 96
     attention_dim: Count = 96
@@ -95,10 +137,58 @@ class TFLocoformerConfig(Section):
         return self
 
 
-ModelConfig = TFLocoformerConfig
+class BSMamba2Config(Section):
+    """BSMamba2 (arXiv:2508.14556): Mamba-2 mixers along time and bands, in both directions.
+
+    ``freqs_per_bands`` as for ``tf_locoformer``. A mixer has ``expand * emb_dim`` inner features
+    in heads of ``headdim``, a state of ``d_state`` per feature and a convolution of ``d_conv``
+    steps. At the start decay rates are drawn from ``A_init_range`` and step sizes
+    log-uniformly between ``dt_min`` and ``dt_max``, at least ``dt_init_floor``.
+
+    ``chunk_size`` (steps per chunk of the scan) and ``slice_positions`` (positions that go through
+    a mixer at once, whole sequences but at least one) bound memory and change no result.
+    ``scan_backend``: ``torch``, ``compiled`` (the same under torch.compile), ``mamba_ssm`` (the
+    kernels of that package), or ``auto``: compiled on CUDA, torch elsewhere.
+    """
+
+    name: Literal["bsmamba2"] = "bsmamba2"
+    freqs_per_bands: Bands = "bands62"
+    n_layers: Count = 6
+    emb_dim: Count = 256
+    expand: Count = 4
+    d_state: Count = 128
+    d_conv: Count = 4
+    headdim: Count = 64
+    A_init_range: tuple[Positive, Positive] = (1.0, 16.0)
+    dt_min: Positive = 1e-3
+    dt_max: Positive = 0.1
+    dt_init_floor: Positive = 1e-4
+    mask_expansion: Count = 4
+    chunk_size: Count = 64
+    slice_positions: Count = 16_384
+    scan_backend: ScanBackend = "auto"
+
+    @model_validator(mode="after")
+    def _divides(self) -> BSMamba2Config:
+        if self.expand * self.emb_dim % self.headdim:
+            raise ValueError("expand * emb_dim must be a multiple of headdim")
+        return self
+
+    @model_validator(mode="after")
+    def _ranges(self) -> BSMamba2Config:
+        if self.A_init_range[0] > self.A_init_range[1] or self.dt_min > self.dt_max:
+            raise ValueError("A_init_range and dt_min, dt_max are (lowest, highest)")
+        return self
 
 
-class LossConfig(Section):
+ModelConfig = Annotated[
+    Annotated[TFLocoformerConfig, Tag("tf_locoformer")]
+    | Annotated[BSMamba2Config, Tag("bsmamba2")],
+    _named("tf_locoformer"),
+]
+
+
+class CombinedLossConfig(Section):
     """``combined`` loss: weights of its terms and the windows of the spectral one."""
 
     name: Literal["combined"] = "combined"
@@ -108,10 +198,47 @@ class LossConfig(Section):
     spectral_n_fft: Annotated[tuple[WindowLength, ...], Field(min_length=1)] = (2048, 1024, 512)
 
     @model_validator(mode="after")
-    def _measures_something(self) -> LossConfig:
+    def _measures_something(self) -> CombinedLossConfig:
         if self.si_sdr + self.l1 + self.spectral <= 0:
             raise ValueError("at least one term needs a weight above 0")
         return self
+
+
+class MultiSTFTLossConfig(Section):
+    """What the losses with several STFT windows share."""
+
+    l1_time_weight: NonNegative = 10.0
+    multi_stft_hop_size: Count = 147
+    multi_stft_n_fft_min: Count = 2048
+
+
+Windows = Annotated[tuple[Count, ...], Field(min_length=1)]
+
+
+class BSMamba2LossConfig(MultiSTFTLossConfig):
+    """``bsmamba2`` loss: L1 on waveforms, plus L1 on complex spectrograms at several windows.
+
+    The windows' terms are summed. A transform is at least ``multi_stft_n_fft_min`` long, and its
+    window filled up with zeros.
+    """
+
+    name: Literal["bsmamba2"] = "bsmamba2"
+    multi_stft_window_sizes: Windows = (4096, 2048, 1024, 512, 256)
+
+
+class BSMamba2LightLossConfig(MultiSTFTLossConfig):
+    """``bsmamba2_light`` loss: as ``bsmamba2``, on magnitudes and at fewer windows."""
+
+    name: Literal["bsmamba2_light"] = "bsmamba2_light"
+    multi_stft_window_sizes: Windows = (2048, 1024, 512)
+
+
+LossConfig = Annotated[
+    Annotated[CombinedLossConfig, Tag("combined")]
+    | Annotated[BSMamba2LossConfig, Tag("bsmamba2")]
+    | Annotated[BSMamba2LightLossConfig, Tag("bsmamba2_light")],
+    _named("combined"),
+]
 
 
 class OptimizerConfig(Section):
@@ -128,10 +255,11 @@ class OptimizerConfig(Section):
 class SchedulerConfig(Section):
     """Linear warm-up over ``warmup_steps``, then halving when validation stops improving.
 
-    ``cosine`` falls to ``min_lr`` over the whole run instead, and needs no validation.
+    ``cosine`` falls to ``min_lr`` over the whole run instead, and ``constant`` stays: neither needs
+    a validation.
     """
 
-    name: Literal["plateau", "cosine"] = "plateau"
+    name: Literal["plateau", "cosine", "constant"] = "plateau"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     patience: Annotated[int, Field(ge=0)] = 8
@@ -213,7 +341,7 @@ class RunConfig(Section):
     audio: AudioConfig = AudioConfig()
     stft: STFTConfig = STFTConfig()
     model: ModelConfig = TFLocoformerConfig()
-    loss: LossConfig = LossConfig()
+    loss: LossConfig = CombinedLossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     data: DataConfig = DataConfig()
@@ -223,7 +351,7 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> RunConfig:
         bands = self.model.freqs_per_bands
-        if self.model.front_end == "bands":
+        if not (isinstance(self.model, TFLocoformerConfig) and self.model.front_end == "bins"):
             bins = self.stft.n_fft // 2 + 1
             if isinstance(bands, tuple) and sum(bands) != bins:
                 raise ValueError(
@@ -233,6 +361,10 @@ class RunConfig(Section):
                 raise ValueError(
                     "model.freqs_per_bands: bands62 is for n_fft 2048 and 4096; use rule"
                 )
+        if not isinstance(self.loss, CombinedLossConfig):
+            longest = max(*self.loss.multi_stft_window_sizes, self.loss.multi_stft_n_fft_min)
+            if self.training.segment_length <= longest // 2:
+                raise ValueError("training.segment_length is too short for the loss's windows")
         if self.training.segment_length < self.stft.n_fft:
             raise ValueError("training.segment_length is shorter than stft.n_fft")
         return self

@@ -92,14 +92,14 @@ def check(track: ReferenceTrack, *, model: str, audio: AudioConfig) -> list[str]
         MssctlError: no reference for any of the stems, no mixture and no way to make it, or a
             file of another rate, channel count or length.
     """
-    stems, notes = audio.stems, []
-    missing = [stem for stem in stems if stem not in track.stems]
-    if len(missing) == len(stems):
+    stems, notes = audio.outputs, []
+    if not any(stem in track.stems for stem in stems):
         raise MssctlError(
             f"{track.name}: none of the stems of '{model}' ({', '.join(stems)})",
             hint=f"found: {', '.join(track.stems) or 'the mixture only'}",
         )
     if track.mixture is None:
+        missing = [stem for stem in audio.stems if stem not in track.stems]
         if missing:
             raise MssctlError(
                 f"{track.name}: no mixture file, and no {', '.join(missing)} to make it from",

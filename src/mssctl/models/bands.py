@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -193,7 +193,7 @@ class BandMask(nn.Module):
         x = torch.tanh(x) if self.mlp in ("standalone", "tuss") else x
         x = self.second(x)
         x = torch.tanh(x) if self.mlp in ("mixit", "tuss") else x  # (K, B·T, hidden)
-        edges = [0, *torch.tensor([n for n, _ in self.runs]).cumsum(0).tolist()]
+        edges = accumulate((n for n, _ in self.runs), initial=0)
         outputs = []
         for (low, high), linear, (n, width) in zip(
             pairwise(edges), self.last, self.runs, strict=True

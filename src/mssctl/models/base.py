@@ -20,6 +20,7 @@ class Separator(nn.Module, ABC):
 
     Attributes:
         stems: names of the outputs, in order.
+        sources: names of all stems that make up a mixture; the outputs are among them.
         sample_rate: of input and output, Hz.
         channels: audio channels ``C`` of input and output.
 
@@ -29,10 +30,26 @@ class Separator(nn.Module, ABC):
 
     def __init__(self, audio: AudioConfig) -> None:
         super().__init__()
-        self.stems = audio.stems
+        self.stems = audio.outputs
+        self.sources = audio.stems
         self.sample_rate = audio.sample_rate
         self.channels = audio.channels
         self.checkpointing: Checkpointing = "none"
+
+    @property
+    def complete(self) -> bool:
+        """Whether the outputs make up the whole mixture."""
+        return self.stems == self.sources
+
+    def targets(self, sources: Tensor) -> Tensor:
+        """Of all ``sources`` ``(B, S, C, N)``, those that this model gives."""
+        if self.complete:
+            return sources
+        return sources[:, [self.sources.index(stem) for stem in self.stems]]
+
+    def backends(self) -> dict[str, str]:
+        """What computes the parts for which there is a choice: part -> name and reason."""
+        return {}
 
     @abstractmethod
     def forward(self, mix: Tensor) -> Tensor:

@@ -7,13 +7,14 @@ surplus key can be named. The key layouts are facts read from published checkpoi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mssctl.config.parse import parse
-from mssctl.config.schema import RunConfig
+from mssctl.config.schema import BSMamba2Config, RunConfig, TFLocoformerConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.models.bands import band_widths, equal_runs
 from mssctl.models.base import Separator
@@ -22,28 +23,51 @@ from mssctl.models.registry import build
 State = Mapping[str, Tensor]
 
 
+def detect(state: State) -> str:
+    """Name of the layout that the keys of ``state`` follow.
+
+    Raises:
+        MssctlError: none of those known.
+    """
+    for name, layout in LAYOUTS.items():
+        if any(key.startswith(layout.mark) for key in state):
+            return name
+    some = ", ".join(sorted(state)[:3]) or "none"
+    raise MssctlError(
+        f"the keys follow no layout known here; the first ones: {some}",
+        hint=f"known: {', '.join(LAYOUTS)}",
+    )
+
+
 def load(state: State, layout: str, config: Mapping[str, Any]) -> Separator:
     """Build the separator an official state dict belongs to, in eval mode.
 
     Args:
         state: the official tensors by their official names.
-        layout: ``tf_locoformer`` (per bin, mapping) or ``bs_locoformer`` (band-split).
-        config: the official configuration, under its own names.
+        layout: ``tf_locoformer`` (per bin, mapping), ``bs_locoformer`` (band-split) or
+            ``bsmamba2``.
+        config: the official configuration, under its own names, flat or with a section ``model``.
 
     Raises:
         MssctlError: unknown layout, a missing or surplus key, or a shape that does not fit.
     """
+    return load_with_config(state, layout, config)[0]
+
+
+def load_with_config(
+    state: State, layout: str, config: Mapping[str, Any]
+) -> tuple[Separator, RunConfig]:
+    """`load`, and the configuration in our terms that it was built from."""
     if layout not in LAYOUTS:
         raise MssctlError(
             f"unknown layout '{layout}'",
             hint=f"known: {', '.join(LAYOUTS)}",
             exit_code=ExitCode.USAGE,
         )
-    translate, collect = LAYOUTS[layout]
-    run = translate(config)
-    separator = build(run)
     source = _Source(state, layout)
-    ours = collect(source, run)
+    run = LAYOUTS[layout].translate(config, source)
+    separator = build(run)
+    ours = LAYOUTS[layout].collect(source, run)
     source.assert_all_used()
     for name, parameter in separator.named_parameters():
         if ours[name].shape != parameter.shape:
@@ -53,7 +77,7 @@ def load(state: State, layout: str, config: Mapping[str, Any]) -> Separator:
                 hint="does the configuration belong to this file?",
             )
     separator.load_state_dict(ours)
-    return separator.eval()
+    return separator.eval(), run
 
 
 class _Source:
@@ -72,6 +96,15 @@ class _Source:
         self.used.add(key)
         return self.state[key]
 
+    def count(self, start: str) -> int:
+        """How many numbered parts there are under ``start``."""
+        numbers = [
+            key.removeprefix(f"{start}.").split(".")[0]
+            for key in self.state
+            if key.startswith(f"{start}.")
+        ]
+        return 1 + max((int(number) for number in numbers), default=-1)
+
     def assert_all_used(self) -> None:
         surplus = sorted(set(self.state) - self.used)
         if surplus:
@@ -84,6 +117,15 @@ class _Source:
 
 def _locoformer_config(config: Mapping[str, Any], *, bands: bool) -> RunConfig:
     """Our configuration from the official names of either Locoformer."""
+    config = {**config, **config.get("model", {})}
+    needed = ("emb_dim", "n_layers", "n_heads", "ffn_hidden_dim", "conv1d_kernel", "num_groups")
+    for key in needed:
+        if key not in config:
+            raise MssctlError(
+                f"the configuration has no '{key}'",
+                hint="give the YAML file that belongs to these weights with --config",
+                exit_code=ExitCode.ENVIRONMENT,
+            )
     masking = bool(config.get("masking", bands))
     dim = config["emb_dim"]
     sample_rate = config.get("sample_rate", 44_100)
@@ -106,7 +148,8 @@ def _locoformer_config(config: Mapping[str, Any], *, bands: bool) -> RunConfig:
     }
     n_fft = config.get("stft_size", config.get("n_fft", 2048))
     hop = config.get("stft_shift", config.get("hop_length", n_fft // 4))
-    stems = config.get("stems", [f"stem{index + 1}" for index in range(config["num_spk"])])
+    speakers = range(config.get("num_spk", 2))
+    stems = config.get("stems", [f"stem{index + 1}" for index in speakers])
     stereo = bool(config.get("stereo", False))
     return parse(
         {
@@ -123,6 +166,7 @@ def _collect_blocks(source: _Source, config: RunConfig) -> dict[str, Tensor]:
 
     The official lists are built back to front: feed-forward 1 is the one before attention.
     """
+    assert isinstance(config.model, TFLocoformerConfig)
     ours: dict[str, Tensor] = {}
     for layer in range(config.model.n_layers):
         for mine, theirs in (("freq_path", "freq_path"), ("time_path", "frame_path")):
@@ -191,13 +235,140 @@ def _matrices(source: _Source, pattern: str, bands: range) -> Tensor:
     return torch.stack([source(pattern.format(band))[..., 0].T for band in bands]).contiguous()
 
 
-LAYOUTS: dict[
-    str,
-    tuple[
-        Callable[[Mapping[str, Any]], RunConfig],
-        Callable[[_Source, RunConfig], dict[str, Tensor]],
-    ],
-] = {
-    "tf_locoformer": (lambda config: _locoformer_config(config, bands=False), _collect_bins),
-    "bs_locoformer": (lambda config: _locoformer_config(config, bands=True), _collect_bands),
+def _bsmamba2_config(config: Mapping[str, Any], source: _Source) -> RunConfig:
+    """Our configuration from the official names; sizes that are not given, from the tensors."""
+    training, audio = config.get("training", {}), config.get("audio", {})
+    config = {**config, **config.get("model", {})}
+    mixer = "layers.0.0.forward_blocks.0.mixer"
+    conv = source(f"{mixer}.conv1d.weight")
+    dim = config.get("dim", source("final_norm.gamma").shape[0])
+    inner, heads = source(f"{mixer}.norm.weight").shape[0], source(f"{mixer}.A_log").shape[0]
+    hidden = source("mask_estimators.0.to_freqs.0.0.0.weight").shape[0]
+    channels = 2 if config.get("stereo", True) else 1
+    bands = range(source.count("band_split.to_features"))
+    sizes = [source(f"band_split.to_features.{band}.0.gamma").shape[0] for band in bands]
+    widths = [size // (2 * channels) for size in sizes]
+    stems = config.get("num_stems", source.count("mask_estimators"))
+    names = training.get("instruments") or config.get("stems")
+    model = {
+        "name": "bsmamba2",
+        "freqs_per_bands": widths,
+        "n_layers": config.get("depth", source.count("layers")),
+        "emb_dim": dim,
+        "expand": config.get("expand", inner // dim),
+        "d_state": config.get("d_state", (conv.shape[0] - inner) // 2),
+        "d_conv": conv.shape[-1],
+        "headdim": config.get("headdim", inner // heads),
+        "mask_expansion": hidden // dim,
+    }
+    n_fft = config.get("stft_n_fft", 2 * (sum(widths) - 1))
+    return parse(
+        {
+            "audio": {
+                "sample_rate": audio.get("sample_rate", 44_100),
+                "channels": channels,
+                **_stems(stems, names, training.get("target_instrument")),
+            },
+            "stft": {"n_fft": n_fft, "hop_length": config.get("stft_hop_length", 441)},
+            "model": model,
+            "training": {"segment_length": audio.get("chunk_size", 352_800)},
+        },
+        "official configuration",
+    )
+
+
+def _stems(count: int, names: list[str] | None, target: str | None) -> dict[str, Any]:
+    """Names of the sources, and the one a model with a single output gives.
+
+    Such a model is one for vocals, where nothing else is said.
+    """
+    if count > 1:
+        return {"stems": names or [f"stem{index + 1}" for index in range(count)]}
+    names = names or ["vocals"]
+    target = target or names[0]
+    rest = "rest" if target == "other" else "other"
+    return {"stems": names if len(names) > 1 else [target, rest], "target_instrument": target}
+
+
+# Our names of the tensors of one direction of a path, and the official ones.
+_DIRECTION = {
+    "norm.gain": "norm.weight",
+    "mixer.in_proj.weight": "mixer.in_proj.weight",
+    "mixer.conv.weight": "mixer.conv1d.weight",
+    "mixer.conv.bias": "mixer.conv1d.bias",
+    "mixer.dt_bias": "mixer.dt_bias",
+    "mixer.A_log": "mixer.A_log",
+    "mixer.D": "mixer.D",
+    "mixer.norm.gain": "mixer.norm.weight",
+    "mixer.out_proj.weight": "mixer.out_proj.weight",
+}
+
+
+def _collect_bsmamba2(source: _Source, config: RunConfig) -> dict[str, Tensor]:
+    model = config.model
+    assert isinstance(model, BSMamba2Config)
+    ours = {"norm.gain": source("final_norm.gamma")}
+    for layer in range(model.n_layers):
+        for index, mine in enumerate(("time_path", "band_path")):
+            new, old = f"blocks.{layer}.{mine}", f"layers.{layer}.{index}"
+            # (2·D, D, 1): the first half of the inputs is the forward direction.
+            halves = source(f"{old}.linear.weight")[..., 0].chunk(2)
+            ours[f"{new}.bias"] = source(f"{old}.linear.bias")
+            for way, half, kept in zip(
+                ("ahead", "back"), ("forward", "backward"), halves, strict=True
+            ):
+                ours[f"{new}.{way}.join.weight"] = kept.T.contiguous()
+                for name, official in _DIRECTION.items():
+                    ours[f"{new}.{way}.{name}"] = source(f"{old}.{half}_blocks.0.{official}")
+    widths = band_widths(model.freqs_per_bands, config.audio.sample_rate, config.stft.n_fft)
+    first_band = 0
+    for run, (count, _) in enumerate(equal_runs(widths)):
+        bands = range(first_band, first_band + count)
+        first_band += count
+        split = "band_split.to_features.{}"
+        ours[f"encoder.norm.{run}.gain"] = _vectors(source, f"{split}.0.gamma", bands)
+        ours |= _linears(source, f"encoder.linear.{run}", f"{split}.1", bands)
+        for stem in range(len(config.audio.outputs)):
+            mask = f"mask_estimators.{stem}.to_freqs.{{}}.0.2"
+            ours |= _linears(source, f"masks.{stem}.last.{run}", mask, bands)
+    for stem in range(len(config.audio.outputs)):
+        mask = f"mask_estimators.{stem}.to_freqs.{{}}.0.0"
+        ours |= _linears(source, f"masks.{stem}.first", mask, range(len(widths)))
+    return ours
+
+
+def _linears(source: _Source, ours: str, pattern: str, bands: range) -> dict[str, Tensor]:
+    """Stack per-band linear maps, which the official files keep as ``(out, in)``."""
+    weights = [source(f"{pattern.format(band)}.weight").T for band in bands]
+    return {
+        f"{ours}.weight": torch.stack(weights).contiguous(),
+        f"{ours}.bias": _vectors(source, f"{pattern}.bias", bands),
+    }
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the keys of one implementation become ours.
+
+    Attributes:
+        mark: start of keys that only this layout has.
+        translate: from the official configuration and tensors to our configuration.
+        collect: from the official tensors to ours.
+    """
+
+    mark: str
+    translate: Callable[[Mapping[str, Any], _Source], RunConfig]
+    collect: Callable[[_Source, RunConfig], dict[str, Tensor]]
+
+
+LAYOUTS = {
+    "bsmamba2": Layout("layers.0.0.forward_blocks.", _bsmamba2_config, _collect_bsmamba2),
+    "bs_locoformer": Layout(
+        "band_split_module.",
+        lambda config, _: _locoformer_config(config, bands=True),
+        _collect_bands,
+    ),
+    "tf_locoformer": Layout(
+        "deconv.", lambda config, _: _locoformer_config(config, bands=False), _collect_bins
+    ),
 }

@@ -9,6 +9,7 @@ from mssctl.models.base import Separator
 
 ARCHITECTURES = {
     "tf_locoformer": "mssctl.models.tf_locoformer:TFLocoformer",
+    "bsmamba2": "mssctl.models.bsmamba2:BSMamba2",
 }
 
 

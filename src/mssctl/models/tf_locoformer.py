@@ -102,10 +102,11 @@ class TFLocoformer(SpectralSeparator):
 
     def __init__(self, config: RunConfig) -> None:
         model, audio, stft = config.model, config.audio, config.stft
+        assert isinstance(model, TFLocoformerConfig)
         super().__init__(audio, stft, model.normalize)
         self.masking = model.masking
         self.tf_order = model.tf_order
-        channels, stems, dim = audio.channels, len(audio.stems), model.emb_dim
+        channels, stems, dim = audio.channels, len(audio.outputs), model.emb_dim
         self.encoder: nn.Module
         self.decoder: nn.Module
         if model.front_end == "bands":

@@ -142,7 +142,7 @@ def describe(name: str) -> ModelEntry:
         name=path.stem,
         path=str(path),
         architecture=config.model.name,
-        stems=list(config.audio.stems),
+        stems=list(config.audio.outputs),
         sample_rate=config.audio.sample_rate,
         channels=config.audio.channels,
         parameters=parameters,

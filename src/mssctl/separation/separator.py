@@ -37,7 +37,8 @@ class SeparationSettings:
         fade: cross-fade, ``hann`` or ``linear``.
         batch_size: segments per forward pass.
         amp_dtype: autocast inside the model: ``bfloat16`` or ``float32``.
-        mix_consistent: share what the stems lack of the mixture equally among them.
+        mix_consistent: share what the stems lack of the mixture equally among them, where the
+            model gives all that the mixture is made of.
         shifts: passes to average; all but the first with a random shift of the segments.
         seed: of the random shifts.
     """
@@ -115,7 +116,7 @@ def separate_stream(
     ]
     for *results, mix in in_step(*passes, mixture):
         stems = results[0] if len(results) == 1 else torch.stack(results).mean(dim=0)
-        yield project(stems, mix) if settings.mix_consistent else stems
+        yield project(stems, mix) if settings.mix_consistent and model.complete else stems
 
 
 def separate_array(model: Separator, mix: Tensor, settings: SeparationSettings) -> Tensor:

@@ -29,13 +29,25 @@ def project(stems: Tensor, mix: Tensor) -> Tensor:
     return stems + (mix - stems.sum(dim=0)) / stems.shape[0]
 
 
+def with_rest(stems: Tensor, mix: Tensor) -> Tensor:
+    """Add what the stems lack of the mixture as one more: then they add up to it.
+
+    For a model of some instruments only, whose stems are not to change.
+
+    Shape:
+        ``(S, C, n)``, ``(C, n) -> (S + 1, C, n)``.
+    """
+    return torch.cat((stems, (mix - stems.sum(dim=0))[None]))
+
+
 @dataclass(frozen=True)
 class Selection:
-    """The outputs that are written, each a sum of the model's stems.
+    """The outputs that are written, each a sum of stems that add up to the mixture.
 
     Attributes:
         names: of the outputs.
-        sums: per output, indices of the stems that it is the sum of.
+        sums: per output, indices of the stems that it is the sum of; the rest comes last where
+            the model's stems are not the whole mixture, see `with_rest`.
         complete: the outputs add up to the mixture.
     """
 
@@ -56,6 +68,7 @@ def select(
     only: Sequence[str] | None = None,
     two_stems: str | None = None,
     other_method: OtherMethod | None = None,
+    whole: bool = True,
 ) -> Selection:
     """Choose outputs among a model's ``stems``.
 
@@ -66,6 +79,7 @@ def select(
             or ``minus_X``, the mixture less the stem (``minus``), or nothing (``none``). As the
             stems add up to the mixture, ``add`` and ``minus`` hold the same samples.
         other_method: of ``two_stems``; None is ``add``.
+        whole: the stems make up the whole mixture. Else its rest counts as one of the others.
 
     Raises:
         MssctlError: no such stem, both ways of choosing at once, or ``other_method`` without
@@ -81,14 +95,14 @@ def select(
         raise MssctlError("--other-method goes with --two-stems", exit_code=ExitCode.USAGE)
     if two_stems is not None:
         chosen = _index(stems, two_stems)
-        others = tuple(i for i in range(len(stems)) if i != chosen)
+        others = tuple(i for i in range(len(stems) + (not whole)) if i != chosen)
         if other_method == "none" or not others:
             return Selection((two_stems,), ((chosen,),), complete=not others)
         prefix = "minus" if other_method == "minus" else "no"
         return Selection((two_stems, f"{prefix}_{two_stems}"), ((chosen,), others), complete=True)
     names = tuple(dict.fromkeys(only)) if only is not None else stems
     indices = tuple((_index(stems, name),) for name in names)
-    return Selection(names, indices, complete=len(names) == len(stems))
+    return Selection(names, indices, complete=whole and len(names) == len(stems))
 
 
 def _index(stems: tuple[str, ...], name: str) -> int:

@@ -1,4 +1,4 @@
-"""Which models there are, what is known about one, and a copy of one to pass on."""
+"""Which models there are, what is known about one, and model files made from other files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 
 import torch
 
+from mssctl import presets
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.models import weights
+from mssctl.models import official, weights
+from mssctl.models.official_files import read_state
 from mssctl.models.weights import bundled, describe
 from mssctl.results import ModelEntry, ModelList
 
@@ -44,13 +46,7 @@ def export_model(
     Raises:
         MssctlError: no such model, ``out`` exists or cannot be written, a malformed entry.
     """
-    path = Path(out).expanduser()
-    if path.suffix != ".safetensors":
-        raise MssctlError(f"{path}: a model file ends in .safetensors", exit_code=ExitCode.USAGE)
-    if path.exists():
-        raise MssctlError(
-            f"{path}: exists already", hint="name another file", exit_code=ExitCode.USAGE
-        )
+    path = _new_model_file(out)
     entries = [entry.partition("=") for entry in card]
     for key, equals, value in entries:
         if not (key and equals and value):
@@ -66,3 +62,46 @@ def export_model(
         torch.float16 if half else None,
     )
     return describe(str(path))
+
+
+def import_model(
+    file: str | Path, out: str | Path, *, layout: str = "auto", config: str | Path | None = None
+) -> ModelEntry:
+    """Turn weights of an official implementation into a model file.
+
+    Args:
+        file: a checkpoint: a state dict, bare or wrapped as Lightning and others do. Nothing in
+            it is run.
+        out: the file to write; must not exist.
+        layout: a name in `mssctl.models.official.LAYOUTS`, or ``auto`` to tell it by the keys.
+        config: the YAML file that belongs to the weights. BSMamba2 can do without: sizes come
+            from the tensors then, and hop length and rate are the published ones.
+
+    Raises:
+        MssctlError: no such file or layout (exit 3, 2); a missing or surplus key, a tensor of
+            another shape, or a file with more than tensors (exit 4).
+    """
+    path, source = _new_model_file(out), Path(file).expanduser()
+    tree = presets.read_yaml(Path(config).expanduser(), foreign=True) if config else {}
+    state = read_state(source)
+    if layout == "auto":
+        layout = official.detect(state)
+    separator, run = official.load_with_config(state, layout, tree)
+    weights.save(path, separator, run, {"imported_from": source.name, "layout": layout})
+    return describe(str(path))
+
+
+def _new_model_file(out: str | Path) -> Path:
+    """The path of a model file to write.
+
+    Raises:
+        MssctlError: another ending, or the file exists (exit 2).
+    """
+    path = Path(out).expanduser()
+    if path.suffix != ".safetensors":
+        raise MssctlError(f"{path}: a model file ends in .safetensors", exit_code=ExitCode.USAGE)
+    if path.exists():
+        raise MssctlError(
+            f"{path}: exists already", hint="name another file", exit_code=ExitCode.USAGE
+        )
+    return path

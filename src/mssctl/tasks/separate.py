@@ -44,7 +44,7 @@ from mssctl.separation.separator import (
     memory_errors,
     separate_stream,
 )
-from mssctl.separation.stems import OtherMethod, Selection, project, select
+from mssctl.separation.stems import OtherMethod, Selection, project, select, with_rest
 
 Dtype = Literal["auto", "bf16", "fp32"]
 
@@ -115,7 +115,11 @@ def separate(
     path = weights.find(name)
     config, _ = weights.read_metadata(path)
     selection = select(
-        config.audio.stems, only=stems, two_stems=two_stems, other_method=other_method
+        config.audio.outputs,
+        only=stems,
+        two_stems=two_stems,
+        other_method=other_method,
+        whole=config.audio.complete,
     )
     folder = Path("separated") / path.stem if out is None else Path(out)
     order = _Order(
@@ -212,7 +216,10 @@ def _load(name: str, config: RunConfig, chosen: DeviceChoice, report: Reporter) 
         cudnn_benchmark=config.training.cudnn_benchmark,
         flash_attention=config.training.flash_attention,
     )
-    return weights.load(name, chosen.device).separator
+    model = weights.load(name, chosen.device).separator
+    for part, backend in model.backends().items():
+        report(Notice(f"{part}: {backend}"))
+    return model
 
 
 def _failure(path: str, error: MssctlError) -> FileFailure:
@@ -289,7 +296,8 @@ class _Order:
         done = 0
         # The way back may give a sample more than the song has; then the mixture ends first.
         for mix, part in in_step(mixture, back):
-            yield self.selection.apply(project(part, mix))
+            whole = project(part, mix) if model.complete else with_rest(part, mix)
+            yield self.selection.apply(whole)
             done += mix.shape[-1]
             seconds = done / info.sample_rate
             self.report(
@@ -332,9 +340,8 @@ def _notes(song: Song, info: AudioInfo, model: Separator, encoding: Encoding) ->
             f"{info.sample_rate} Hz: resampled to {model.sample_rate} Hz for the model and back"
         )
     if info.sample_rate > model.sample_rate:
-        notes.append(
-            f"what lies above {model.sample_rate // 2} Hz is shared equally among the stems"
-        )
+        share = "shared equally among the stems" if model.complete else "in none of the stems"
+        notes.append(f"what lies above {model.sample_rate // 2} Hz is {share}")
     groups = channel_groups(info.channels, model.channels)
     if info.channels < model.channels:
         notes.append("mono: given to both channels of the model; the stems are their mean")

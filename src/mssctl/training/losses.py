@@ -1,23 +1,30 @@
 """Training losses, by name. Each is a function of estimate and target stems, in float32.
 
-A loss takes ``estimate`` and ``target``, both ``(B, S, C, N)``, and its part of the
-configuration; it returns the value to minimise and its terms by name for the log, all as scalar
-tensors. A new loss is one function, one line in `LOSSES` and one section in the schema.
+A loss takes ``estimate`` and ``target``, both ``(B, S, C, N)``, the mixture ``(B, C, N)`` and its
+part of the configuration; it returns the value to minimise and its terms by name for the log, all
+as scalar tensors. A new loss is one function, one line in `LOSSES` and one section in the schema.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
-from mssctl.config.schema import LossConfig
+from mssctl.config.schema import (
+    BSMamba2LightLossConfig,
+    BSMamba2LossConfig,
+    CombinedLossConfig,
+    LossConfig,
+)
 from mssctl.hardware.device import full_precision
 
 Terms = dict[str, Tensor]
-Loss = Callable[[Tensor, Tensor, LossConfig], tuple[Tensor, Terms]]
+Loss = Callable[[Tensor, Tensor, Tensor, Any], tuple[Tensor, Terms]]
 
 SI_SDR_LIMIT = 1e-3  # soft bounds of SI-SDR: -30 dB and +30 dB
 ACTIVE = 1e-4  # a target more than 40 dB below the mixture's power counts as silent
@@ -26,17 +33,26 @@ SILENT_WEIGHT = 0.1  # what a silent target counts against an active one
 QUIETEST = 1e-4  # RMS of the quietest mixture that is scaled up to 1: -80 dBFS
 
 
-def compute_loss(estimate: Tensor, target: Tensor, config: LossConfig) -> tuple[Tensor, Terms]:
-    """The loss that ``config.name`` names, in float32 also inside an autocast region."""
+def compute_loss(
+    estimate: Tensor, target: Tensor, config: LossConfig, mix: Tensor | None = None
+) -> tuple[Tensor, Terms]:
+    """The loss that ``config.name`` names, in float32 also inside an autocast region.
+
+    ``mix`` is the mixture; None where the targets add up to it.
+    """
     with full_precision(estimate.device):
-        return LOSSES[config.name](estimate.float(), target.float(), config)
+        target = target.float()
+        mix = target.sum(1) if mix is None else mix.float()
+        return LOSSES[config.name](estimate.float(), target, mix, config)
 
 
-def combined(estimate: Tensor, target: Tensor, config: LossConfig) -> tuple[Tensor, Terms]:
+def combined(
+    estimate: Tensor, target: Tensor, mix: Tensor, config: CombinedLossConfig
+) -> tuple[Tensor, Terms]:
     """Negative SI-SDR plus L1 on waveforms plus L1 on magnitude spectrograms, each weighted.
 
-    Both signals are first divided by the RMS of the example's mixture (the sum of its targets),
-    so that the terms weigh the same in quiet and in loud songs.
+    Both signals are first divided by the RMS of the example's mixture, so that the terms weigh the
+    same in quiet and in loud songs.
 
     SI-SDR is taken per example and stem, channels jointly, and bounded softly to +-30 dB: an
     already perfect stem, or a hopeless one, pulls no harder than the others. It is averaged over
@@ -48,7 +64,7 @@ def combined(estimate: Tensor, target: Tensor, config: LossConfig) -> tuple[Tens
     Terms for the log, so that loss = w_si_sdr (silence - si_sdr) + w_l1 l1 + w_spectral spectral:
     ``si_sdr`` in dB, higher is better; ``silence`` is what the silent targets add to it.
     """
-    scale = 1.0 / target.sum(1).square().mean((-2, -1)).sqrt().clamp(min=QUIETEST)  # (B,)
+    scale = 1.0 / mix.square().mean((-2, -1)).sqrt().clamp(min=QUIETEST)  # (B,)
     scale = scale[:, None, None, None]
     estimate, target = estimate * scale, target * scale
     si_sdr, silence = si_sdr_and_silence(estimate, target)
@@ -151,4 +167,59 @@ def _stft(x: Tensor, window: Tensor) -> Tensor:
     )
 
 
-LOSSES: dict[str, Loss] = {"combined": combined}
+def bsmamba2(
+    estimate: Tensor, target: Tensor, _mix: Tensor, config: BSMamba2LossConfig
+) -> tuple[Tensor, Terms]:
+    """L1 on waveforms, weighted, plus L1 on complex spectrograms, summed over windows.
+
+    The distance of two complex values is the modulus of their difference. Source: BSMamba2
+    (arXiv:2508.14556).
+    """
+    error = estimate - target  # the transform of the difference is the difference
+    distances = [_spectrum(error, w, config).abs().mean() for w in config.multi_stft_window_sizes]
+    return _weighted(error.abs().mean(), distances, config.l1_time_weight)
+
+
+def bsmamba2_light(
+    estimate: Tensor, target: Tensor, _mix: Tensor, config: BSMamba2LightLossConfig
+) -> tuple[Tensor, Terms]:
+    """As `bsmamba2`, with the distance of magnitudes in place of complex values."""
+    distances = []
+    for window in config.multi_stft_window_sizes:
+        wanted = _spectrum(target, window, config).abs()
+        distances.append((_spectrum(estimate, window, config).abs() - wanted).abs().mean())
+    return _weighted((estimate - target).abs().mean(), distances, config.l1_time_weight)
+
+
+def _weighted(l1: Tensor, distances: list[Tensor], l1_weight: float) -> tuple[Tensor, Terms]:
+    spectral = torch.stack(distances).sum()
+    return l1_weight * l1 + spectral, {"l1": l1.detach(), "spectral": spectral.detach()}
+
+
+def _spectrum(
+    x: Tensor, window: int, config: BSMamba2LossConfig | BSMamba2LightLossConfig
+) -> Tensor:
+    """``(B, S, C, N)`` -> ``(B * S * C, F, T)`` complex: centred, reflect padding."""
+    # A window made under fake tensors is itself a fake one, and must not be kept.
+    hann = torch.hann_window if isinstance(x, FakeTensor) else _kept_window
+    return torch.stft(
+        x.flatten(0, -2),
+        max(window, config.multi_stft_n_fft_min),
+        hop_length=config.multi_stft_hop_size,
+        win_length=window,
+        window=hann(window, dtype=x.dtype, device=x.device),
+        return_complex=True,
+    )
+
+
+@cache
+def _kept_window(length: int, *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Periodic Hann window, made once per length, dtype and device."""
+    return torch.hann_window(length, dtype=dtype, device=device)
+
+
+LOSSES: dict[str, Loss] = {
+    "combined": combined,
+    "bsmamba2": bsmamba2,
+    "bsmamba2_light": bsmamba2_light,
+}

@@ -40,7 +40,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ad
 
 
 class LearningRate:
-    """Learning rate per step: linear warm-up, then ``plateau`` or ``cosine``.
+    """Learning rate per step: linear warm-up, then ``plateau``, ``cosine`` or ``constant``.
 
     ``plateau`` multiplies the rate by ``factor`` once the validation score has not risen for more
     than ``patience`` validations in a row. ``cosine`` falls from ``lr`` to ``min_lr`` between the
@@ -65,6 +65,8 @@ class LearningRate:
         warmup = self.config.warmup_steps
         if step < warmup:
             return self.lr * (step + 1) / warmup
+        if self.config.name == "constant":
+            return self.lr
         if self.config.name == "plateau":
             return max(self.lr * self.scale, min(self.config.min_lr, self.lr))
         done = (step - warmup) / max(1, self.total_steps - warmup)

@@ -100,6 +100,7 @@ def record_environment(
             "tf32": torch.backends.cuda.matmul.allow_tf32 if cuda else None,
             "cudnn_benchmark": torch.backends.cudnn.benchmark if cuda else None,
             "math_attention": torch.backends.cuda.math_sdp_enabled() if cuda else None,
+            "backends": model.backends(),
             "fused_optimizer": config.optimizer.fused,
             "amp_dtype": training.amp_dtype,
             "dtypes_inside": dtypes_inside(model, training.amp_dtype, device),

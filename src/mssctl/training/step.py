@@ -69,8 +69,8 @@ def train_step(state: TrainState, batches: Iterable[Tensor], config: RunConfig) 
 
     Args:
         state: is changed.
-        batches: ``training.gradient_accumulation_steps`` micro-batches of stems
-            ``(B, S, C, N)`` float32, on any device.
+        batches: ``training.gradient_accumulation_steps`` micro-batches of all the stems that make
+            up the mixtures, ``(B, S, C, N)`` float32, on any device.
         config: of the run.
     """
     training = config.training
@@ -80,10 +80,11 @@ def train_step(state: TrainState, batches: Iterable[Tensor], config: RunConfig) 
     all_terms: list[Terms] = []
     state.optimizer.zero_grad(set_to_none=True)
     for batch in batches:
-        stems = batch.to(device, non_blocking=True)
+        sources = batch.to(device, non_blocking=True)
+        mix = sources.sum(1)  # (B, C, N)
         with autocast(device, training.amp_dtype):
-            estimate = state.model(stems.sum(1))  # (B, S, C, N)
-        loss, terms = compute_loss(estimate, stems, config.loss)
+            estimate = state.model(mix)  # (B, S, C, N)
+        loss, terms = compute_loss(estimate, state.model.targets(sources), config.loss, mix)
         (loss / count).backward()
         losses.append(loss.detach())
         all_terms.append(terms)

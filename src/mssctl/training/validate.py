@@ -26,7 +26,7 @@ def validate(
 ) -> dict[str, float] | None:
     """Separate songs and score the stems.
 
-    The mixture is the sum of a song's stems. The model computes in ``training.amp_dtype``.
+    The mixture is the sum of all of a song's stems. The model computes in ``training.amp_dtype``.
     Silent references are not scored.
 
     Args:
@@ -67,8 +67,9 @@ def spread(songs: Sequence[Song], count: int) -> list[Song]:
 def _score_song(
     model: Separator, song: Song, settings: SeparationSettings
 ) -> dict[str, list[float]]:
-    references = read_song(song, model.stems, model.channels)  # (S, C, N)
-    mix = torch.from_numpy(references.sum(0))
+    sources = read_song(song, model.sources, model.channels)  # (S, C, N)
+    mix = torch.from_numpy(sources.sum(0))
+    references = [sources[model.sources.index(stem)] for stem in model.stems]
     estimates = separate_array(model, mix, settings).numpy()
     return {
         f"{metric}/{stem}": [score(reference, estimate)]
