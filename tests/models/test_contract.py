@@ -149,6 +149,17 @@ def test_weights_that_do_not_belong_to_their_configuration_are_refused(
         weights.load(str(path), CPU)
 
 
+@pytest.mark.parametrize("metadata", [{}, {"config": "{}"}, {"config": "{", "card": "{}"}])
+def test_damaged_metadata_is_named(tmp_path: Path, metadata: dict[str, str]) -> None:
+    from safetensors.torch import save_file
+
+    path = tmp_path / "model.safetensors"
+    save_file({"x": torch.zeros(1)}, path, {"format": weights.FORMAT, **metadata})
+    with pytest.raises(MssctlError, match=r"damaged model file: its metadata") as caught:
+        weights.describe(str(path))
+    assert caught.value.exit_code == ExitCode.BAD_INPUT
+
+
 def test_foreign_safetensors_are_refused(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
@@ -167,6 +178,7 @@ def test_an_unknown_model_is_an_environment_error(name: str) -> None:
 
 def test_a_failed_write_leaves_nothing(model: Separator, config: RunConfig, tmp_path: Path) -> None:
     folder = tmp_path / "gone"
-    with pytest.raises(MssctlError, match="cannot be written"):
+    with pytest.raises(MssctlError, match="cannot be written") as caught:
         weights.save(folder / "model.safetensors", model, config, {})
+    assert caught.value.exit_code == ExitCode.ENVIRONMENT
     assert list(tmp_path.iterdir()) == []

@@ -106,7 +106,7 @@ class TFLocoformerConfig(Section):
     ``rule`` (bands computed from frequency ranges for any rate and n_fft) or explicit widths.
     ``mask_mlp`` is the place of the non-linearities in the band decoder: ``standalone``
     (tanh after the first layer), ``mixit`` (after the second) or ``tuss`` (after both).
-    ``normalize`` scales each input to unit standard deviation and the output back.
+    ``normalize`` scales each input to a root mean square of 1 and the output back.
     """
 
     name: Literal["tf_locoformer"] = "tf_locoformer"

@@ -73,7 +73,7 @@ class SpectralSeparator(Separator):
     Args:
         audio: rate, channels and stems.
         stft: the transform around the network.
-        normalize: scale each mixture to unit standard deviation, and the stems back.
+        normalize: scale each mixture to a root mean square of 1, and the stems back.
     """
 
     def __init__(self, audio: AudioConfig, stft: STFTConfig, normalize: bool) -> None:
@@ -91,7 +91,7 @@ class SpectralSeparator(Separator):
             raise ValueError(f"expected (B, {self.channels}, N), got {tuple(mix.shape)}")
         with full_precision(mix.device):
             mix = mix.float()
-            scale = _deviation(mix) if self.normalize else torch.ones_like(mix[:, :1, :1])
+            scale = _level(mix) if self.normalize else torch.ones_like(mix[:, :1, :1])
             spec = self.stft(mix / scale)  # (B, C, F, T)
         stems = self.spectrum(spec)  # (B, S, C, F, T)
         with full_precision(mix.device):
@@ -99,7 +99,7 @@ class SpectralSeparator(Separator):
             return wave * scale[:, None]
 
 
-def _deviation(mix: Tensor) -> Tensor:
-    """Root mean square about zero of each mixture ``(B, 1, 1)``; 1 for silence, so that 0 / 1."""
+def _level(mix: Tensor) -> Tensor:
+    """Root mean square of each mixture ``(B, 1, 1)``; 1 for silence, which stays silence."""
     level = mix.square().mean(dim=(1, 2), keepdim=True).sqrt()
     return torch.where(level > 1e-8, level, torch.ones_like(level))

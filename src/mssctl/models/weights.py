@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from mssctl.audio.files import storage_error
 from mssctl.config.bundled import bundled_folder
 from mssctl.config.parse import parse
 from mssctl.config.schema import RunConfig
@@ -65,7 +66,7 @@ def save(
         dtype: of the tensors in the file; None keeps the model's.
 
     Raises:
-        MssctlError: the file cannot be written (exit 4).
+        MssctlError: the file cannot be written (exit 3).
     """
     tensors = {
         name: value.detach().to("cpu", dtype or value.dtype).contiguous()
@@ -81,8 +82,12 @@ def save(
         save_file(tensors, temporary, metadata)
         temporary.chmod(0o644)  # safetensors makes files that only their owner can read
         temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise MssctlError(f"{path}: cannot be written: {error}") from None
+    except OSError as error:
+        raise storage_error(path, error) from None
+    except SafetensorError as error:  # how safetensors reports an error of the disk
+        raise MssctlError(
+            f"{path}: cannot be written: {error}", exit_code=ExitCode.ENVIRONMENT
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -167,7 +172,11 @@ def read_metadata(path: Path) -> tuple[RunConfig, dict[str, str]]:
             f"{path}: safetensors without an mssctl configuration",
             hint="weights of other programs need converting first",
         )
-    return parse(json.loads(metadata["config"]), str(path)), json.loads(metadata["card"])
+    try:
+        config, card = json.loads(metadata["config"]), json.loads(metadata["card"])
+    except (KeyError, ValueError) as error:
+        raise _damaged(path, f"its metadata: {error}") from None
+    return parse(config, str(path)), card
 
 
 def file_hash(path: Path) -> str:
