@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from itertools import islice
+from multiprocessing import forkserver
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +18,7 @@ from mssctl.config.schema import AudioConfig, RunConfig, TrainingConfig
 from mssctl.data.layouts import find_songs
 from mssctl.data.loader import batches
 from mssctl.data.mixing import Mixer
-from mssctl.errors import MssctlError
+from mssctl.errors import ExitCode, MssctlError
 
 
 def config(workers: int = 0) -> RunConfig:
@@ -66,3 +74,54 @@ def test_unreadable_audio_is_an_error_that_names_the_file(mixer, workers):
         song.stems["drums"].path.write_bytes(b"garbage")
     with pytest.raises(MssctlError, match=r"drums\.wav"):
         load(mixer, 0, 4, workers)
+
+
+def test_a_killed_worker_is_an_error_that_says_so(mixer):
+    stream = batches(mixer, config(1).training, first=0, end=1000)
+    next(stream)
+    (worker,) = multiprocessing.active_children()
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(MssctlError, match="a data worker process was killed") as caught:
+        list(stream)
+    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+
+
+def test_a_signal_to_all_processes_of_a_run_ends_neither_workers_nor_who_starts_them(mixer):
+    stream = batches(mixer, config(1).training, first=0, end=1000)
+    next(stream)
+    server = forkserver._forkserver._forkserver_pid
+    (worker,) = multiprocessing.active_children()
+    for pid in (server, worker.pid):
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
+    assert len(list(islice(stream, 50))) == 50
+    assert os.waitpid(server, os.WNOHANG) == (0, 0)  # still running
+    stream.close()
+
+
+TRAINER = """
+import sys, time
+from pathlib import Path
+from mssctl.config.schema import AudioConfig, RunConfig, TrainingConfig
+from mssctl.data.layouts import find_songs
+from mssctl.data.loader import batches
+from mssctl.data.mixing import Mixer
+
+if __name__ == "__main__":
+    audio = AudioConfig(sample_rate=8_000)
+    training = TrainingConfig(segment_length=4096, num_workers=1)
+    mixer = Mixer(find_songs([Path(sys.argv[1])], audio).train,
+                  RunConfig(audio=audio, training=training))
+    for _ in batches(mixer, training, first=0, end=10**9):
+        print("reading", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_workers_end_when_the_process_that_trains_is_killed(mixer, tmp_path):
+    script = tmp_path / "trainer.py"
+    script.write_text(TRAINER)
+    with subprocess.Popen([sys.executable, script, tmp_path], stdout=subprocess.PIPE) as trainer:
+        assert trainer.stdout.readline() == b"reading\n"
+        trainer.kill()
+        trainer.communicate(timeout=60)  # until the last process that holds the pipe has ended

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Generator
+from multiprocessing import forkserver, resource_tracker
 
 import numpy as np
 import torch
@@ -13,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mssctl.config.schema import TrainingConfig
 from mssctl.data.mixing import Mixer
-from mssctl.errors import MssctlError
+from mssctl.errors import ExitCode, MssctlError
 
 
 class Batches(Dataset[Tensor | MssctlError]):
@@ -47,30 +50,66 @@ def batches(
     a terminal sends to the whole process group: they end with the process that started them.
 
     Raises:
-        MssctlError: audio could not be read; it names the file.
+        MssctlError: audio could not be read; it names the file. Or a worker was killed.
     """
     workers = config.num_workers
     # A clean process makes the workers: forking this one, which has threads, could hang.
     context = multiprocessing.get_context("forkserver") if workers else None
     if context:
         context.set_forkserver_preload([__name__])
+        _start_forkserver()
     loader = DataLoader(
         Batches(mixer, config),
         batch_size=None,  # an item is a batch already
         sampler=range(first, end),
         num_workers=workers,
         prefetch_factor=config.prefetch_factor if workers else None,
-        worker_init_fn=_ignore_signals if workers else None,
+        worker_init_fn=_start_worker if workers else None,
         multiprocessing_context=context,
         pin_memory=pin_memory,
         generator=torch.Generator(),  # else the iterator would advance torch's global generator
     )
-    for batch in loader:
-        if isinstance(batch, MssctlError):
-            raise batch
-        yield batch
+    try:
+        for batch in loader:
+            if isinstance(batch, MssctlError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        if "exited unexpectedly" not in str(error):
+            raise
+        raise MssctlError(
+            f"a data worker process was killed ({error})",
+            hint="if memory ran out: lower training.num_workers or training.prefetch_factor in "
+            "config.yaml; `mssctl resume` goes on",
+            exit_code=ExitCode.ENVIRONMENT,
+        ) from error
 
 
-def _ignore_signals(_: int) -> None:
+def _start_forkserver() -> None:
+    """Start the clean process with SIGINT and SIGTERM blocked, which it passes on to the workers.
+
+    It would die of a signal to the process group otherwise, and the workers with it.
+    """
+    resource_tracker.ensure_running()  # first: starting it would unblock the signals again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker(_: int) -> None:
+    """Leave signals to the process that trains, and end when that ends, also by SIGKILL.
+
+    A worker's parent is the fork server, which in turn lives as long as its workers do.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_trainer, daemon=True).start()
+
+
+def _end_with_trainer() -> None:
+    trainer = multiprocessing.parent_process()
+    assert trainer is not None, "runs in a worker process only"
+    trainer.join()
+    os._exit(1)
