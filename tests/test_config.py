@@ -110,6 +110,11 @@ def test_a_target_instrument_is_the_only_output():
         ({"data": {"gain_db": [3, -3]}}, "gain_db is (lowest, highest)"),
         ({"separation": {"overlap": 1.0}}, "separation.overlap"),
         ({"training": {"amp_dtype": "float16"}}, "training.amp_dtype"),
+        ({"training": {"seed": 2**64}}, "training.seed"),
+        ({"optimizer": {"lr": float("inf")}}, "optimizer.lr"),
+        ({"optimizer": {"betas": [0.9, 1.0]}}, "optimizer.betas.1"),
+        ({"data": {"active_db": float("nan")}}, "data.active_db"),
+        ({"data": {"gain_db": [float("-inf"), 0]}}, "data.gain_db.0"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_place(tree, sentence):

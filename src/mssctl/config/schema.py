@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Momentum = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
@@ -31,7 +32,9 @@ ScanBackend = Literal["auto", "torch", "compiled", "mamba_ssm"]
 class Section(BaseModel):
     """Base of all sections: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 def _named(default: str) -> Discriminator:
@@ -247,7 +250,7 @@ class OptimizerConfig(Section):
     name: Literal["adamw"] = "adamw"
     lr: Positive = 5e-4
     weight_decay: NonNegative = 0.01
-    betas: tuple[Probability, Probability] = (0.9, 0.999)
+    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
     eps: Positive = 1e-8
     fused: bool = True
 
@@ -308,12 +311,12 @@ class TrainingConfig(Section):
     gradient_accumulation_steps: Count = 1
     gradient_clip: Positive = 5.0
     gradient_checkpointing: Checkpointing = "none"
-    ema_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    ema_momentum: Momentum = 0.999
     amp_dtype: Literal["bfloat16", "float32"] = "bfloat16"
     tf32: bool = True
     cudnn_benchmark: bool = True
     flash_attention: bool = True
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     num_workers: Annotated[int, Field(ge=0)] = 4
     prefetch_factor: Count = 4
     validate_songs: Annotated[int, Field(ge=0)] = 0
