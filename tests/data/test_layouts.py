@@ -118,3 +118,18 @@ def test_unknown_layout_and_missing_folder(tmp_path):
     assert caught.value.exit_code == ExitCode.USAGE
     with pytest.raises(MssctlError, match="no such folder"):
         find_songs([Path(tmp_path / "nowhere")], AUDIO)
+
+
+def test_folders_without_a_stem_are_named(tmp_path, make_song):
+    for place in ("train/a", "valid/c"):
+        make_song(tmp_path / place)
+    make_song(tmp_path / "train" / "misspelt", stems=("vocal",))
+    (tmp_path / "train" / "test").mkdir()
+    events: list[Event] = []
+    assert len(find_songs([tmp_path], AUDIO, report=events.append).train) == 1
+    (notice,) = events
+    assert isinstance(notice, Notice)
+    assert (
+        notice.message
+        == f"{tmp_path / 'train'}: 1 folder without a stem (first: misspelt): skipped"
+    )

@@ -79,7 +79,8 @@ def find_songs(
             hint="name a folder of songs with --data; `mssctl data synth` makes one",
         )
     find = _layout(layout)
-    train = [song for root in roots for song in find(_split(root, "train") or root, audio.stems)]
+    train_roots = [_split(root, "train") or root for root in roots]
+    train = [song for root in train_roots for song in find(root, audio.stems)]
     held_out = [valid] if valid else [path for root in roots if (path := _split(root, "valid"))]
     if not held_out:
         raise MssctlError(
@@ -88,6 +89,8 @@ def find_songs(
         )
     validation = [song for root in held_out for song in find(root, audio.stems)]
     _no_song_twice(train, validation)
+    for root in (*train_roots, *held_out):
+        _tell_what_is_skipped(root, [*train, *validation], report)
     for songs, split in ((train, "training"), (validation, "validation")):
         _check_audio(songs, audio)
         _tell_what_is_missing(songs, split, audio, report)
@@ -175,6 +178,21 @@ def _check_audio(songs: Iterable[Song], audio: AudioConfig) -> None:
                 f"{stem.path}: {stem.channels} channels, the model has {audio.channels}",
                 hint="mix the stems down first",
             )
+
+
+def _tell_what_is_skipped(root: Path, songs: Sequence[Song], report: Reporter) -> None:
+    used = {song.folder for song in songs}
+    skipped = sorted(
+        path.name
+        for path in root.iterdir()
+        if path.is_dir()
+        and path not in used
+        and path.name.lower() not in ("valid", "test")
+        and not path.name.startswith(".")
+    )
+    if skipped:
+        count = f"{len(skipped)} folder{'s' if len(skipped) > 1 else ''}"
+        _notice(report, f"{root}: {count} without a stem (first: {skipped[0]}): skipped")
 
 
 def _tell_what_is_missing(
