@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 from collections.abc import Callable, Iterator
@@ -282,3 +283,64 @@ def test_a_run_folder_that_cannot_be_made_is_an_environment_error(toy):
     with pytest.raises(MssctlError, match="cannot be made") as caught:
         start(toy, "file/run")
     assert caught.value.exit_code == ExitCode.ENVIRONMENT
+
+
+@pytest.mark.parametrize("song", ["train/b/drums.wav", "valid/c/drums.wav"])
+def test_after_an_unreadable_file_is_mended_the_run_goes_on_without_a_loss(toy, song):
+    path = toy / "data" / song
+    audio = path.read_bytes()
+
+    def spoil(event: Event) -> None:
+        if isinstance(event, Step) and event.step == 3:
+            path.write_bytes(b"garbage")
+
+    with pytest.raises(MssctlError, match=r"drums\.wav"):
+        start(toy, "parts", report=spoil)
+    (saved,) = (toy / "parts" / "checkpoints").iterdir()
+    assert saved.name >= "step-00000003"
+    path.write_bytes(audio)
+    assert resume(toy / "parts", device="cpu").finished
+    start(toy, "straight")
+    assert story(toy / "parts") == story(toy / "straight")
+    assert tensors(toy / "parts", 8) == tensors(toy / "straight", 8)
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(toy):
+    refused: list[MssctlError] = []
+
+    def go_on_elsewhere(event: Event) -> None:
+        if isinstance(event, Step) and event.step == 1:
+            with pytest.raises(MssctlError, match="another process") as caught:
+                resume(toy / "run", device="cpu")
+            refused.append(caught.value)
+
+    assert start(toy, "run", "training.num_epochs=1", report=go_on_elsewhere).finished
+    assert refused[0].exit_code == ExitCode.ENVIRONMENT
+    assert resume(toy / "run", device="cpu").finished  # the lock is gone with the run
+
+
+def test_an_interrupt_counts_even_where_it_cannot_be_told(toy):
+    def report(event: Event) -> None:
+        if isinstance(event, Step) and event.step == 1:
+            signal.raise_signal(signal.SIGINT)
+        if isinstance(event, Notice) and event.message.startswith("stopping"):
+            raise RuntimeError("reentrant call inside <_io.BufferedWriter name='<stderr>'>")
+
+    assert start(toy, "run", report=report).step == 1
+
+
+def test_a_full_disk_at_the_start_leaves_a_folder_that_can_be_used(toy, monkeypatch):
+    write = Path.write_text
+
+    def full(path: Path, text: str, **settings: Any) -> int:
+        if path.name == "config.yaml":
+            write(path, text[:10], **settings)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, text, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(MssctlError, match="No space left") as error:
+            start(toy, "run")
+    assert error.value.exit_code == ExitCode.ENVIRONMENT
+    assert start(toy, "run", "training.num_epochs=1").finished

@@ -18,6 +18,7 @@ from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
 from mssctl.hardware.device import choose_device
 from mssctl.results import TrainResult
+from mssctl.training.lock import locked
 from mssctl.training.loop import Fit, fit
 
 
@@ -59,8 +60,8 @@ def train(
     )
     songs = sources.songs(config, report)
     _make(run)
-    _write(run / "config.yaml", presets.dump(config))
     _write(run / "data.json", json.dumps(asdict(sources), indent=2, ensure_ascii=False))
+    _write(run / "config.yaml", presets.dump(config))
     return _fit(config, songs, run, chosen.device, resuming=False, report=report)
 
 
@@ -127,7 +128,8 @@ def _fit(
     report: Reporter,
 ) -> TrainResult:
     started = time.perf_counter()
-    done: Fit = fit(config, songs, run, device, resuming=resuming, report=report)
+    with locked(run, report):
+        done: Fit = fit(config, songs, run, device, resuming=resuming, report=report)
     best = run / "best.safetensors"
     per_epoch = config.training.steps_per_epoch
     return TrainResult(
@@ -170,6 +172,9 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
+        # Nothing yet that `resume` could use: leave a folder that `train` takes again.
+        for name in ("data.json", "config.yaml"):
+            path.with_name(name).unlink(missing_ok=True)
         raise MssctlError(
             f"{path}: cannot be written: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
         ) from None

@@ -6,7 +6,8 @@ import math
 import signal
 import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 import torch
+from torch import Tensor
 
 from mssctl.config.schema import RunConfig
 from mssctl.data.layouts import SongSets
@@ -102,14 +104,14 @@ def fit(
     with (
         closing(stream),
         Interrupt(report) as interrupt,
-        Metrics(run / "metrics.jsonl", state.step) as metrics,
+        Metrics(run / "metrics.jsonl", state.step, _validated_step(state)) as metrics,
     ):
         session = _Session(config, songs, run, device, report, state, metrics, interrupt, loaded)
         while not interrupt.requested:
             if session.validation_is_due():
                 session.validate()
             elif state.step < total:
-                session.took_step(train_step(state, islice(stream, micro), config))
+                session.took_step(train_step(state, session.read(stream), config))
                 if session.save_is_due():
                     session.save()
             else:
@@ -150,7 +152,11 @@ class Interrupt:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        self._report(Notice("stopping after this step with a checkpoint; again to stop at once"))
+        # Python refuses to print from a handler that broke into a print: the wish counts.
+        with suppress(RuntimeError):
+            self._report(
+                Notice("stopping after this step with a checkpoint; again to stop at once")
+            )
 
 
 @dataclass
@@ -177,6 +183,18 @@ class _Session:
         return (max(step, 1) - 1) // self.config.training.steps_per_epoch + 1
 
     # --- steps
+
+    def read(self, stream: Iterator[Tensor]) -> list[Tensor]:
+        """The micro-batches of one step; if they cannot be read, the run so far is saved.
+
+        All of them come before the step begins: after an error in its middle, the random
+        generators would be somewhere between two steps.
+        """
+        try:
+            return list(islice(stream, self.config.training.gradient_accumulation_steps))
+        except MssctlError:
+            self.save_if_new()
+            raise
 
     def took_step(self, outcome: StepOutcome) -> None:
         """Take the newest outcome; read the one before it, which a GPU has finished by now."""
@@ -233,26 +251,29 @@ class _Session:
 
     def validation_is_due(self) -> bool:
         """An epoch is complete and has not been validated."""
-        step = self.state.step
-        validated = self.state.history[-1]["step"] if self.state.history else 0
-        return step % self.config.training.steps_per_epoch == 0 and step != validated
+        step, per_epoch = self.state.step, self.config.training.steps_per_epoch
+        return step % per_epoch == 0 and step != _validated_step(self.state)
 
     def validate(self) -> None:
         """Score the held-out songs, keep the best weights, save a checkpoint."""
         self.read_pending()
         state, config = self.state, self.config
-        scores = validate(
-            state.validated_model,
-            self.songs.valid,
-            config,
-            report=self.report,
-            stop=lambda: self.interrupt.requested,
-        )
-        if scores is None:
-            return
         epoch, metric = self.epoch(state.step), config.training.validate_metric
-        if metric not in scores:
-            raise MssctlError("all stems of all validation songs are silent: nothing to score")
+        try:
+            scores = validate(
+                state.validated_model,
+                self.songs.valid,
+                config,
+                report=self.report,
+                stop=lambda: self.interrupt.requested,
+            )
+            if scores is None:
+                return
+            if metric not in scores:
+                raise MssctlError("all stems of all validation songs are silent: nothing to score")
+        except MssctlError:
+            self.save_if_new()  # the epoch is not lost
+            raise
         score = scores[metric]
         best = math.isfinite(score) and (state.best_score is None or score > state.best_score)
         state.schedule.validated(state.step, score)
@@ -302,6 +323,13 @@ class _Session:
         if self.checkpoint and self.saved_step == self.state.step:
             return self.checkpoint
         return self.save()
+
+
+def _validated_step(state: TrainState) -> int:
+    """The step of the last validation, 0 before the first."""
+    step = state.history[-1]["step"] if state.history else 0
+    assert isinstance(step, int)
+    return step
 
 
 def _finite(value: float) -> float | None:

@@ -6,6 +6,8 @@ import json
 import os
 import platform
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,33 +19,53 @@ import torch
 from torch import Tensor, nn
 
 from mssctl.config.schema import RunConfig
+from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.device import autocast
 from mssctl.models.base import Separator
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around what writes to ``path``: an OSError becomes an `MssctlError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise MssctlError(
+            f"{path}: cannot be written: {error.strerror or error}",
+            hint="`mssctl resume` goes on from the last checkpoint as soon as it can be",
+            exit_code=ExitCode.ENVIRONMENT,
+        ) from None
 
 
 class Metrics:
     """``metrics.jsonl``: one line per optimizer step and per validation.
 
-    Lines after ``last_step`` (of steps that a resumed run does again) and a torn last line are
-    cut on opening, so that the file tells one story.
+    Lines of steps and validations that a resumed run does again, and a torn last line, are cut
+    on opening, so that the file tells one story.
 
     Args:
         path: of the file; it need not exist.
         last_step: the step that the run goes on from.
+        last_validated: the step of the last validation that it knows of.
+
+    Raises:
+        MssctlError: the file cannot be written; `add` and leaving the block raise it, too.
     """
 
-    def __init__(self, path: Path, last_step: int) -> None:
-        if path.exists():
-            kept = [line for line in path.read_text("utf-8").splitlines() if _upto(line, last_step)]
-            temporary = path.with_name(f".{path.name}.tmp")
-            temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-            temporary.replace(path)
-        self._file = path.open("a", encoding="utf-8")
+    def __init__(self, path: Path, last_step: int, last_validated: int) -> None:
+        self._path = path
+        last = {"step": last_step, "validation": last_validated}
+        with writing(path):
+            if path.exists():
+                kept = [line for line in path.read_text("utf-8").splitlines() if _upto(line, last)]
+                _write_whole(path, "".join(f"{line}\n" for line in kept))
+            self._file = path.open("a", encoding="utf-8")
 
     def add(self, kind: str, **values: Any) -> None:
         """Append one whole line and hand it to the operating system."""
-        self._file.write(json.dumps({"kind": kind, **values}, allow_nan=False) + "\n")
-        self._file.flush()
+        with writing(self._path):
+            self._file.write(json.dumps({"kind": kind, **values}, allow_nan=False) + "\n")
+            self._file.flush()
 
     def __enter__(self) -> Self:
         return self
@@ -54,15 +76,26 @@ class Metrics:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        with writing(self._path):
+            self._file.close()
 
 
-def _upto(line: str, last_step: int) -> bool:
+def _upto(line: str, last: dict[str, int]) -> bool:
     try:
-        step: int = json.loads(line)["step"]
+        values = json.loads(line)
+        kept: bool = values["step"] <= last[values["kind"]]
     except (ValueError, KeyError, TypeError):
         return False  # torn by a crash
-    return step <= last_step
+    return kept
+
+
+def _write_whole(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:
@@ -108,9 +141,8 @@ def record_environment(
             "effective_batch": training.batch_size * training.gradient_accumulation_steps,
         }
     )
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps({"sessions": sessions}, indent=2), encoding="utf-8")
-    temporary.replace(path)
+    with writing(path):
+        _write_whole(path, json.dumps({"sessions": sessions}, indent=2))
 
 
 @torch.no_grad()

@@ -30,6 +30,7 @@ from mssctl.training.step import TrainState
 
 FORMAT = 1
 STATE = "state.json"
+OLD = ".old.tmp"  # ending of a checkpoint that gives way to one of the same step
 
 
 def save_checkpoint(run: Path, state: TrainState, *, epoch: int, keep_last: int) -> Path:
@@ -56,9 +57,10 @@ def save_checkpoint(run: Path, state: TrainState, *, epoch: int, keep_last: int)
         temporary.mkdir()
         _write(temporary, state, {"epoch": epoch, "config_sha256": sha256(run / "config.yaml")})
         _replace(temporary, final)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise MssctlError(
-            f"{final}: the checkpoint could not be written: {error.strerror or error}",
+            f"{final}: the checkpoint could not be written: {reason}",
             hint="free some space and go on with `mssctl resume`",
             exit_code=ExitCode.ENVIRONMENT,
         ) from error
@@ -93,8 +95,16 @@ def load_newest(run: Path, state: TrainState, report: Reporter) -> Path:
 
 
 def checkpoints(run: Path) -> list[Path]:
-    """Checkpoint folders of a run, oldest first."""
-    return sorted((run / "checkpoints").glob("step-*"))
+    """Checkpoint folders of a run, oldest first.
+
+    One that was being replaced when the program was killed gets its name back first.
+    """
+    folder = run / "checkpoints"
+    for old in folder.glob(f".step-*{OLD}"):
+        final = folder / old.name[1:].removesuffix(OLD)
+        if not final.exists():
+            old.rename(final)
+    return sorted(folder.glob("step-*"))
 
 
 class _DamagedError(Exception):
@@ -106,8 +116,9 @@ def _write(folder: Path, state: TrainState, extra: Mapping[str, Any]) -> None:
     if state.average:
         files["ema"] = tensors_of(state.average.model)
     files["rng"] = {"torch": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        files["rng"]["cuda"] = torch.cuda.get_rng_state()
+    device = next(state.model.parameters()).device
+    if device.type == "cuda":
+        files["rng"]["cuda"] = torch.cuda.get_rng_state(device)
     for name, tensors in files.items():
         path = folder / f"{name}.safetensors"
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path)
@@ -135,19 +146,19 @@ def _read(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Tensors by file and the values of one checkpoint, checked."""
     try:
         values: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        if values["format"] != FORMAT:
+            raise MssctlError(
+                f"{folder}: checkpoint format {values['format']}, this version reads {FORMAT}",
+                exit_code=ExitCode.ENVIRONMENT,
+            )
         tensors = {}
         for name, expected in values["sha256"].items():
             path = folder / name
             if sha256(path) != expected:
                 raise _DamagedError(f"{path}: damaged (its checksum differs)")
             tensors[path.stem] = load_file(path)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise _DamagedError(f"{folder}: damaged ({error})") from None
-    if values["format"] != FORMAT:
-        raise MssctlError(
-            f"{folder}: checkpoint format {values['format']}, this version reads {FORMAT}",
-            exit_code=ExitCode.ENVIRONMENT,
-        )
     return tensors, values
 
 
@@ -171,8 +182,9 @@ def _restore(
     name, keys, *rest = values["numpy_rng"]
     np.random.set_state((name, np.array(keys, np.uint32), *rest))  # noqa: NPY002 (the global one)
     torch.set_rng_state(tensors["rng"]["torch"])
-    if torch.cuda.is_available() and "cuda" in tensors["rng"]:
-        torch.cuda.set_rng_state(tensors["rng"]["cuda"])
+    device = next(state.model.parameters()).device
+    if device.type == "cuda" and "cuda" in tensors["rng"]:
+        torch.cuda.set_rng_state(tensors["rng"]["cuda"], device)
 
 
 def _copy_into(model: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
@@ -227,7 +239,7 @@ def _restore_optimizer(state: TrainState, tensors: Mapping[str, Tensor]) -> None
 def _replace(temporary: Path, final: Path) -> None:
     """Rename into place; a folder of that name (a damaged checkpoint) gives way."""
     if final.exists():
-        old = final.with_name(f".{final.name}.old.tmp")
+        old = final.with_name(f".{final.name}{OLD}")
         shutil.rmtree(old, ignore_errors=True)
         final.rename(old)
         temporary.rename(final)

@@ -1,0 +1,41 @@
+"""One process per run folder: two would write the same checkpoints and metrics."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.events import Notice, Reporter, silent
+
+
+@contextmanager
+def locked(run: Path, report: Reporter = silent) -> Iterator[None]:
+    """Hold a run folder alone. The lock goes with the process, however it ends; no file stays.
+
+    Args:
+        run: the run folder.
+        report: is told where the file system has no locks.
+
+    Raises:
+        MssctlError: another process holds it.
+    """
+    folder = os.open(run, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MssctlError(
+                f"{run}: another process is training this run",
+                hint="wait for it, or end it with Ctrl-C",
+                exit_code=ExitCode.ENVIRONMENT,
+            ) from None
+        except OSError as error:  # some network file systems
+            message = f"{run}: cannot be locked ({error.strerror}): train it from one process only"
+            report(Notice(message, level="warning"))
+        yield
+    finally:
+        os.close(folder)
