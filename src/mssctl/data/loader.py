@@ -74,8 +74,9 @@ def batches(
             if isinstance(batch, MssctlError):
                 raise batch
             yield batch
-    except RuntimeError as error:
-        if "exited unexpectedly" not in str(error):
+    except (RuntimeError, EOFError, ConnectionError, FileNotFoundError) as error:
+        # Depending on the moment, the loader notices itself, or a batch cannot be fetched from it.
+        if isinstance(error, RuntimeError) and "exited unexpectedly" not in str(error):
             raise
         raise MssctlError(
             f"a data worker process was killed ({error})",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -111,8 +112,8 @@ def _keep_freed_memory() -> None:
     By default it hands large blocks back to the kernel, which clears every page again at each
     step: about a sixth of a training step's time on a CPU (docs/experiments.md).
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in _MALLOC_SETTINGS:
             mallopt(parameter, value)
 
