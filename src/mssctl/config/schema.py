@@ -316,7 +316,7 @@ class TrainingConfig(Section):
     tf32: bool = True
     cudnn_benchmark: bool = True
     flash_attention: bool = True
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     num_workers: Annotated[int, Field(ge=0)] = 4
     prefetch_factor: Count = 4
     validate_songs: Annotated[int, Field(ge=0)] = 0
