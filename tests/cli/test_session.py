@@ -207,7 +207,7 @@ def test_a_reader_that_has_gone_is_no_traceback():
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        [sys.executable, "-m", "mssctl", "plan", "--json"],
+        [sys.executable, "-m", "mssctl", "plan", "no-such-preset", "--json"],
         stdout=write,
         stderr=subprocess.PIPE,
         text=True,

@@ -82,7 +82,7 @@ def _song(song: SeparatedSong) -> str:
     audio = f"{clock(song.seconds)}, {song.sample_rate} Hz, {channels}"
     speed = f", {song.speed:.1f} x real time" if song.speed else ""  # 0: kept, not computed
     head = f"{song.path}: {audio}{speed}"
-    stems = _table(["", ""], [[f"  {stem}", path] for stem, path in song.stems.items()])
+    stems = aligned(["", ""], [[f"  {stem}", path] for stem, path in song.stems.items()])
     notes = "".join(f"  note: {note}\n" for note in song.notes)
     return f"{head}\n{stems}{notes}"
 
@@ -98,7 +98,7 @@ def _(result: TrainResult) -> str:
         ["checkpoint", result.checkpoint],
         ["model", result.model or "none yet: nothing has been validated"],
     ]
-    return _table(["", ""], rows)
+    return aligned(["", ""], rows)
 
 
 @as_text.register
@@ -116,7 +116,7 @@ def _(result: EvalResult) -> str:
         rows.append(row)
     lines = [
         f"{result.model} on {result.reference}: means over {count(result.tracks, 'track')}, dB",
-        _table(head, rows, numbers=True).rstrip("\n"),
+        aligned(head, rows, numbers=True).rstrip("\n"),
         *(f"{name}: {meaning}" for name, meaning in result.definitions.items()),
         *(f"skipped: {reason}" for reason in result.skipped),
         *(f"note: {note}" for note in result.notes),
@@ -133,7 +133,7 @@ def _(result: SynthResult) -> str:
         ["samples", result.samples or "none: oscillators and noise"],
         ["seed", str(result.seed)],
     ]
-    return _table(["", ""], rows)
+    return aligned(["", ""], rows)
 
 
 @as_text.register
@@ -144,7 +144,7 @@ def _(result: ModelList) -> str:
     ]
     if not rows:
         return "no models\n"
-    return _table(["name", "architecture", "stems", "parameters", "licence"], rows)
+    return aligned(["name", "architecture", "stems", "parameters", "licence"], rows)
 
 
 @as_text.register
@@ -159,7 +159,7 @@ def _(result: ModelEntry) -> str:
         ["file", result.path],
         ["sha256", result.sha256],
     ]
-    return _table(["", ""], rows)
+    return aligned(["", ""], rows)
 
 
 @as_text.register
@@ -180,7 +180,7 @@ def _(result: ScanBench) -> str:
         f"{result.preset} on {result.device} ({result.machine}), torch {result.torch}, "
         + count(result.threads, "thread"),
         f"{shape}; forward and backward",
-        _table(head, rows, numbers=True).rstrip("\n"),
+        aligned(head, rows, numbers=True).rstrip("\n"),
         *(f"left out: {reason}" for reason in result.left_out),
     ]
     return "".join(f"{line}\n" for line in lines)
@@ -195,7 +195,7 @@ def _size(entry: ModelEntry) -> str:
     return f"{entry.parameters / 1e6:.2f} M"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
     """Aligned columns; styled on a terminal, and never cut: what does not fit wraps."""
     screen = Console(markup=False, highlight=False, emoji=False)
     table = Table(box=None, show_header=any(head), pad_edge=False, header_style="bold")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from mssctl.cli.options import Device, Json, Run
 from mssctl.cli.session import session
+from mssctl.cli.train import Force
 
 
-def command(run: Run, device: Device = "auto", json: Json = False) -> None:
+def command(run: Run, device: Device = "auto", force: Force = False, json: Json = False) -> None:
     """Go on with a training run exactly where it stopped."""
     with session(json=json) as ui:
         from mssctl.tasks.train import resume
 
-        ui.show(resume(run, device=device, report=ui.report))
+        ui.show(resume(run, device=device, force=force, report=ui.report))

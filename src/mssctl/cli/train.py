@@ -25,6 +25,9 @@ Out = Annotated[
     Path | None,
     typer.Option("--out", "-o", help="Folder of the run; a new one if left out.", metavar="RUN"),
 ]
+Force = Annotated[
+    bool, typer.Option("--force", help="Start even if it will not fit the GPU's memory.")
+]
 
 
 def command(
@@ -35,6 +38,7 @@ def command(
     out: Out = None,
     overrides: Overrides = None,
     device: Device = "auto",
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Train a separator from a preset.
@@ -53,6 +57,7 @@ def command(
                 out=out,
                 overrides=overrides or [],
                 device=device,
+                force=force,
                 report=ui.report,
             )
         )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import platform
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -106,6 +108,17 @@ def configure(
     torch.backends.cuda.enable_math_sdp(not flash_attention)
 
 
+def let_segments_grow() -> None:
+    """Ask PyTorch's CUDA allocator for segments that can grow, unless the user has set it up.
+
+    Without them the allocator may hold several percent more than the tensors need. Has an effect
+    before the first use of CUDA only.
+    """
+    names = "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"
+    if sys.platform == "linux" and not any(name in os.environ for name in names):
+        os.environ["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
+
+
 def _keep_freed_memory() -> None:
     """Make the C library keep freed blocks, where it is glibc.
 
@@ -168,6 +181,43 @@ def attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
             hint="use training.amp_dtype=bfloat16 and a head size that is a multiple of 8",
             exit_code=ExitCode.ENVIRONMENT,
         ) from error
+
+
+def attention_kernels_allowed() -> list[SDPBackend]:
+    """The attention kernels that are switched on here and now, the preferred one first."""
+    on = {
+        SDPBackend.FLASH_ATTENTION: torch.backends.cuda.flash_sdp_enabled(),
+        SDPBackend.CUDNN_ATTENTION: torch.backends.cuda.cudnn_sdp_enabled(),
+        SDPBackend.EFFICIENT_ATTENTION: torch.backends.cuda.mem_efficient_sdp_enabled(),
+        SDPBackend.MATH: torch.backends.cuda.math_sdp_enabled(),
+    }
+    order = [SDPBackend(number) for number in torch._C._get_sdp_priority_order()]
+    return [kernel for kernel in order if on.get(kernel)]
+
+
+def attention_kernel(
+    dtype: torch.dtype, head: int, capability: tuple[int, int], allowed: list[SDPBackend]
+) -> SDPBackend | None:
+    """The first of the ``allowed`` kernels that takes heads of ``head`` features on that GPU.
+
+    The conditions of PyTorch's ``sdp_utils.cpp`` for self-attention without a mask.
+
+    Args:
+        dtype: of queries, keys and values.
+        head: features per head.
+        capability: compute capability of the GPU.
+        allowed: in order of preference.
+    """
+    half = dtype in (torch.float16, torch.bfloat16)
+    modern = capability >= (8, 0)
+    takes = {
+        SDPBackend.FLASH_ATTENTION: half and modern and head <= 256,
+        SDPBackend.CUDNN_ATTENTION: half and modern and head <= 128 and head % 8 == 0,
+        SDPBackend.EFFICIENT_ATTENTION: head % (8 if half else 4) == 0
+        and (modern or dtype != torch.bfloat16),
+        SDPBackend.MATH: True,
+    }
+    return next((kernel for kernel in allowed if takes.get(kernel)), None)
 
 
 @contextlib.contextmanager

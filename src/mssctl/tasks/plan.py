@@ -1,20 +1,365 @@
-"""Predicts the memory of a run: not available yet."""
+"""``mssctl plan``: what a run needs, what fits a card, and how the presets compare."""
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
+from mssctl import presets
+from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.planning import explain
+from mssctl.planning.cache import remembered, training_peak_of
+from mssctl.planning.cards import Card
+from mssctl.planning.closed_form import estimate, knows, parameters, shape_of
+from mssctl.planning.fake_step import Peak
+from mssctl.planning.fit import (
+    GIB,
+    LEVELS,
+    Budget,
+    largest_batch,
+    with_batch,
+    with_training,
+)
+from mssctl.planning.runs import separation_peak
+from mssctl.planning.shims import KERNELS
+from mssctl.planning.target import Target, target
+from mssctl.results import (
+    ComparedPreset,
+    LargeTensor,
+    PlanComparison,
+    PlannedRun,
+    PlanResult,
+    PlanTable,
+)
+from mssctl.separation.separator import SeparationSettings
 
 
-def plan(preset: str = "base") -> NoReturn:
-    """Refuse, until the command exists.
+def plan(
+    preset: str,
+    *,
+    vram: float | None = None,
+    gpu: str | None = None,
+    segment: float | None = None,
+    overrides: Sequence[str] = (),
+    attention: str | None = None,
+    mode: str = "train",
+    write: str | Path | None = None,
+) -> PlanResult:
+    """Predict what one preset needs, and the largest batch that fits.
+
+    Args:
+        preset: bundled name or path of a YAML file.
+        vram: free memory of the card, GiB; by default what NVML reports.
+        gpu: name of a card instead, see `mssctl.planning.cards`.
+        segment: seconds of audio per example, in place of the preset's.
+        overrides: ``section.key=value``.
+        attention: pins a kernel: flash, cudnn, efficient or math; None: what `train` would use.
+        mode: ``train`` or ``separate``.
+        write: file for a preset like this one that fits.
 
     Raises:
-        MssctlError: always.
+        MssctlError: unknown preset, key or card; nothing to write that fits.
     """
-    raise MssctlError(
-        f"plan {preset}: not available yet",
-        hint="docs/memory.md says what is known about memory",
-        exit_code=ExitCode.ENVIRONMENT,
+    if attention is not None and attention not in KERNELS:
+        raise ValueError(f"attention {attention!r}: one of {', '.join(KERNELS)}")
+    config, overrides = load(preset, overrides, segment, mode)
+    where = target(vram, gpu)
+    question = _Question(mode, where.capability, attention)
+    batch = question.batch(config)
+    peak = question.peak(config, batch)
+    found = None
+    if where.vram is not None:
+        guess = batch if mode == "separate" else _guess(config, where, batch, peak)
+        found = largest_batch(partial(question.peak, config), where.budget(), guess)
+    run = _planned(preset, config, question, batch, peak, where)
+    level = config.training.gradient_checkpointing
+    fitted = with_batch(config, found.batch, level) if found and found.batch else None
+    written = _write(write, fitted if run.fits is False else config) if write else None
+    return PlanResult(
+        run=run,
+        gpu=where.name,
+        vram_gib=where.vram,
+        allocated_gib=peak.allocated / GIB,
+        reserved_gib=peak.reserved / GIB,
+        peak_at=f"{peak.operation} in {peak.where or 'the model'}",
+        attention=list(peak.kernels),
+        components=explain.components(peak),
+        modules=explain.modules(peak),
+        tensors=_tensors(peak),
+        notes=explain.notes(config, attention, where.capability),
+        remedies=explain.remedies(config, attention, where.capability) if mode == "train" else [],
+        largest_batch=found.batch if found else None,
+        next_gib=found.beyond.device / GIB if found else None,
+        command=_command(preset, config, fitted if run.fits is False else config, overrides, mode),
+        written=written,
     )
+
+
+def plan_table(
+    *,
+    vram: float | None = None,
+    gpu: str | None = None,
+    segment: float | None = None,
+    overrides: Sequence[str] = (),
+    write: str | Path | None = None,
+) -> PlanTable:
+    """How to train each bundled preset on a card, and which one to take.
+
+    Ranked by the closed form; the pick, and the next larger batch that must not fit, are confirmed
+    by the real step on fake tensors.
+
+    Raises:
+        MssctlError: no card known; nothing to write that fits.
+    """
+    where = target(vram, gpu)
+    budget = where.budget()
+    question = _Question("train", where.capability, None)
+    configs = {name: load(name, overrides, segment)[0] for name in presets.names()}
+    known = {n: c for n, c in configs.items() if knows(c)}
+    sizes = {name: parameters(config)[0] for name, config in known.items()}
+    fitted = {name: _lightest(config, where) for name, config in known.items()}
+    order = sorted(known, key=lambda name: -sizes[name])
+    runs = {name: _estimated(name, fitted[name] or known[name], where) for name in order}
+    pick, found, config = None, None, None
+    for name in order:
+        best = fitted[name]
+        if best is None:
+            continue
+        found = largest_batch(partial(question.peak, best), budget, best.training.batch_size)
+        if found.batch == 0 or found.peak is None:
+            continue
+        pick = name
+        batch = min(found.batch, best.training.batch_size)
+        config = with_batch(known[name], batch, best.training.gradient_checkpointing)
+        peak = question.peak(config, batch)
+        runs[name] = _planned(name, config, question, batch, peak, where)
+        break
+    written = _write(write, config) if write else None
+    return PlanTable(
+        gpu=where.name,
+        vram_gib=budget.vram,
+        runs=[runs[name] for name in order],
+        pick=pick,
+        reason="the largest model that fits" if pick else "no preset fits, not even at batch 1",
+        next_gib=found.beyond.device / GIB if found else None,
+        command=_command(pick, known[pick], config, overrides, "train") if pick else None,
+        written=written,
+    )
+
+
+def compare(
+    *,
+    gpu: str | None = None,
+    vram: float | None = None,
+    segment: float | None = None,
+    overrides: Sequence[str] = (),
+) -> PlanComparison:
+    """All bundled presets side by side, as they are, each predicted by a fake step."""
+    where = target(vram, gpu)
+    question = _Question("train", where.capability, None)
+    rows = []
+    for name in presets.names():
+        config = load(name, overrides, segment)[0]
+        peak = question.peak(config, config.training.batch_size)
+        rows.append(_compared(name, config, peak, where.card))
+    return PlanComparison(where.name, rows)
+
+
+def load(
+    preset: str, overrides: Sequence[str], segment: float | None, mode: str = "train"
+) -> tuple[RunConfig, list[str]]:
+    """A preset with overrides and another segment, and all of that as overrides."""
+    config = presets.load(preset, overrides)
+    if segment is None:
+        return config, list(overrides)
+    if mode == "separate":
+        change = f"separation.segment_seconds={segment:g}"
+    else:
+        change = f"training.segment_length={round(segment * config.audio.sample_rate)}"
+    return presets.override(config, [change]), [*overrides, change]
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What to predict of a configuration."""
+
+    mode: str
+    capability: tuple[int, int]
+    attention: str | None
+
+    def batch(self, config: RunConfig) -> int:
+        """Examples or segments at a time."""
+        separation = config.separation.batch_size
+        return config.training.batch_size if self.mode == "train" else separation
+
+    def peak(self, config: RunConfig, batch: int) -> Peak:
+        """The predicted peak at a batch, from the cache where it is known."""
+        config = with_training(config, batch_size=batch)
+        if self.mode == "train":
+            return training_peak_of(config, self.capability, self.attention)
+        asked = {"mode": self.mode, "capability": self.capability, "attention": self.attention}
+        settings = SeparationSettings.from_config(config)
+        return remembered(
+            config,
+            {**asked, "segment": settings.segment, "batch": batch},
+            lambda: separation_peak(
+                config,
+                segment=settings.segment,
+                batch_size=batch,
+                amp_dtype=config.training.amp_dtype,
+                capability=self.capability,
+                attention=self.attention,
+            ),
+        )
+
+
+def _guess(config: RunConfig, where: Target, batch: int, peak: Peak) -> int:
+    """Where to start the search: the closed form, put right by the peak at ``batch``."""
+    if where.vram is None or not knows(config):
+        return batch
+
+    def at(examples: int) -> int:
+        changed = with_training(config, batch_size=examples)
+        return estimate(changed, where.capability).allocated
+
+    limit = where.budget().allocated * at(batch) / peak.allocated
+    each = (at(2 * batch) - at(batch)) / batch
+    return max(1, batch + int((limit - at(batch)) // each))
+
+
+def _lightest(config: RunConfig, where: Target) -> RunConfig | None:
+    """The preset's batch with the least recomputation that fits, or the largest with the most."""
+    budget = where.budget()
+
+    def fits(candidate: RunConfig) -> bool:
+        return estimate(candidate, where.capability).allocated <= budget.allocated
+
+    batch = config.training.batch_size
+    for level in LEVELS:
+        candidate = with_batch(config, batch, level)
+        if fits(candidate):
+            return candidate
+    for fewer in range(batch - 1, 0, -1):
+        candidate = with_batch(config, fewer, "path")
+        if fits(candidate):
+            return candidate
+    return None
+
+
+def _planned(
+    name: str, config: RunConfig, question: _Question, batch: int, peak: Peak, where: Target
+) -> PlannedRun:
+    budget = Budget(where.vram) if where.vram is not None else None
+    training = config.training
+    separating = question.mode == "separate"
+    settings = SeparationSettings.from_config(config)
+    samples = settings.segment if separating else training.segment_length
+    return PlannedRun(
+        preset=name,
+        mode=question.mode,
+        batch_size=batch,
+        accumulation=1 if separating else training.gradient_accumulation_steps,
+        checkpointing="none" if separating else training.gradient_checkpointing,
+        segment_seconds=samples / config.audio.sample_rate,
+        dtype=training.amp_dtype,
+        parameters=_count(config),
+        peak_gib=peak.device / GIB,
+        headroom_gib=where.vram - peak.device / GIB if where.vram is not None else None,
+        fits=peak.allocated <= budget.allocated if budget else None,
+        risk=budget.risk(peak) if budget else "no card named",
+        confirmed=True,
+    )
+
+
+def _estimated(name: str, config: RunConfig, where: Target) -> PlannedRun:
+    """A row of the table by the closed form."""
+    found = estimate(config, where.capability)
+    budget, training = where.budget(), config.training
+    need, fits = found.device, found.allocated <= budget.allocated
+    return PlannedRun(
+        preset=name,
+        mode="train",
+        batch_size=training.batch_size if fits else 0,
+        accumulation=training.gradient_accumulation_steps,
+        checkpointing=training.gradient_checkpointing,
+        segment_seconds=training.segment_length / config.audio.sample_rate,
+        dtype=training.amp_dtype,
+        parameters=_count(config),
+        peak_gib=need / GIB,
+        headroom_gib=budget.vram - need / GIB,
+        fits=fits,
+        risk="estimate" if fits else "does not fit",
+        confirmed=False,
+    )
+
+
+def _compared(name: str, config: RunConfig, peak: Peak, card: Card | None) -> ComparedPreset:
+    training, model = config.training, config.model
+    micro = training.gradient_accumulation_steps
+    seconds = card.seconds(peak) * micro if card else None  # the peak is of one micro-batch
+    audio = training.batch_size * micro * training.segment_length / config.audio.sample_rate
+    shape = shape_of(config)
+    keys = ("n_layers", "emb_dim", "n_heads", "ffn_hidden_dim", "dropout")
+    settings = {key: str(getattr(model, key)) for key in keys if hasattr(model, key)}
+    settings |= {
+        "n_fft": str(config.stft.n_fft),
+        "hop_length": str(config.stft.hop_length),
+        "segment": f"{training.segment_length / config.audio.sample_rate:g} s",
+        "batch": f"{training.batch_size} × {micro}",
+        "checkpointing": training.gradient_checkpointing,
+    }
+    return ComparedPreset(
+        preset=name,
+        settings=settings,
+        parameters=_count(config),
+        tokens=shape.tokens // shape.batch,
+        components=explain.components(peak),
+        peak_gib=peak.device / GIB,
+        tflop=peak.flops / 1e12 * micro,
+        step_seconds=seconds,
+        speed=audio / seconds if seconds else None,
+    )
+
+
+def _count(config: RunConfig) -> int:
+    return parameters(config)[0]
+
+
+def _tensors(peak: Peak) -> list[LargeTensor]:
+    return [
+        LargeTensor(item.size / GIB, list(item.shape), item.dtype, item.operation, item.where)
+        for item in peak.largest[:5]
+    ]
+
+
+def _command(
+    preset: str, asked: RunConfig, run: RunConfig | None, overrides: Sequence[str], mode: str
+) -> str:
+    """What to type."""
+    if mode == "separate":
+        return "mssctl separate SONG"
+    if run is None:
+        return "nothing of this fits: see what to change"
+    changed = [f"training.{key}={value}" for key, value in run.training.model_dump().items()
+               if value != getattr(asked.training, key)]  # fmt: skip
+    sets = "".join(f" --set {item}" for item in [*overrides, *changed])
+    return f"mssctl train {preset} --data SONGS{sets}"
+
+
+def _write(path: str | Path, config: RunConfig | None) -> str:
+    """Write a preset file."""
+    if config is None:
+        raise MssctlError("nothing fits: no preset written")
+    file = Path(path).expanduser()
+    if file.exists():
+        raise MssctlError(f"{file}: exists already", hint="name another file")
+    try:
+        file.write_text(presets.dump(config), encoding="utf-8")
+    except OSError as error:
+        raise MssctlError(
+            f"{file}: cannot be written: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
+        ) from None
+    return str(file)

@@ -16,8 +16,9 @@ from mssctl.config.schema import RunConfig
 from mssctl.data.layouts import SongSets, find_songs
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
-from mssctl.hardware.device import choose_device
+from mssctl.hardware.device import choose_device, let_segments_grow
 from mssctl.results import TrainResult
+from mssctl.tasks.memory import check_memory, explained
 from mssctl.training.lock import locked
 from mssctl.training.loop import Fit, fit
 
@@ -31,6 +32,7 @@ def train(
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
     device: str = "auto",
+    force: bool = False,
     report: Reporter = silent,
 ) -> TrainResult:
     """Train a model from a preset.
@@ -43,14 +45,17 @@ def train(
         out: run folder; ``runs/PRESET-DATE-TIME`` if None.
         overrides: ``section.key=value``.
         device: ``auto``, ``cpu``, ``cuda`` ...
+        force: start even if it will not fit the GPU's memory.
         report: is told what happens.
 
     Returns:
         How the run ended; ``finished`` is False when it was interrupted.
 
     Raises:
-        MssctlError: see `mssctl.training.loop.fit`; also a run folder that is not empty.
+        MssctlError: see `mssctl.training.loop.fit`; also a run folder that is not empty, or a run
+            that does not fit the GPU's memory.
     """
+    let_segments_grow()
     config = presets.load(preset, overrides)
     chosen = choose_device(device)
     run = _new_run_folder(preset, out)
@@ -59,23 +64,29 @@ def train(
         [_absolute(root) for root in roots], _absolute(valid) if valid else None, layout
     )
     songs = sources.songs(config, report)
+    expected = check_memory(config, chosen.device, force=force, report=report)
     _make(run)
     _write(run / "data.json", json.dumps(asdict(sources), indent=2, ensure_ascii=False))
     _write(run / "config.yaml", presets.dump(config))
-    return _fit(config, songs, run, chosen.device, resuming=False, report=report)
+    with explained(expected, config, chosen.device):
+        return _fit(config, songs, run, chosen.device, resuming=False, report=report)
 
 
-def resume(run: str | Path, *, device: str = "auto", report: Reporter = silent) -> TrainResult:
+def resume(
+    run: str | Path, *, device: str = "auto", force: bool = False, report: Reporter = silent
+) -> TrainResult:
     """Go on with a run from its newest whole checkpoint, to the same losses on the same CPU.
 
     Args:
         run: the run folder.
         device: to go on with.
+        force: go on even if it will not fit the GPU's memory.
         report: is told what happens.
 
     Raises:
         MssctlError: no run there, or see `mssctl.training.loop.fit`.
     """
+    let_segments_grow()
     folder = Path(run).expanduser()
     for name in ("config.yaml", "data.json"):
         if not (folder / name).is_file():
@@ -90,7 +101,9 @@ def resume(run: str | Path, *, device: str = "auto", report: Reporter = silent) 
     except (ValueError, TypeError) as error:
         raise MssctlError(f"{folder / 'data.json'}: damaged: {error}") from None
     songs = sources.songs(config, report)
-    return _fit(config, songs, folder, chosen.device, resuming=True, report=report)
+    expected = check_memory(config, chosen.device, force=force, report=report)
+    with explained(expected, config, chosen.device):
+        return _fit(config, songs, folder, chosen.device, resuming=True, report=report)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,78 @@
+"""Keeps predictions between runs, by configuration, question and versions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import mssctl
+from mssctl.config.schema import RunConfig
+from mssctl.planning.fake_step import Peak
+from mssctl.planning.runs import training_peak
+from mssctl.planning.tracker import Allocation
+
+_CODE = sorted(Path(__file__).parents[1].glob("**/*.py"))
+
+
+def remembered(config: RunConfig, question: dict[str, Any], compute: Callable[[], Peak]) -> Peak:
+    """``compute()``, or what it gave for the same question with the same code and PyTorch."""
+    sections = ("audio", "stft", "model", "loss", "optimizer", "training")
+    key = {
+        "config": {name: getattr(config, name).model_dump(mode="json") for name in sections},
+        "question": question,
+        "versions": [mssctl.__version__, str(torch.__version__), _fingerprint()],
+    }
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    path = folder() / f"{name}.json"
+    try:
+        return _from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        peak = compute()
+        _write(path, json.dumps(asdict(peak)))
+        return peak
+
+
+def training_peak_of(config: RunConfig, capability: tuple[int, int], attention: str | None) -> Peak:
+    """`training_peak`, from the cache where it is known."""
+    question = {"mode": "train", "capability": capability, "attention": attention}
+    return remembered(config, question, lambda: training_peak(config, capability, attention))
+
+
+def folder() -> Path:
+    """Where predictions are kept: ``$XDG_CACHE_HOME/mssctl/plan``, ``~/.cache`` by default."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "mssctl" / "plan"
+
+
+def _fingerprint() -> str:
+    """Sizes and times of the package's files: an edited model is another model."""
+    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in _CODE]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()[:16]
+
+
+def _from_json(values: dict[str, Any]) -> Peak:
+    values["largest"] = tuple(
+        Allocation(**{**item, "shape": tuple(item["shape"])}) for item in values["largest"]
+    )
+    values["kernels"] = tuple(values["kernels"])
+    values["work"] = tuple((f, b, times) for f, b, times in values["work"])
+    return Peak(**values)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write whole or not at all; a cache that cannot be written is no reason to fail."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            file.write(text)
+        Path(file.name).replace(path)
+    except OSError:
+        return

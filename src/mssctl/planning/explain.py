@@ -1,0 +1,140 @@
+"""Says where the memory of a predicted step goes, what is to blame and what would help."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from mssctl.config.schema import RunConfig
+from mssctl.errors import MssctlError
+from mssctl.planning.closed_form import estimate, knows, shape_of
+from mssctl.planning.fake_step import BUILT, Peak
+from mssctl.planning.fit import GIB, LEVELS, with_training
+from mssctl.planning.runs import AVERAGE, BATCH, OPTIMIZER, WEIGHTS
+from mssctl.planning.tracker import BACKWARD, GRADIENTS, OUTSIDE
+from mssctl.presets import override
+from mssctl.results import MemoryShare, Remedy
+
+_OWN = (WEIGHTS, GRADIENTS, OPTIMIZER, AVERAGE, BATCH, BUILT)
+
+
+def components(peak: Peak) -> list[MemoryShare]:
+    """The peak by purpose, largest first; it adds up to `Peak.device`."""
+    shares: Counter[str] = Counter()
+    for label, size in peak.parts.items():
+        shares[_purpose(label)] += size
+    shares["kernel workspace"] = peak.workspace
+    shares["cuBLAS workspace"] = peak.cublas
+    shares["CUDA context (assumed)"] = peak.context
+    return _shares(shares)
+
+
+def modules(peak: Peak) -> list[MemoryShare]:
+    """The activations at the peak by part of the model, in GiB, the ten largest."""
+    shares: Counter[str] = Counter()
+    for label, size in peak.parts.items():
+        if label not in _OWN:
+            shares[_part(label)] += size
+    return _shares(shares)[:10]
+
+
+def _shares(shares: Counter[str]) -> list[MemoryShare]:
+    return [MemoryShare(name, size / GIB) for name, size in shares.most_common() if size]
+
+
+def _purpose(label: str) -> str:
+    """What memory with this label is for."""
+    if label in _OWN:
+        return label
+    if label == OUTSIDE:
+        return "batch and loss"
+    if label == BACKWARD:
+        return "backward pass"
+    if label.startswith(BACKWARD):
+        return "recomputed activations"
+    part = label.split(".", maxsplit=1)[0]
+    if part in ("blocks", "rope_freq", "rope_time", "layers"):
+        return "activations of the blocks"
+    return "front end" if part == "encoder" else "masks and transforms"
+
+
+def _part(label: str) -> str:
+    """The label to the depth of a reader's interest: ``blocks.3.freq_path``."""
+    return ".".join(label.split(".")[:3]) or "masks and inverse transform"
+
+
+def notes(config: RunConfig, attention: str | None, capability: tuple[int, int]) -> list[str]:
+    """What a reader should know of a per-bin model or of attention that keeps its scores."""
+    model = config.model
+    if not knows(config):
+        return []
+    shape = shape_of(config)
+    found = []
+    if model.front_end == "bins":
+        found.append(
+            f"front_end bins: {shape.rows} rows per frame instead of 62 bands, and attention "
+            "along frequency that grows with the square of that"
+        )
+    if attention == "math":
+        sequences = shape.batch * shape.frames
+        size = sequences * model.n_heads * shape.rows**2 * 4
+        found += [
+            (
+                "the math kernel keeps every attention score: one tensor of "
+                f"{sequences} × {model.n_heads} × {shape.rows}² × 4 B = {size / GIB:.2f} GiB"
+            ),
+            (
+                "frames are folded into the batch: attention along frequency runs on all "
+                f"{sequences} frames at once, {model.n_heads} heads each"
+            ),
+            _why_not_flash(config, capability),
+        ]
+    return found
+
+
+def _why_not_flash(config: RunConfig, capability: tuple[int, int]) -> str:
+    if config.training.amp_dtype == "float32":
+        return "flash attention would not run: it takes bfloat16 and float16, and this is float32"
+    if capability < (8, 0):
+        return "flash attention would not run: it needs compute capability 8.0"
+    return "flash attention would run with --attention auto"
+
+
+def remedies(config: RunConfig, attention: str | None, capability: tuple[int, int]) -> list[Remedy]:
+    """What to change first, with the memory then needed by the closed form."""
+    if not knows(config):
+        return []
+    found = []
+    for change, changed, kernel in _changes(config, attention):
+        need = estimate(changed, capability, kernel)
+        found.append(Remedy(change, need.device / GIB))
+    return found
+
+
+def _changes(config: RunConfig, attention: str | None) -> Iterator[tuple[str, RunConfig, str]]:
+    training, stft = config.training, config.stft
+    kernel = attention or ("flash" if training.amp_dtype == "bfloat16" else "efficient")
+    if training.amp_dtype == "float32" or kernel == "math":
+        yield "bfloat16 with flash attention", with_training(config, amp_dtype="bfloat16"), "flash"
+    if training.batch_size > 1:
+        half = -(-training.batch_size // 2)
+        micro = 2 * training.gradient_accumulation_steps
+        less = with_training(config, batch_size=half, gradient_accumulation_steps=micro)
+        yield f"batch {half} with gradient accumulation {micro}", less, kernel
+    for level in LEVELS[LEVELS.index(training.gradient_checkpointing) + 1 :]:
+        less = with_training(config, gradient_checkpointing=level)
+        yield f"checkpointing {level} (recomputes the forward pass)", less, kernel
+    if config.model.front_end == "bins":
+        try:
+            bands = override(config, ["model.front_end=bands", "model.freqs_per_bands=bands62"])
+        except MssctlError:
+            bands = override(config, ["model.front_end=bands", "model.freqs_per_bands=rule"])
+        yield "front_end bands (62 rows per frame)", bands, kernel
+        half = stft.n_fft // 2
+        if half >= 2048:
+            hop = min(stft.hop_length, half // 2)
+            fewer = override(config, [f"stft.n_fft={half}", f"stft.hop_length={hop}"])
+            yield f"n_fft {half}, hop {hop}", fewer, kernel
+    samples = training.segment_length // 2
+    seconds = samples / config.audio.sample_rate
+    yield f"segments of {seconds:g} s", with_training(config, segment_length=samples), kernel

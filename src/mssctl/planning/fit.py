@@ -1,0 +1,98 @@
+"""Finds what fits a card: the largest batch, and the lightest checkpointing that takes a preset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mssctl.config.schema import Checkpointing, RunConfig
+from mssctl.planning.fake_step import Peak
+from mssctl.planning.workspaces import CONTEXT
+
+GIB = 2**30
+LEVELS: tuple[Checkpointing, ...] = ("none", "block", "path")
+MARGIN = 0.98  # predictions were within 2 % of measurements
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Memory of a card that a run may use.
+
+    Attributes:
+        vram: free memory, GiB.
+    """
+
+    vram: float
+
+    @property
+    def allocated(self) -> int:
+        """Bytes that tensors and cuBLAS may take: less CUDA's context and a margin for error."""
+        return round((self.vram * GIB - CONTEXT) * MARGIN)
+
+    def risk(self, peak: Peak) -> str:
+        """In words, how sure it is that ``peak`` fits."""
+        if peak.allocated > self.allocated:
+            return "does not fit"
+        if peak.reserved + peak.context <= self.vram * GIB:
+            return "low"
+        return "medium: only with expandable segments, which `train` sets"
+
+
+@dataclass(frozen=True)
+class LargestBatch:
+    """The largest batch that fits, 0 if none, with its peak and that of the next larger one."""
+
+    batch: int
+    peak: Peak | None
+    beyond: Peak
+
+
+def largest_batch(peak_of: Callable[[int], Peak], budget: Budget, guess: int) -> LargestBatch:
+    """Search until a batch is known to fit and the next one not to.
+
+    Args:
+        peak_of: predicts the peak at a batch.
+        budget: of the card.
+        guess: where to start.
+    """
+    seen: dict[int, Peak] = {}
+    low, high = 0, 0
+    batch = max(1, guess)
+    while not high or high - low > 1:
+        seen[batch] = peak_of(batch)
+        if seen[batch].allocated <= budget.allocated:
+            low = batch
+        else:
+            high = batch
+        batch = _next(seen, low, high, budget.allocated)
+    return LargestBatch(low, seen.get(low), seen[high])
+
+
+def _next(seen: dict[int, Peak], low: int, high: int, limit: int) -> int:
+    """The batch to try next; what an example needs is over-estimated, so steps are careful."""
+    if not high:
+        needed = seen[low].allocated
+        return low + max(1, (limit - needed) * low // needed)
+    needed = seen[high].allocated
+    down = max(1, -((limit - needed) * high // needed))
+    return max(low + 1, min(high - 1, high - down))
+
+
+def with_training(config: RunConfig, **values: object) -> RunConfig:
+    """A copy with other values in its ``training`` section, checked."""
+    tree = config.model_dump()
+    tree["training"].update(values)
+    return RunConfig.model_validate(tree)
+
+
+def with_batch(config: RunConfig, batch: int, level: Checkpointing) -> RunConfig:
+    """The same number of examples per optimizer step, or a few more, in batches of ``batch``."""
+    training = config.training
+    effective = training.batch_size * training.gradient_accumulation_steps
+    batch = min(batch, effective)
+    return with_training(
+        config,
+        batch_size=batch,
+        gradient_accumulation_steps=-(-effective // batch),
+        gradient_checkpointing=level,
+    )

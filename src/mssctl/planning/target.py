@@ -1,0 +1,53 @@
+"""The card to plan for: named, described, or the one in this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.planning.cards import Card, card_in, card_named, this_gpu
+from mssctl.planning.fit import Budget
+
+_CAPABILITY = (9, 0)  # where no card is known: the larger cuBLAS workspace
+
+
+@dataclass(frozen=True)
+class Target:
+    """The card to plan for: any of it may be unknown."""
+
+    name: str | None
+    vram: float | None
+    card: Card | None
+
+    @property
+    def capability(self) -> tuple[int, int]:
+        """Compute capability, assumed where the card is unknown."""
+        return self.card.capability if self.card else _CAPABILITY
+
+    def budget(self) -> Budget:
+        """Its memory.
+
+        Raises:
+            MssctlError: nobody has said how much, and there is no GPU to ask (exit 3).
+        """
+        if self.vram is None:
+            raise MssctlError(
+                "how much GPU memory? NVML finds no GPU here",
+                hint="name it: --vram 32, or --gpu 'RTX 5090'",
+                exit_code=ExitCode.ENVIRONMENT,
+            )
+        return Budget(self.vram)
+
+
+def target(vram: float | None = None, gpu: str | None = None) -> Target:
+    """The card that ``--vram`` and ``--gpu`` mean; this machine's where neither is given."""
+    if gpu is not None:
+        card = card_named(gpu)
+        return Target(card.name, card.memory if vram is None else vram, card)
+    if vram is not None:
+        return Target(None, vram, None)
+    here = this_gpu()
+    if here is None:
+        return Target(None, None, None)
+    name, free, _total = here
+    return Target(name, free, card_in(name))

@@ -1,0 +1,63 @@
+"""The table of GPUs, and this machine's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pynvml
+import pytest
+
+from mssctl.errors import MssctlError
+from mssctl.planning import cards
+from mssctl.planning.fake_step import Peak
+
+PEAK = Peak(0, 0, 0, 0, 0, "", "", {}, (), (), 0, ((10**12, 10**9, 3),), 10**9)
+
+
+@pytest.mark.parametrize("name", ["RTX 5090", "rtx5090", "NVIDIA GeForce RTX 5090"])
+def test_a_card_is_found_however_it_is_written(name):
+    assert cards.card_named(name).name == "RTX 5090"
+
+
+def test_an_unknown_card_is_refused_with_a_hint():
+    with pytest.raises(MssctlError, match="RTX 509O") as error:
+        cards.card_named("RTX 509O")
+    assert error.value.hint == "did you mean 'RTX 5090'?"
+
+
+@pytest.mark.parametrize(
+    ("name", "card"),
+    [
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("NVIDIA RTX 6000 Ada Generation", "RTX 6000 Ada"),
+        ("NVIDIA GeForce GTX 750", None),
+    ],
+)
+def test_the_machines_name_leads_to_the_card(name, card):
+    found = cards.card_in(name)
+    assert (found.name if found else None) == card
+
+
+def test_a_step_takes_the_longer_of_computing_and_reading():
+    card = replace(cards.CARDS[0], bf16=1.0, bandwidth=1.0)
+    assert card.seconds(PEAK) == pytest.approx(3 * 1.0 + 1.0)
+    assert replace(card, bandwidth=0.1).seconds(PEAK) == pytest.approx(3 * 10.0 + 10.0)
+
+
+def test_without_a_driver_there_is_no_gpu(monkeypatch):
+    def fail() -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", fail)
+    assert cards.this_gpu() is None
+
+
+def test_nvml_says_what_is_free(monkeypatch):
+    class Memory:
+        free, total = 30 * 2**30, 32 * 2**30
+
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: "first")
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", lambda handle: Memory)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetName", lambda handle: "NVIDIA GeForce RTX 5090")
+    assert cards.this_gpu() == ("NVIDIA GeForce RTX 5090", 30.0, 32.0)
