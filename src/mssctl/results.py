@@ -286,7 +286,10 @@ class PlanResult:
 
 @dataclass(frozen=True)
 class PlanTable:
-    """Every preset on one card, and the one to take. ``next_gib``: what one example more needs."""
+    """Every preset on one card, and the one to take.
+
+    ``next_gib``: what one example more needs; ``left_out``: presets that `plan NAME` answers for.
+    """
 
     gpu: str | None
     vram_gib: float
@@ -296,6 +299,7 @@ class PlanTable:
     next_gib: float | None
     command: str | None
     written: str | None
+    left_out: list[str]
 
 
 @dataclass(frozen=True)
@@ -319,10 +323,11 @@ class ComparedPreset:
 
 @dataclass(frozen=True)
 class PlanComparison:
-    """All presets side by side, as they are."""
+    """Presets side by side, as they are; ``left_out``: those that only `plan NAME` answers for."""
 
     gpu: str | None
     presets: list[ComparedPreset]
+    left_out: list[str]
 
 
 @dataclass(frozen=True)

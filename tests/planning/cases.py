@@ -16,6 +16,10 @@ from mssctl.planning.runs import separation_peak, training_peak
 SHORT = ("ultra_safe", "model.n_layers=2", "training.segment_length=44100")
 ONCE = (*SHORT, "training.gradient_accumulation_steps=1")
 BINS = (*ONCE, "model.front_end=bins", "model.n_layers=1")
+MAMBA = (
+    "bsmamba2", "model.n_layers=1", "training.segment_length=88200", "training.batch_size=1",
+    "training.gradient_accumulation_steps=1",
+)  # fmt: skip
 PUBLIC = (
     "model.front_end=bins", "model.masking=mapping", "audio.channels=1", "model.dropout=0.1",
     "training.ema_momentum=0", "training.batch_size=1", "training.gradient_accumulation_steps=1",
@@ -45,6 +49,7 @@ TRAINING: dict[str, tuple[tuple[str, ...], str | None]] = {
     "bins, math": (BINS, "math"),
     "bins, math, float32": ((*BINS, "training.amp_dtype=float32"), "math"),
     "bins, efficient, float32": ((*BINS, "training.amp_dtype=float32"), None),
+    "bsmamba2": (MAMBA, None),
 }
 
 # Sizes of a public per-bin implementation, and what it was measured to allocate on an H200 (GiB).

@@ -123,6 +123,37 @@ def test_a_table_picks_the_largest_model_that_fits(tiny, tmp_path, monkeypatch):
     assert not any(run.fits for run in nothing.runs)
 
 
+def test_a_table_names_the_presets_it_leaves_out(tiny, monkeypatch):
+    monkeypatch.setattr(presets, "names", lambda: ["bsmamba2", tiny])
+    table = plan.plan_table(vram=2.0, overrides=["model.n_heads=4"])
+    assert ([run.preset for run in table.runs], table.left_out) == ([tiny], ["bsmamba2"])
+    assert plan.compare().left_out == ["bsmamba2"]
+
+
+MAMBA = [
+    "model.emb_dim=16", "model.n_layers=1", "model.d_state=8", "model.headdim=8",
+    "training.segment_length=22050", "training.batch_size=2",
+]  # fmt: skip
+
+
+def test_a_model_without_a_closed_form_is_planned_and_told_what_helps_in_proportion():
+    result = plan.plan("bsmamba2", vram=CONTEXT / GIB + 1.0, overrides=MAMBA)
+    assert [remedy.change for remedy in result.remedies] == [
+        "batch 1 with gradient accumulation 24",
+        "segments of 0.25 s",
+    ]
+    assert all(remedy.gib < result.run.peak_gib for remedy in result.remedies)
+    assert result.next_gib > result.vram_gib * 0.97
+
+
+def test_where_a_step_takes_long_the_largest_batch_is_worked_out_and_not_run(monkeypatch):
+    exact = plan.plan("bsmamba2", vram=CONTEXT / GIB + 1.0, overrides=MAMBA).largest_batch
+    monkeypatch.setattr(plan, "_LONG", 1)
+    result = plan.plan("bsmamba2", vram=CONTEXT / GIB + 1.0, overrides=MAMBA)
+    assert result.next_gib is None
+    assert result.largest_batch == pytest.approx(exact, rel=0.2)
+
+
 def test_a_comparison_names_estimates_only_with_a_card(tiny, monkeypatch):
     monkeypatch.setattr(presets, "names", lambda: [tiny])
     (row,) = plan.compare().presets

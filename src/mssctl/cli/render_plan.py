@@ -47,7 +47,7 @@ def _(result: PlanResult) -> str:
         *(f"note: {note}" for note in result.notes),
     ]
     if result.remedies:
-        lines.append("what would change it (by the closed form, about 5 %):")
+        lines.append("what would change it (by formula, about 5 %):")
         rows = [[f"  {remedy.change}", f"{remedy.gib:.1f} GiB"] for remedy in result.remedies]
         lines.append(aligned(["", ""], rows).rstrip("\n"))
     lines.append(result.command)
@@ -63,7 +63,11 @@ def _verdict(result: PlanResult) -> list[str]:
     card = f"{result.gpu or 'the card'} ({result.vram_gib:.1f} GiB)"
     verdict = "fits" if run.fits else "does NOT fit"
     lines = [f"{verdict} on {card}: {run.headroom_gib:+.2f} GiB, risk {run.risk}"]
-    if result.largest_batch is not None and result.next_gib is not None:
+    if result.largest_batch is not None and result.next_gib is None:
+        lines.append(
+            f"largest batch that fits: about {result.largest_batch}, in proportion to this"
+        )
+    elif result.largest_batch is not None:
         lines.append(
             f"largest batch that fits: {result.largest_batch} "
             f"(batch {result.largest_batch + 1} needs {result.next_gib:.2f} GiB)"
@@ -81,6 +85,7 @@ def _(result: PlanTable) -> str:
         aligned(head, rows).rstrip("\n"),
         "~: by the closed form; the pick and the batch after it are confirmed by the real step",
         f"pick: {result.pick or 'none'}, {result.reason}",
+        *_left_out(result.left_out),
     ]
     if result.next_gib is not None:
         lines.append(f"the first batch that does not fit needs {result.next_gib:.2f} GiB")
@@ -128,7 +133,12 @@ def _(result: PlanComparison) -> str:
             f"estimates: a roofline of {result.gpu}, a lower bound of the time. "
             "Nothing was measured.\n"
         )
+    text += "".join(f"{line}\n" for line in _left_out(result.left_out))
     return aligned(["", *names], rows) + text
+
+
+def _left_out(names: list[str]) -> list[str]:
+    return [f"not here: {', '.join(names)}; `mssctl plan {names[0]}` predicts it"] if names else []
 
 
 @as_text.register

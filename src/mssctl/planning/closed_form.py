@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import torch
 
-from mssctl.config.schema import RunConfig
+from mssctl.config.schema import RunConfig, TFLocoformerConfig
 from mssctl.models.bands import band_widths
 from mssctl.models.registry import build
 from mssctl.planning.workspaces import CONTEXT, cublas
@@ -61,7 +61,13 @@ class Shape:
 
 def knows(config: RunConfig) -> bool:
     """Whether the formulas are for this model."""
-    return str(config.model.name) == "tf_locoformer"
+    return isinstance(config.model, TFLocoformerConfig)
+
+
+def _locoformer(config: RunConfig) -> TFLocoformerConfig:
+    if not isinstance(config.model, TFLocoformerConfig):
+        raise ValueError(f"no closed form for {config.model.name}")
+    return config.model
 
 
 def shape_of(config: RunConfig) -> Shape:
@@ -72,10 +78,9 @@ def shape_of(config: RunConfig) -> Shape:
     if 4 * stft.hop_length > stft.n_fft:
         padded = -(-samples // stft.hop_length) * stft.hop_length
     bins = stft.n_fft // 2 + 1
-    rows = bins
-    if config.model.front_end == "bands":
-        rate = config.audio.sample_rate
-        rows = len(band_widths(config.model.freqs_per_bands, rate, stft.n_fft))
+    rows, model = bins, _locoformer(config)
+    if model.front_end == "bands":
+        rows = len(band_widths(model.freqs_per_bands, config.audio.sample_rate, stft.n_fft))
     return Shape(training.batch_size, samples, padded // stft.hop_length + 1, bins, rows)
 
 
@@ -89,17 +94,17 @@ def estimate(
         capability: compute capability of the card.
         attention: kernel: flash, cudnn, efficient or math.
     """
-    training, shape = config.training, shape_of(config)
+    training, shape, model = config.training, shape_of(config), _locoformer(config)
     total, trunk = parameters(config)
     a = 2 if training.amp_dtype == "bfloat16" else 4
     level = training.gradient_checkpointing
     freq, time = (path_bytes(config, length, a, attention) for length in (shape.rows, shape.frames))
-    layers, tokens = config.model.n_layers, shape.tokens
-    stream = a if config.model.front_end == "bands" else 4
+    layers, tokens = model.n_layers, shape.tokens
+    stream = a if model.front_end == "bands" else 4
     kept = {
         "none": (freq + time) * layers * tokens,
-        "block": stream * config.model.emb_dim * layers * tokens,
-        "path": 2 * stream * config.model.emb_dim * layers * tokens,
+        "block": stream * model.emb_dim * layers * tokens,
+        "path": 2 * stream * model.emb_dim * layers * tokens,
     }
     copies = 2 * total if a == 2 else 0
     states = {
@@ -134,7 +139,7 @@ def estimate(
 
 def path_bytes(config: RunConfig, length: int, a: int, attention: str) -> float:
     """What one path saves for its backward pass, per token, along an axis of ``length``."""
-    model = config.model
+    model = _locoformer(config)
     dim, dropped = model.emb_dim, model.dropout > 0
     pad = model.conv1d_kernel - 1
     norm = 4 * dim + 4 * dim + 8 * model.num_groups  # input and output in float32; two RMS
@@ -155,7 +160,7 @@ def path_bytes(config: RunConfig, length: int, a: int, attention: str) -> float:
 
 def _ends(config: RunConfig, shape: Shape, a: int) -> dict[str, int]:
     """Encoder, decoder, masks and loss."""
-    model, audio = config.model, config.audio
+    model, audio = _locoformer(config), config.audio
     outputs = shape.batch * len(audio.stems) * audio.channels
     spectrum = outputs * shape.bins * shape.frames
     mixture = shape.batch * audio.channels * shape.bins * shape.frames

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from mssctl.config.schema import RunConfig
+from mssctl.config.schema import RunConfig, TFLocoformerConfig
 from mssctl.errors import MssctlError
 from mssctl.planning.closed_form import estimate, knows, shape_of
 from mssctl.planning.fake_step import BUILT, Peak
@@ -15,7 +15,8 @@ from mssctl.planning.tracker import BACKWARD, GRADIENTS, OUTSIDE
 from mssctl.presets import override
 from mssctl.results import MemoryShare, Remedy
 
-_OWN = (WEIGHTS, GRADIENTS, OPTIMIZER, AVERAGE, BATCH, BUILT)
+_FIXED = (WEIGHTS, GRADIENTS, OPTIMIZER, AVERAGE, BUILT)  # the same at every batch
+_OWN = (*_FIXED, BATCH)
 
 
 def components(peak: Peak) -> list[MemoryShare]:
@@ -66,7 +67,7 @@ def _part(label: str) -> str:
 def notes(config: RunConfig, attention: str | None, capability: tuple[int, int]) -> list[str]:
     """What a reader should know of a per-bin model or of attention that keeps its scores."""
     model = config.model
-    if not knows(config):
+    if not isinstance(model, TFLocoformerConfig):
         return []
     shape = shape_of(config)
     found = []
@@ -100,15 +101,40 @@ def _why_not_flash(config: RunConfig, capability: tuple[int, int]) -> str:
     return "flash attention would run with --attention auto"
 
 
-def remedies(config: RunConfig, attention: str | None, capability: tuple[int, int]) -> list[Remedy]:
-    """What to change first, with the memory then needed by the closed form."""
+def remedies(
+    config: RunConfig,
+    attention: str | None,
+    capability: tuple[int, int],
+    peak: Peak | None = None,
+) -> list[Remedy]:
+    """What to change first, with the memory then needed by the closed form.
+
+    Where there is no closed form for the model: what follows from ``peak`` in proportion, if given.
+    """
     if not knows(config):
-        return []
+        return _in_proportion(config, peak) if peak else []
     found = []
     for change, changed, kernel in _changes(config, attention):
         need = estimate(changed, capability, kernel)
         found.append(Remedy(change, need.device / GIB))
     return found
+
+
+def fixed(peak: Peak) -> int:
+    """Bytes of the peak that are there at every batch size."""
+    return peak.cublas + sum(peak.parts.get(name, 0) for name in _FIXED)
+
+
+def _in_proportion(config: RunConfig, peak: Peak) -> list[Remedy]:
+    """Half of what grows with the batch: in truth a little more, where a slice is whole."""
+    half = (peak.device - peak.context - fixed(peak)) / 2 + fixed(peak) + peak.context
+    training = config.training
+    batch, micro = -(-training.batch_size // 2), 2 * training.gradient_accumulation_steps
+    seconds = training.segment_length / 2 / config.audio.sample_rate
+    changes = [f"segments of {seconds:g} s"]
+    if training.batch_size > 1:
+        changes.insert(0, f"batch {batch} with gradient accumulation {micro}")
+    return [Remedy(change, half / GIB) for change in changes]
 
 
 def _changes(config: RunConfig, attention: str | None) -> Iterator[tuple[str, RunConfig, str]]:
@@ -124,7 +150,7 @@ def _changes(config: RunConfig, attention: str | None) -> Iterator[tuple[str, Ru
     for level in LEVELS[LEVELS.index(training.gradient_checkpointing) + 1 :]:
         less = with_training(config, gradient_checkpointing=level)
         yield f"checkpointing {level} (recomputes the forward pass)", less, kernel
-    if config.model.front_end == "bins":
+    if isinstance(config.model, TFLocoformerConfig) and config.model.front_end == "bins":
         try:
             bands = override(config, ["model.front_end=bands", "model.freqs_per_bands=bands62"])
         except MssctlError:

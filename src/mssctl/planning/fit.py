@@ -40,11 +40,14 @@ class Budget:
 
 @dataclass(frozen=True)
 class LargestBatch:
-    """The largest batch that fits, 0 if none, with its peak and that of the next larger one."""
+    """The largest batch that fits, 0 if none, with its peak and that of the next larger one.
+
+    Where ``beyond`` is None, the batch was worked out in proportion and not run.
+    """
 
     batch: int
     peak: Peak | None
-    beyond: Peak
+    beyond: Peak | None
 
 
 def largest_batch(peak_of: Callable[[int], Peak], budget: Budget, guess: int) -> LargestBatch:

@@ -158,7 +158,9 @@ class MemoryTracker(TorchDispatchMode):
         if formula is None:
             self.moved += moved
         else:
-            self.work[int(formula(*args, **kwargs, out_val=out)), moved] += 1
+            # `bmm` with an out_dtype: its formula takes the two factors only.
+            factors = args[:2] if func in _WITH_DTYPE else args
+            self.work[int(formula(*factors, **kwargs, out_val=out)), moved] += 1
 
     def _track(self, tensor: Tensor, func: Any) -> None:
         if not isinstance(tensor, FakeTensor):
@@ -240,6 +242,9 @@ _ANSWERS = {
     aten._local_scalar_dense.default: 1.0,
     aten.is_nonzero.default: True,
 }
+
+
+_WITH_DTYPE = {aten.bmm.dtype, aten.mm.dtype}
 
 
 def _on_host(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from mssctl.planning.fit import (
     GIB,
     LEVELS,
     Budget,
+    LargestBatch,
     largest_batch,
     with_batch,
     with_training,
@@ -35,6 +36,8 @@ from mssctl.results import (
     PlanTable,
 )
 from mssctl.separation.separator import SeparationSettings
+
+_LONG = 100_000  # operations: a step that takes ten seconds or more on fake tensors
 
 
 def plan(
@@ -72,8 +75,12 @@ def plan(
     peak = question.peak(config, batch)
     found = None
     if where.vram is not None:
-        guess = batch if mode == "separate" else _guess(config, where, batch, peak)
-        found = largest_batch(partial(question.peak, config), where.budget(), guess)
+        budget = where.budget()
+        guess = _guess(batch, peak, budget)
+        if peak.operations > _LONG:
+            found = LargestBatch(guess, None, None)
+        else:
+            found = largest_batch(partial(question.peak, config), budget, guess)
     run = _planned(preset, config, question, batch, peak, where)
     level = config.training.gradient_checkpointing
     fitted = with_batch(config, found.batch, level) if found and found.batch else None
@@ -90,9 +97,11 @@ def plan(
         modules=explain.modules(peak),
         tensors=_tensors(peak),
         notes=explain.notes(config, attention, where.capability),
-        remedies=explain.remedies(config, attention, where.capability) if mode == "train" else [],
+        remedies=(
+            explain.remedies(config, attention, where.capability, peak) if mode == "train" else []
+        ),
         largest_batch=found.batch if found else None,
-        next_gib=found.beyond.device / GIB if found else None,
+        next_gib=found.beyond.device / GIB if found and found.beyond else None,
         command=_command(preset, config, fitted if run.fits is False else config, overrides, mode),
         written=written,
     )
@@ -117,8 +126,7 @@ def plan_table(
     where = target(vram, gpu)
     budget = where.budget()
     question = _Question("train", where.capability, None)
-    configs = {name: load(name, overrides, segment)[0] for name in presets.names()}
-    known = {n: c for n, c in configs.items() if knows(c)}
+    known, left_out = _in_table(overrides, segment)
     sizes = {name: parameters(config)[0] for name, config in known.items()}
     fitted = {name: _lightest(config, where) for name, config in known.items()}
     order = sorted(known, key=lambda name: -sizes[name])
@@ -144,9 +152,10 @@ def plan_table(
         runs=[runs[name] for name in order],
         pick=pick,
         reason="the largest model that fits" if pick else "no preset fits, not even at batch 1",
-        next_gib=found.beyond.device / GIB if found else None,
+        next_gib=found.beyond.device / GIB if found and found.beyond else None,
         command=_command(pick, known[pick], config, overrides, "train") if pick else None,
         written=written,
+        left_out=left_out,
     )
 
 
@@ -161,11 +170,24 @@ def compare(
     where = target(vram, gpu)
     question = _Question("train", where.capability, None)
     rows = []
-    for name in presets.names():
-        config = load(name, overrides, segment)[0]
+    known, left_out = _in_table(overrides, segment)
+    for name, config in known.items():
         peak = question.peak(config, config.training.batch_size)
         rows.append(_compared(name, config, peak, where.card))
-    return PlanComparison(where.name, rows)
+    return PlanComparison(where.name, rows, left_out)
+
+
+def _in_table(
+    overrides: Sequence[str], segment: float | None
+) -> tuple[dict[str, RunConfig], list[str]]:
+    """The presets that a table can hold, changed as asked, and the names of the others.
+
+    A step of BSMamba2 is a hundred thousand small operations: half a minute on fake tensors, and
+    the overrides of a table are a TF-Locoformer's.
+    """
+    here = [name for name in presets.names() if knows(presets.load(name))]
+    others = [name for name in presets.names() if name not in here]
+    return {name: load(name, overrides, segment)[0] for name in here}, others
 
 
 def load(
@@ -216,18 +238,11 @@ class _Question:
         )
 
 
-def _guess(config: RunConfig, where: Target, batch: int, peak: Peak) -> int:
-    """Where to start the search: the closed form, put right by the peak at ``batch``."""
-    if where.vram is None or not knows(config):
-        return batch
-
-    def at(examples: int) -> int:
-        changed = with_training(config, batch_size=examples)
-        return estimate(changed, where.capability).allocated
-
-    limit = where.budget().allocated * at(batch) / peak.allocated
-    each = (at(2 * batch) - at(batch)) / batch
-    return max(1, batch + int((limit - at(batch)) // each))
+def _guess(batch: int, peak: Peak, budget: Budget) -> int:
+    """Where to start the search: what does not belong to the model grows with the batch."""
+    fixed = explain.fixed(peak)
+    each = (peak.allocated - fixed) / batch
+    return max(0, int((budget.allocated - fixed) / each))
 
 
 def _lightest(config: RunConfig, where: Target) -> RunConfig | None:
