@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +52,9 @@ def test_ffmpeg_decodes_to_a_copy_that_is_gone_afterwards(m4a, monkeypatch, tmp_
     decoded = tmp_path / "decoded.w64"
     samples = np.linspace(-0.5, 0.5, 200, dtype=np.float32).reshape(100, 2)
     sf.write(decoded, samples, 8_000, format="W64", subtype="FLOAT")
-    # The target is the last argument, as file:PATH.
-    install(monkeypatch, tmp_path, f'for last; do :; done; cat {decoded} > "${{last#file:}}"')
+    # The target is the last argument, as file:PATH; "-" is for a look at the header only.
+    write = f'for last; do :; done; [ "$last" = - ] || cat {decoded} > "${{last#file:}}"'
+    install(monkeypatch, tmp_path, write)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     assert check(m4a) is None
@@ -78,3 +81,24 @@ def test_files_that_libsndfile_reads_are_read_in_place(tmp_path):
     sf.write(path, np.zeros((10, 1)), 8_000)
     with readable(path, tmp_path) as info:
         assert info.path == path
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
+def test_the_real_ffmpeg_reads_a_song_and_refuses_text_and_damage(tmp_path):
+    wav, song = tmp_path / "a.wav", tmp_path / "a.m4a"
+    sf.write(wav, np.sin(np.arange(44_100) / 10), 44_100)
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(wav), "-c:a", "aac", str(song)], check=True)
+    assert check(song) is None
+    with readable(song, tmp_path) as info:
+        assert abs(info.frames - 44_100) < 2_048
+    text = tmp_path / "text.m4a"
+    text.write_text("not music")
+    data = bytearray(song.read_bytes())
+    middle = data.index(b"mdat") + len(data) // 4
+    data[middle : middle + 1_500] = bytes(value ^ 0x5A for value in data[middle : middle + 1_500])
+    damaged = tmp_path / "damaged.m4a"
+    damaged.write_bytes(data)
+    with pytest.raises(MssctlError, match="not an audio file"):
+        check(text)
+    with pytest.raises(MssctlError, match="or damaged"), readable(damaged, tmp_path):
+        pass

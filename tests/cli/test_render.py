@@ -78,9 +78,12 @@ EXAMPLES = {
 
 
 def test_there_is_an_example_of_every_result():
-    top = {type(example) for example in EXAMPLES.values()}
+    shown = {type(example) for example in EXAMPLES.values()}
     inner = {results.FileFailure, SeparatedSong, Score, results.StemScore, ScanTiming}
-    assert top | inner == {
+    # Those of `plan` are looked at whole in tests/cli/test_plan.py.
+    plans = {kind for name, kind in inspect.getmembers(results) if name.startswith("Plan")}
+    parts = {results.MemoryShare, results.LargeTensor, results.Remedy, results.ComparedPreset}
+    assert shown | inner | plans | parts | {results.CheckedPrediction} == {
         kind for _, kind in inspect.getmembers(results, dataclasses.is_dataclass)
     }
 

@@ -24,7 +24,7 @@ FFMPEG_SUFFIXES = frozenset(
 
 
 def check(path: Path) -> AudioInfo | None:
-    """Cheap look at a file: its header, or None if ffmpeg is needed to know more.
+    """Cheap look at a file: its header, or None where only ffmpeg can read it, and says it can.
 
     Raises:
         MssctlError: nothing here can read it.
@@ -33,6 +33,7 @@ def check(path: Path) -> AudioInfo | None:
         return probe(path)
     except UnknownFormatError:
         if shutil.which("ffmpeg"):
+            _ffmpeg(path, "-t", "0", "-f", "null", "-")
             return None
         if path.suffix.lower() in FFMPEG_SUFFIXES:
             raise MssctlError(
@@ -57,15 +58,16 @@ def readable(path: Path, folder: Path) -> Iterator[AudioInfo]:
         yield info
         return
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".mssctl-", suffix=".part") as copy:
-        _ffmpeg(path, Path(copy.name))
+        target = f"file:{Path(copy.name).resolve()}"
+        _ffmpeg(path, "-c:a", "pcm_f32le", "-f", "w64", target)  # W64 has no size limit
         yield replace(probe(Path(copy.name)), subtype="PCM_24")
 
 
-def _ffmpeg(path: Path, target: Path) -> None:
-    """Decode the first audio stream of ``path`` to 32-bit float W64, which has no size limit."""
+def _ffmpeg(path: Path, *output: str) -> None:
+    """Decode the first audio stream of ``path``; a stream that is damaged is an error."""
     source = f"file:{path.resolve()}"
-    command = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", source, "-map", "0:a:0", "-vn"]
-    command += ["-c:a", "pcm_f32le", "-f", "w64", f"file:{target.resolve()}"]
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-xerror", "-y", "-i", source]
+    command += ["-map", "0:a:0", "-vn", *output]
     try:
         done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 (own list)
     except OSError as error:
@@ -75,6 +77,6 @@ def _ffmpeg(path: Path, target: Path) -> None:
     if done.returncode:
         detail = done.stderr.decode(errors="replace").strip().splitlines()
         raise MssctlError(
-            f"{path}: not an audio file that libsndfile or ffmpeg can read",
+            f"{path}: not an audio file that libsndfile or ffmpeg can read, or damaged",
             hint=f"ffmpeg says: {detail[-1]}" if detail else None,
         )
