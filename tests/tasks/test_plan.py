@@ -38,8 +38,8 @@ PEAK = Peak(
 
 
 @pytest.fixture(autouse=True)
-def no_gpu_and_no_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def no_gpu_and_a_cache_of_their_own(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "plans"))
     monkeypatch.setattr(target, "this_gpu", lambda: None)
 
 
