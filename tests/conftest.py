@@ -48,6 +48,14 @@ def no_network() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what tests cache out of the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MSSCTL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def mssctl(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Run ``mssctl ARGUMENTS`` in this process."""
@@ -91,5 +99,33 @@ def make_song() -> Callable[..., Path]:
             audio = 0.1 * (tone if pitch else noise * np.exp(-8 * (time % 0.25)))
             soundfile.write(folder / f"{stem}.{suffix}", audio, sample_rate)
         return folder
+
+    return make
+
+
+@pytest.fixture
+def make_stem_mp4() -> Callable[..., Path]:
+    """Write a ``.stem.mp4`` as MUSDB18 has them, from a song folder: mixture, then four stems."""
+
+    def make(path: Path, song: Path, *, streams: int = 5) -> Path:
+        import subprocess
+
+        import soundfile
+
+        names = ["drums", "bass", "other", "vocals"]
+        parts = [soundfile.read(song / f"{name}.wav") for name in names]
+        mixture = sum(audio for audio, _ in parts)
+        soundfile.write(song / "mixture.wav", mixture, parts[0][1])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        command = ["ffmpeg", "-nostdin", "-v", "error", "-y"]
+        for name in ["mixture", *names][:streams]:
+            command += ["-i", str(song / f"{name}.wav")]
+        for number in range(streams):
+            command += ["-map", str(number)]
+        subprocess.run(
+            [*command, "-c:a", "aac", "-b:a", "256k", "-movflags", "+faststart", str(path)],
+            check=True,
+        )
+        return path
 
     return make

@@ -12,10 +12,13 @@ from mssctl.cli.session import session
 
 Data = Annotated[
     list[Path] | None,
-    typer.Option("--data", help="Folder of training songs; may be repeated.", metavar="PATH"),
+    typer.Option(
+        "--data", help="Training songs: a folder or CSV; may be repeated.", metavar="PATH"
+    ),
 ]
 Layout = Annotated[
-    Literal["auto", "stems"], typer.Option("--layout", help="How the folders are laid out.")
+    Literal["auto", "musdb18", "musdb18hq", "stems", "samples", "csv"],
+    typer.Option("--layout", help="How the folders are laid out."),
 ]
 Valid = Annotated[
     Path | None,

@@ -1,52 +1,23 @@
-"""Where the songs of a training set lie on disk, which split they belong to, and what they lack.
+"""The songs of a training run: where they lie, which split they belong to, and what they lack.
 
-Only headers are read here. A layout is one function in `LAYOUTS`: from a folder to its songs.
+Only headers are read here, and those once: `mssctl.data.cache` keeps them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mssctl.audio.files import probe
 from mssctl.config.schema import AudioConfig
-from mssctl.errors import ExitCode, MssctlError, did_you_mean
-from mssctl.events import Notice, Reporter, silent
+from mssctl.data import musdb18
+from mssctl.data.cache import Cache
+from mssctl.data.listing import list_place, list_songs, split_folder
+from mssctl.data.songs import Entry, Listing, Song, SongSets, StemFile
+from mssctl.errors import MssctlError
+from mssctl.events import Notice, Progress, Reporter, silent
 
-SUFFIXES = (".wav", ".flac")
-
-
-@dataclass(frozen=True)
-class StemFile:
-    """One stem of one song on disk."""
-
-    path: Path
-    frames: int
-    sample_rate: int
-    channels: int
-
-
-@dataclass(frozen=True)
-class Song:
-    """One song: a file for each stem it has. A stem without a file is silence."""
-
-    name: str
-    folder: Path
-    stems: Mapping[str, StemFile]
-
-    @property
-    def frames(self) -> int:
-        """Length of its longest stem; shorter ones are silent after their end."""
-        return max(stem.frames for stem in self.stems.values())
-
-
-@dataclass(frozen=True)
-class SongSets:
-    """The two splits a training run reads. There is no way to a test split from here."""
-
-    train: tuple[Song, ...]
-    valid: tuple[Song, ...]
+__all__ = ["Song", "SongSets", "StemFile", "find_songs"]
 
 
 def find_songs(
@@ -60,80 +31,95 @@ def find_songs(
     """Find the training and validation songs.
 
     Each root either holds the split folders ``train`` and ``valid``, or is itself a folder of
-    training songs; ``valid`` names the held-out songs then. A folder named ``test`` is never read.
+    training songs, or a CSV file; ``valid`` names the held-out songs otherwise. A test split is
+    never read.
 
     Args:
         roots: one or several data folders; their songs are pooled.
         audio: stems, sample rate and channels that the model works with.
-        layout: a name in `LAYOUTS`, or ``auto``.
-        valid: folder of held-out songs, instead of the ``valid`` folders in ``roots``.
+        layout: a name in `listing.LAYOUTS`, or ``auto``.
+        valid: folder of held-out songs, instead of the ones in ``roots``.
         report: is told what the songs lack.
 
     Raises:
-        MssctlError: no songs, no held-out songs, a song in both splits, another sample rate,
-            or channels that do not go together.
+        MssctlError: no songs, no held-out songs, a song in both splits, a file that cannot be
+            read, another sample rate, or channels that do not go together.
     """
     if not roots:
         raise MssctlError(
             "no training data",
             hint="name a folder of songs with --data; `mssctl data synth` makes one",
         )
-    find = _layout(layout)
-    train_roots = [_split(root, "train") or root for root in roots]
-    train = [song for root in train_roots for song in find(root, audio.stems)]
-    held_out = [valid] if valid else [path for root in roots if (path := _split(root, "valid"))]
-    if not held_out:
+    for root in [*roots, *([valid] if valid else [])]:
+        _refuse_test(root)
+    splits = ("train",) if valid else ("train", "valid")
+    listings = [list_songs(root, audio.stems, layout=layout, splits=splits) for root in roots]
+    held_out = [list_place(valid, audio.stems)] if valid else listings
+    if not any(listing.splits.get("train") for listing in listings):
+        raise MssctlError(f"{', '.join(map(str, roots))}: no songs to train on")
+    if not any(listing.splits.get("valid") for listing in held_out):
         raise MssctlError(
             f"{', '.join(map(str, roots))}: no held-out songs to validate on",
             hint="put some songs into a 'valid' folder beside 'train', or name one with --valid",
         )
-    validation = [song for root in held_out for song in find(root, audio.stems)]
+    _tell_what_is_listed(listings, held_out, valid, report)
+    with Cache(report) as cache:
+        train = _open(listings, "train", audio, cache, report)
+        validation = _open(held_out, "valid", audio, cache, report)
     _no_song_twice(train, validation)
-    for root in (*train_roots, *held_out):
-        _tell_what_is_skipped(root, [*train, *validation], report)
     for songs, split in ((train, "training"), (validation, "validation")):
         _check_audio(songs, audio)
         _tell_what_is_missing(songs, split, audio, report)
     return SongSets(tuple(train), tuple(validation))
 
 
-def song_folders(root: Path, stems: tuple[str, ...]) -> list[Song]:
-    """Layout ``stems``: ``ROOT/SONG/{stem}.wav`` or ``.flac``, in the order of their names."""
-    _refuse_test(root)
-    if not root.is_dir():
-        raise MssctlError(f"{root}: no such folder")
+def stem_files(entry: Entry) -> tuple[dict[str, Path], Path | None]:
+    """The files of a song and of its mixture; a ``.stem.mp4`` is decoded first, if need be."""
+    if entry.files:
+        return dict(entry.files), entry.mixture
+    files = musdb18.decoded(entry.folder)
+    mixture = files.pop(musdb18.MIXTURE)
+    return files, mixture
+
+
+def _open(
+    listings: Sequence[Listing], split: str, audio: AudioConfig, cache: Cache, report: Reporter
+) -> list[Song]:
+    """Read the headers of all songs of a split."""
+    entries = [
+        (number, entry)
+        for number, listing in enumerate(listings)
+        for entry in listing.splits.get(split, [])
+    ]
     songs = []
-    for folder in sorted(root.iterdir()):
-        if folder.is_dir() and folder.name.lower() != "test":
-            files = _stem_files(folder, stems)
-            if files:
-                songs.append(Song(folder.name, folder, files))
-    if not songs:
-        raise MssctlError(
-            f"{root}: no songs here",
-            hint=f"expected SONG/{stems[0]}.wav and so on; `mssctl data synth` makes such a folder",
-        )
+    for count, (number, entry) in enumerate(entries):
+        _refuse_test(entry.folder.resolve().parent)
+        files, _ = stem_files(entry)
+        if not entry.files:
+            report(Progress("decode", count + 1, len(entries), "songs"))
+        stems = {
+            stem: _header(files[stem], cache) for stem in audio.stems if files.get(stem) is not None
+        }
+        if not stems:
+            raise MssctlError(f"{entry.folder}: has none of the stems {', '.join(audio.stems)}")
+        songs.append(Song(entry.name, entry.folder, stems, number, entry.loose))
     return songs
 
 
-LAYOUTS: dict[str, Callable[[Path, tuple[str, ...]], list[Song]]] = {"stems": song_folders}
-
-
-def _layout(name: str) -> Callable[[Path, tuple[str, ...]], list[Song]]:
-    if name == "auto":
-        return song_folders
-    if name not in LAYOUTS:
-        raise MssctlError(
-            f"no data layout '{name}'",
-            hint=did_you_mean(name, ["auto", *LAYOUTS]),
-            exit_code=ExitCode.USAGE,
-        )
-    return LAYOUTS[name]
-
-
-def _split(root: Path, name: str) -> Path | None:
-    path = root / name
-    return path if path.is_dir() else None
+def _header(path: Path, cache: Cache) -> StemFile:
+    try:
+        known = cache.get("header", [path])
+    except OSError as error:
+        raise MssctlError(f"{path}: cannot be read: {error.strerror}") from None
+    if known is None:
+        info = probe(path)
+        known = {
+            "frames": info.frames,
+            "sample_rate": info.sample_rate,
+            "channels": info.channels,
+        }
+        cache.put("header", [path], known)
+    return StemFile(path, **known)
 
 
 def _refuse_test(root: Path) -> None:
@@ -144,22 +130,10 @@ def _refuse_test(root: Path) -> None:
         )
 
 
-def _stem_files(folder: Path, stems: tuple[str, ...]) -> dict[str, StemFile]:
-    found = {}
-    for stem in stems:
-        paths = [path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
-        if len(paths) > 1:
-            raise MssctlError(f"{paths[0]} and {paths[1].name}: which one?", hint="remove one")
-        if paths:
-            info = probe(paths[0])
-            found[stem] = StemFile(paths[0], info.frames, info.sample_rate, info.channels)
-    return found
-
-
 def _no_song_twice(train: Iterable[Song], valid: Iterable[Song]) -> None:
-    seen = {song.folder.resolve() for song in train}
+    seen = {stem.path.resolve() for song in train for stem in song.stems.values()}
     for song in valid:
-        if song.folder.resolve() in seen:
+        if any(stem.path.resolve() in seen for stem in song.stems.values()):
             raise MssctlError(
                 f"{song.folder}: the same song is in training and validation",
                 hint="validation songs must not be trained on",
@@ -180,35 +154,56 @@ def _check_audio(songs: Iterable[Song], audio: AudioConfig) -> None:
             )
 
 
-def _tell_what_is_skipped(root: Path, songs: Sequence[Song], report: Reporter) -> None:
-    used = {song.folder for song in songs}
-    skipped = sorted(
-        path.name
-        for path in root.iterdir()
-        if path.is_dir()
-        and path not in used
-        and path.name.lower() not in ("valid", "test")
-        and not path.name.startswith(".")
-    )
-    if skipped:
-        count = f"{len(skipped)} folder{'s' if len(skipped) > 1 else ''}"
-        _notice(report, f"{root}: {count} without a stem (first: {skipped[0]}): skipped")
+def _tell_what_is_listed(
+    listings: Sequence[Listing], held_out: Sequence[Listing], valid: Path | None, report: Reporter
+) -> None:
+    """Say what was skipped, and whose split is used; refuse to validate on samples."""
+    for listing in listings if held_out is listings else [*listings, *held_out]:
+        for sentence in listing.skipped:
+            _notice(report, sentence)
+    for listing in held_out:
+        if any(entry.loose for entry in listing.splits.get("valid", [])):
+            raise MssctlError(
+                f"{listing.root}: samples of single stems cannot be validated on",
+                hint="name a folder of whole songs with --valid",
+            )
+    for listing in listings:
+        if not listing.layout.startswith("musdb18"):
+            continue
+        train, names = listing.splits["train"], musdb18.validation_tracks()
+        if valid:
+            trained = sum(entry.name in names for entry in train)
+            if trained:
+                _notice(
+                    report,
+                    f"{listing.root}: {trained} validation tracks of musdb are trained on, "
+                    f"because --valid names others",
+                )
+        elif split_folder(listing.root, "valid") is None:
+            count = len(listing.splits.get("valid", []))
+            report(
+                Notice(
+                    f"{listing.root}: MUSDB18 split, {len(train)} tracks to train on, "
+                    f"{count} of musdb's {len(names)} held out"
+                )
+            )
 
 
 def _tell_what_is_missing(
     songs: Sequence[Song], split: str, audio: AudioConfig, report: Reporter
 ) -> None:
+    whole = [song for song in songs if not song.loose]
     for name in audio.stems:
-        without = [song for song in songs if name not in song.stems]
-        if len(without) == len(songs):
+        if not any(name in song.stems for song in songs):
             raise MssctlError(
                 f"{songs[0].folder.parent}: no {split} song has the stem '{name}'",
                 hint="name the stems there are with --set audio.stems=[...]",
             )
+        without = [song for song in whole if name not in song.stems]
         if without:
-            some = f"{len(without)} of {len(songs)} {split} songs"
+            some = f"{len(without)} of {len(whole)} {split} songs"
             _notice(report, f"{some} have no {name} (first: {without[0].name}): silence")
-    uneven = [song for song in songs if len({stem.frames for stem in song.stems.values()}) > 1]
+    uneven = [song for song in whole if len({stem.frames for stem in song.stems.values()}) > 1]
     if uneven:
         some = f"{len(uneven)} {split} songs have stems of unequal length"
         _notice(report, f"{some} (first: {uneven[0].name}): silence after the end")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mssctl.audio.files import read
-from mssctl.data.layouts import Song, StemFile
+from mssctl.data.songs import Song, StemFile
 from mssctl.errors import MssctlError
 
 Audio = NDArray[np.float32]

@@ -1,0 +1,108 @@
+"""MUSDB18: its validation tracks, and the ``.stem.mp4`` files of its compressed form.
+
+A ``.stem.mp4`` holds five AAC streams. AAC has no exact and fast way to a place in the middle, so
+each file is decoded once, into the cache, and read by seeking from there.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import subprocess
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import yaml
+
+from mssctl.audio.files import probe, storage_error
+from mssctl.data.cache import cache_folder, stamp
+from mssctl.errors import ExitCode, MssctlError
+
+SUFFIX = ".stem.mp4"
+MIXTURE = "mixture"
+STREAMS = (MIXTURE, "drums", "bass", "other", "vocals")
+
+
+@cache
+def validation_tracks() -> frozenset[str]:
+    """Names of the 14 tracks of the training folder that the field validates on.
+
+    They stand in a file of the package musdb, which is read without importing the package: that
+    would ask for ffmpeg.
+    """
+    spec = find_spec("musdb")
+    if spec is None or spec.origin is None:
+        raise MssctlError(
+            "the package musdb is not installed",
+            hint="pip install musdb",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+    settings = Path(spec.origin).parent / "configs" / "mus.yaml"
+    tree = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    return frozenset(tree["validation_tracks"])
+
+
+def decoded(path: Path) -> dict[str, Path]:
+    """The five streams of a ``.stem.mp4`` as float WAVE files in the cache, decoded if need be.
+
+    Raises:
+        MssctlError: ffmpeg is missing, the file is damaged or has fewer streams, or no space.
+    """
+    try:
+        name = hashlib.blake2b(
+            os.fsencode(path.absolute()) + stamp([path]).encode(), digest_size=16
+        ).hexdigest()
+    except OSError as error:
+        raise MssctlError(f"{path}: cannot be read: {error.strerror}") from None
+    folder = cache_folder() / "decoded" / name
+    if not folder.is_dir():
+        _decode_into(folder, path)
+    return {stream: folder / f"{stream}.w64" for stream in STREAMS}
+
+
+def _decode_into(folder: Path, path: Path) -> None:
+    """Decode to another name first: ``folder`` appears whole or not at all."""
+    part = folder.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        part.mkdir(parents=True)
+        _ffmpeg(path, part)
+        try:
+            part.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
+    except OSError as error:
+        raise storage_error(folder, error) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _ffmpeg(path: Path, folder: Path) -> None:
+    """Decode all streams in one pass; any damage is an error."""
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-xerror", "-i", f"file:{path.absolute()}"]
+    for number, stream in enumerate(STREAMS):
+        target = f"file:{(folder / f'{stream}.w64').absolute()}"
+        command += ["-map", f"0:a:{number}", "-c:a", "pcm_f32le", "-f", "w64", target]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 (own list)
+    except FileNotFoundError:
+        raise MssctlError(
+            f"{path}: {SUFFIX} files need ffmpeg, which is not installed",
+            hint="install ffmpeg, or use MUSDB18-HQ, whose files are wav",
+            exit_code=ExitCode.ENVIRONMENT,
+        ) from None
+    if done.returncode:
+        if shutil.disk_usage(folder).free < 1 << 20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise MssctlError(
+            f"{path}: damaged, or without the five audio streams of a {SUFFIX} file",
+            hint=f"ffmpeg says: {lines[0]}" if lines else None,
+        )
+    lengths = {probe(folder / f"{stream}.w64").frames for stream in STREAMS}
+    if len(lengths) > 1:
+        raise MssctlError(f"{path}: damaged: its streams have {len(lengths)} different lengths")
