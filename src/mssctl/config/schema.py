@@ -23,6 +23,11 @@ Momentum = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
+Range = tuple[float, float]
+Semitones = Annotated[float, Field(ge=-24.0, le=24.0)]
+Tempo = Annotated[float, Field(ge=0.5, le=2.0)]
+Ratio = Annotated[float, Field(ge=1.0)]
+Tail = Annotated[float, Field(gt=0.0, le=10.0)]
 WindowLength = Annotated[int, Field(ge=16, multiple_of=4)]
 Checkpointing = Literal["none", "block", "path"]
 Bands = Literal["bands62", "rule"] | tuple[Count, ...]
@@ -270,29 +275,56 @@ class SchedulerConfig(Section):
 
 
 class DataConfig(Section):
-    """How training examples are drawn and mixed from stems.
+    """How training examples are drawn from stems, changed and mixed.
 
     ``remix``: probability that each stem of an example comes from another song.
-    ``gain_db``: each stem is scaled by a random gain in this range.
-    ``stem_dropout``: probability that a stem is silent, never all of them.
-    ``swap_channels``, ``flip_polarity``: probability of each, per stem.
     ``active_db``: segments quieter than this (dBFS RMS) are drawn again, up to ``redraws`` times.
+    ``weights``: how often each ``--data`` root is drawn from, in their order; null: by its songs.
+
+    Each effect has a probability (0 is off) and, where it has a strength, the range that this is
+    drawn from evenly. To all stems from one place alike: ``pitch`` in semitones and ``tempo`` (1.1
+    is 10 % faster), which need the package python-stretch. To each stem on its own, in this order:
+    ``eq`` (gain of each of three bands in dB), ``compress`` (ratio), ``clip`` (dB into soft
+    clipping), ``reverb`` (seconds to -60 dB, and level in dB relative to the stem), then ``gain``,
+    ``flip_polarity``, ``swap_channels`` and ``stem_dropout`` (never all stems). To the whole
+    example: ``mono`` makes all channels the same, and ``codec`` adds coding noise
+    (signal-to-noise ratio in dB, and the highest frequency kept, in Hz).
     """
 
     remix: Probability = 0.5
-    gain_db: tuple[float, float] = (-6.0, 6.0)
+    active_db: float = -50.0
+    redraws: Annotated[int, Field(ge=0)] = 4
+    weights: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
+    gain: Probability = 1.0
+    gain_db: Range = (-6.0, 6.0)
     stem_dropout: Probability = 0.05
     swap_channels: Probability = 0.5
     flip_polarity: Probability = 0.5
-    active_db: float = -50.0
-    redraws: Annotated[int, Field(ge=0)] = 4
+    pitch: Probability = 0.0
+    pitch_semitones: tuple[Semitones, Semitones] = (-2.0, 2.0)
+    tempo: Probability = 0.0
+    tempo_ratio: tuple[Tempo, Tempo] = (0.9, 1.1)
+    eq: Probability = 0.0
+    eq_db: Range = (-6.0, 6.0)
+    compress: Probability = 0.0
+    compress_ratio: tuple[Ratio, Ratio] = (1.5, 6.0)
+    clip: Probability = 0.0
+    clip_db: tuple[NonNegative, NonNegative] = (0.0, 12.0)
+    reverb: Probability = 0.0
+    reverb_seconds: tuple[Tail, Tail] = (0.2, 1.5)
+    reverb_db: Range = (-24.0, -9.0)
+    mono: Probability = 0.0
+    codec: Probability = 0.0
+    codec_db: tuple[NonNegative, NonNegative] = (9.0, 24.0)
+    codec_hz: tuple[Positive, Positive] = (11_000.0, 19_000.0)
 
-    @field_validator("gain_db")
-    @classmethod
-    def _ordered(cls, gain_db: tuple[float, float]) -> tuple[float, float]:
-        if gain_db[0] > gain_db[1]:
-            raise ValueError("gain_db is (lowest, highest)")
-        return gain_db
+    @model_validator(mode="after")
+    def _ordered(self) -> DataConfig:
+        for key in type(self).model_fields:
+            value = getattr(self, key)
+            if key != "weights" and isinstance(value, tuple) and value[0] > value[1]:
+                raise ValueError(f"{key} is (lowest, highest)")
+        return self
 
 
 class TrainingConfig(Section):

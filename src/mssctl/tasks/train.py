@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -39,7 +40,8 @@ def train(
 
     Args:
         preset: bundled name or path of a YAML file.
-        data: one or several folders of songs, see `mssctl.data.layouts.find_songs`.
+        data: one or several folders of songs, see `mssctl.data.layouts.find_songs`; if there is
+            none, the environment's ``MUSDB_PATH``.
         layout: how they are laid out.
         valid: folder of held-out songs, where ``data`` has no ``valid`` folder.
         out: run folder; ``runs/PRESET-DATE-TIME`` if None.
@@ -60,6 +62,8 @@ def train(
     chosen = choose_device(device)
     run = _new_run_folder(preset, out)
     roots = [data] if isinstance(data, str | Path) else list(data)
+    if not roots and "MUSDB_PATH" in os.environ:
+        roots = [os.environ["MUSDB_PATH"]]
     sources = _Sources(
         [_absolute(root) for root in roots], _absolute(valid) if valid else None, layout
     )
@@ -116,6 +120,13 @@ class _Sources:
 
     def songs(self, config: RunConfig, report: Reporter) -> SongSets:
         """Find them, and say how many there are."""
+        weights = config.data.weights
+        if weights and len(weights) != len(self.roots):
+            raise MssctlError(
+                f"data.weights has {len(weights)} numbers, there are {len(self.roots)} data roots",
+                hint="one weight per --data, in their order",
+                exit_code=ExitCode.USAGE,
+            )
         songs = find_songs(
             [Path(root) for root in self.roots],
             config.audio,
