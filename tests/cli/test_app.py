@@ -98,7 +98,7 @@ def test_a_command_that_is_not_there_yet_says_so_and_exits_3(mssctl, name):
         (["trian", "base"], "Did you mean 'train'?"),
         (["train"], "Missing argument 'PRESET'"),
         (["train", "base", "--batchsize", "3"], "No such option: --batchsize"),
-        (["train", "base", "--layout", "csv"], "--layout"),
+        (["train", "base", "--layout", "zip"], "--layout"),
         (["data", "synth", "out"], "Missing option '--hours'"),
         (["separate", "song.wav", "--no-such-flag"], "No such option: --no-such-flag"),
     ],

@@ -48,3 +48,53 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_the_environment(mssctl, tmp
     outcome = mssctl("data", "synth", tmp_path / "file" / "songs", "--hours", 0.001)
     assert (outcome.exit_code, outcome.stdout) == (3, "")
     assert "a file is in the place of a folder" in outcome.stderr
+
+
+def test_checking_a_sound_set_exits_0_and_shows_its_hours(mssctl, tmp_path, make_song):
+    for place in ("train/a", "valid/b"):
+        make_song(tmp_path / place, frames=8_000)
+    outcome = mssctl("data", "check", tmp_path)
+    assert outcome.exit_code == 0
+    assert "layout stems; hours of each stem" in outcome.stdout
+    assert "2 songs: nothing wrong" in outcome.stdout
+
+
+def test_checking_a_set_with_a_broken_file_exits_1_and_names_it(mssctl, tmp_path, make_song):
+    for place in ("train/a", "valid/b"):
+        make_song(tmp_path / place, frames=8_000)
+    (tmp_path / "train/a/drums.wav").write_bytes(b"garbage")
+    outcome = mssctl("data", "check", tmp_path, "--json")
+    assert outcome.exit_code == 1
+    assert "drums.wav" in outcome.stderr
+    document = outcome.document
+    assert document["data"]["songs"] == 1
+    assert document["data"]["failures"][0]["path"].endswith("drums.wav")
+    assert "drums.wav" in document["error"]["message"]
+
+
+def test_checking_a_set_of_broken_files_only_exits_4(mssctl, tmp_path, make_song):
+    make_song(tmp_path / "a", frames=8_000)
+    (tmp_path / "a/drums.wav").write_bytes(b"garbage")
+    assert mssctl("data", "check", tmp_path).exit_code == 4
+
+
+def test_findings_of_a_kind_are_cut_short_on_the_screen_only(mssctl, tmp_path, make_song):
+    for number in range(12):
+        make_song(tmp_path / f"song {number}", stems=("vocals", "drums", "bass"), frames=800)
+    outcome = mssctl("data", "check", tmp_path)
+    assert outcome.exit_code == 0
+    assert "missing: 12 findings" in outcome.stdout
+    assert "and 2 more: --json lists them all" in outcome.stdout
+    document = mssctl("data", "check", tmp_path, "--json").document
+    assert len(document["data"]["findings"]) == 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["nowhere"], 4), ([], 2), (["x", "--layout", "zip"], 2), ([".", "--stems", "a,a"], 2)],
+)
+def test_a_check_of_nothing_ends_with_a_sentence(mssctl, tmp_path, monkeypatch, arguments, code):
+    monkeypatch.chdir(tmp_path)
+    outcome = mssctl("data", "check", *arguments)
+    assert (outcome.exit_code, outcome.stdout) == (code, "")
+    assert outcome.stderr.startswith("error: ")

@@ -11,6 +11,9 @@ import pytest
 from mssctl import results
 from mssctl.cli.render import as_json, as_text
 from mssctl.results import (
+    CheckedRoot,
+    DataCheckResult,
+    DataFinding,
     EvalResult,
     ModelEntry,
     ModelList,
@@ -59,6 +62,13 @@ EXAMPLES = {
         notes=[],
     ),
     "synth": SynthResult("songs", 3, 120.0, {"train": 2, "valid": 1}, 7, None),
+    "check": DataCheckResult(
+        [CheckedRoot("songs", "stems", {"train": 2}, {"train": {"vocals": 0.5}})],
+        2,
+        [DataFinding("silent", "train", "a", "songs/train/a/vocals.wav", "vocals is silent")],
+        [],
+        ["songs: 1 folder without a stem (first: x): skipped"],
+    ),
     "model": ENTRY,
     "models": ModelList([ENTRY]),
     "bench": ScanBench(
@@ -80,6 +90,7 @@ EXAMPLES = {
 def test_there_is_an_example_of_every_result():
     shown = {type(example) for example in EXAMPLES.values()}
     inner = {results.FileFailure, SeparatedSong, Score, results.StemScore, ScanTiming}
+    inner |= {CheckedRoot, DataFinding}
     # Those of `plan` are looked at whole in tests/cli/test_plan.py.
     plans = {kind for name, kind in inspect.getmembers(results) if name.startswith("Plan")}
     parts = {results.MemoryShare, results.LargeTensor, results.Remedy, results.ComparedPreset}
@@ -136,6 +147,17 @@ def test_json_holds_every_field(example):
                 "audio    0:02:00",
                 "samples  none: oscillators and noise",
                 "seed     7",
+            ],
+        ),
+        (
+            "check",
+            [
+                "songs: layout stems; hours of each stem",
+                "split  songs  vocals",
+                "train      2    0.50",
+                "silent: 1 finding",
+                "  train/a: vocals is silent",
+                "songs: 1 folder without a stem (first: x): skipped",
             ],
         ),
         (

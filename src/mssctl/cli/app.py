@@ -22,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_data = typer.Typer(rich_markup_mode=None, help="Make training material.")
+_data = typer.Typer(rich_markup_mode=None, help="Check training data, and make some.")
 _models = typer.Typer(rich_markup_mode=None, help="See which models there are, and pass one on.")
 
 _COMMANDS: dict[str, Callable[..., None]] = {
@@ -36,6 +36,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name)(with_display(_command))
+_data.command("check")(with_display(data.check_command))
 _data.command("synth")(with_display(data.synth_command))
 _models.command("list")(with_display(models.list_command))
 _models.command("info")(with_display(models.info_command))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,6 +24,47 @@ ValidFraction = Annotated[
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Processes; one per CPU core if left out.")
 ]
+
+Folders = Annotated[
+    list[Path], typer.Argument(help="Data folders or CSV files.", metavar="FOLDER...")
+]
+Layout = Annotated[
+    Literal["auto", "musdb18", "musdb18hq", "stems", "samples", "csv"],
+    typer.Option("--layout", help="How the folders are laid out."),
+]
+Stems = Annotated[
+    str, typer.Option("--stems", help="Stems to look for, with commas.", metavar="A,B")
+]
+SampleRate = Annotated[
+    int | None,
+    typer.Option("--sample-rate", help="Hz that all should have; else what most have.", min=1),
+]
+
+
+def check_command(
+    folders: Folders,
+    layout: Layout = "auto",
+    stems: Stems = "vocals,drums,bass,other",
+    sample_rate: SampleRate = None,
+    json: Json = False,
+) -> None:
+    """Read training data to the end and say what is wrong with it.
+
+    Exit code 1 for what training refuses or must not get: unreadable files, other sample rates,
+    the same audio in two splits. Anything else found is shown, with exit code 0.
+    """
+    with session(json=json) as ui:
+        from mssctl.tasks.check import check
+
+        ui.show(
+            check(
+                folders,
+                layout=layout,
+                stems=[stem.strip() for stem in stems.split(",")],
+                sample_rate=sample_rate,
+                report=ui.report,
+            )
+        )
 
 
 def synth_command(

@@ -16,6 +16,7 @@ from rich.table import Table
 from mssctl.cli.progress import clock
 from mssctl.errors import ExitCode
 from mssctl.results import (
+    DataCheckResult,
     EvalResult,
     FileFailure,
     ModelEntry,
@@ -51,7 +52,7 @@ def plain(value: Any) -> Any:
 
 def failures_of(result: Any) -> Sequence[FileFailure]:
     """The inputs that a result reports as failed."""
-    return result.failures if isinstance(result, SeparateResult) else ()
+    return result.failures if isinstance(result, SeparateResult | DataCheckResult) else ()
 
 
 def exit_code_of(result: Any) -> int:
@@ -134,6 +135,32 @@ def _(result: SynthResult) -> str:
         ["seed", str(result.seed)],
     ]
     return aligned(["", ""], rows)
+
+
+_SHOWN = 10  # findings of a kind; --json has all
+
+
+@as_text.register
+def _(result: DataCheckResult) -> str:
+    lines = []
+    for root in result.roots:
+        stems = list(dict.fromkeys(stem for hours in root.hours.values() for stem in hours))
+        rows = [
+            [split, str(songs), *(f"{root.hours[split].get(stem, 0.0):.2f}" for stem in stems)]
+            for split, songs in root.songs.items()
+        ]
+        lines.append(f"{root.path}: layout {root.layout}; hours of each stem")
+        lines.append(_table(["split", "songs", *stems], rows, numbers=True).rstrip("\n"))
+    for kind in dict.fromkeys(finding.kind for finding in result.findings):
+        found = [finding for finding in result.findings if finding.kind == kind]
+        lines.append(f"{kind}: {count(len(found), 'finding')}")
+        lines += [f"  {item.split}/{item.song}: {item.message}" for item in found[:_SHOWN]]
+        if len(found) > _SHOWN:
+            lines.append(f"  and {len(found) - _SHOWN} more: --json lists them all")
+    lines += result.skipped
+    if not result.findings and not result.failures:
+        lines.append(f"{count(result.songs, 'song')}: nothing wrong")
+    return "".join(f"{line}\n" for line in lines)
 
 
 @as_text.register

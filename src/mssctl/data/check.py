@@ -1,0 +1,152 @@
+"""What is wrong with a data set: judgements on what was measured in its songs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mssctl.data.measure import FileFacts, SongFacts
+from mssctl.data.songs import Entry
+from mssctl.errors import ExitCode
+from mssctl.results import DataFinding, FileFailure
+
+_SILENT = 1e-3  # peak: -60 dB of full scale
+_MIXTURE_DB = -50.0  # rounding to 16 bit stays below this
+_CODED_MIXTURE_DB = -15.0  # each stream of a .stem.mp4 is coded on its own
+
+
+@dataclass(frozen=True)
+class CheckedSong:
+    """One song with what was measured in it."""
+
+    split: str
+    entry: Entry
+    facts: SongFacts
+
+    def files(self) -> Iterator[tuple[str, FileFacts]]:
+        """Its readable files by stem, the mixture too."""
+        mixture = [("mixture", self.facts.mixture)] if self.facts.mixture else []
+        for name, facts in [*self.facts.stems.items(), *mixture]:
+            if facts.error is None:
+                yield name, facts
+
+    def finding(self, kind: str, message: str, path: str | None = None) -> DataFinding:
+        """Something to know about this song."""
+        return DataFinding(
+            kind, self.split, self.entry.name, path or str(self.entry.folder), message
+        )
+
+
+def findings(songs: Sequence[CheckedSong], stems: tuple[str, ...]) -> list[DataFinding]:
+    """What training works with all the same, but should be known, by kind."""
+    found = [
+        finding
+        for song in songs
+        for finding in (
+            *_missing(song, stems),
+            *_lengths(song),
+            *_mixture(song),
+            *_levels(song),
+        )
+    ]
+    found += [
+        song.finding("duplicate", f"{Path(facts.path).name}: as {before.path}", facts.path)
+        for first, before, song, facts in _twice(songs)
+        if first.split == song.split
+    ]
+    return sorted(found, key=lambda finding: finding.kind)
+
+
+def failures(songs: Sequence[CheckedSong], sample_rate: int | None) -> list[FileFailure]:
+    """What `train` refuses or must not be given: unreadable, other rates, leaks between splits.
+
+    Args:
+        songs: of all roots and splits.
+        sample_rate: that all files should have; None for the one most of them have.
+    """
+    found = [
+        FileFailure(facts.path, _reason(facts), facts.hint, ExitCode.BAD_INPUT)
+        for song in songs
+        for facts in (*song.facts.stems.values(), song.facts.mixture)
+        if facts and facts.error
+    ]
+    rates = Counter(facts.sample_rate for song in songs for _, facts in song.files())
+    common = sample_rate or next((rate for rate, _ in rates.most_common(1)), None)
+    for song in songs:
+        for _, facts in song.files():
+            if facts.sample_rate != common:
+                why = f"{facts.sample_rate} Hz, the others have {common} Hz"
+                if sample_rate:
+                    why = f"{facts.sample_rate} Hz instead of {common} Hz"
+                found.append(_failure(facts, why, "resample it"))
+            if facts.channels > 2:
+                found.append(_failure(facts, f"{facts.channels} channels", "mix it down"))
+    found += [
+        _failure(
+            facts,
+            f"in '{song.split}', and the same audio in '{first.split}': {before.path}",
+            "keep it in one split only",
+        )
+        for first, before, song, facts in _twice(songs)
+        if first.split != song.split
+    ]
+    return found
+
+
+def _twice(
+    songs: Sequence[CheckedSong],
+) -> Iterator[tuple[CheckedSong, FileFacts, CheckedSong, FileFacts]]:
+    """Stems whose audio was there before: where first, and where again. Silence does not count."""
+    seen: dict[str, tuple[CheckedSong, FileFacts]] = {}
+    for song in songs:
+        for facts in song.facts.stems.values():
+            if facts.error or facts.peak < _SILENT:
+                continue
+            if facts.digest in seen:
+                yield (*seen[facts.digest], song, facts)
+            else:
+                seen[facts.digest] = song, facts
+
+
+def _missing(song: CheckedSong, stems: tuple[str, ...]) -> Iterator[DataFinding]:
+    if not song.entry.loose:
+        without = [stem for stem in stems if stem not in song.facts.stems]
+        if without:
+            yield song.finding("missing", f"no {', '.join(without)}: silence in training")
+
+
+def _lengths(song: CheckedSong) -> Iterator[DataFinding]:
+    seconds = {name: facts.frames / facts.sample_rate for name, facts in song.files()}
+    if len(set(seconds.values())) > 1:
+        shortest = min(seconds, key=seconds.__getitem__)
+        longest = max(seconds, key=seconds.__getitem__)
+        yield song.finding(
+            "length",
+            f"{shortest} has {seconds[shortest]:.3f} s, {longest} {seconds[longest]:.3f} s",
+        )
+
+
+def _mixture(song: CheckedSong) -> Iterator[DataFinding]:
+    residual = song.facts.residual_db
+    allowed = _MIXTURE_DB if song.entry.files else _CODED_MIXTURE_DB
+    if residual is not None and residual > allowed:
+        yield song.finding("mixture", f"differs from the sum of its stems by {residual:.1f} dB")
+
+
+def _levels(song: CheckedSong) -> Iterator[DataFinding]:
+    for name, facts in song.files():
+        if facts.peak < _SILENT:
+            yield song.finding("silent", f"{name} is silent", facts.path)
+        if facts.clipped:
+            places = f"{facts.clipped} place{'s' if facts.clipped > 1 else ''}"
+            yield song.finding("clipped", f"{name} is clipped at {places}", facts.path)
+
+
+def _reason(facts: FileFacts) -> str:
+    return str(facts.error).removeprefix(f"{facts.path}: ")
+
+
+def _failure(facts: FileFacts, why: str, hint: str) -> FileFailure:
+    return FileFailure(facts.path, why, hint, ExitCode.BAD_INPUT)
