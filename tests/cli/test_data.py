@@ -55,7 +55,7 @@ def test_checking_a_sound_set_exits_0_and_shows_its_hours(mssctl, tmp_path, make
         make_song(tmp_path / place, frames=8_000)
     outcome = mssctl("data", "check", tmp_path)
     assert outcome.exit_code == 0
-    assert "layout stems; hours of each stem" in outcome.stdout
+    assert "layout stems; length of each stem" in outcome.stdout
     assert "2 songs: nothing wrong" in outcome.stdout
 
 

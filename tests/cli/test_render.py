@@ -152,9 +152,9 @@ def test_json_holds_every_field(example):
         (
             "check",
             [
-                "songs: layout stems; hours of each stem",
-                "split  songs  vocals",
-                "train      2    0.50",
+                "songs: layout stems; length of each stem",
+                "split  songs   vocals",
+                "train      2  0:30:00",
                 "silent: 1 finding",
                 "  train/a: vocals is silent",
                 "songs: 1 folder without a stem (first: x): skipped",

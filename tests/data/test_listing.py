@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import pytest
 
 from mssctl.config.schema import AudioConfig
@@ -86,6 +89,18 @@ def test_a_folder_of_songs_one_of_which_is_called_drums_is_no_folder_of_samples(
     make_song(tmp_path / "drums")
     make_song(tmp_path / "b")
     assert list_songs(tmp_path, STEMS, splits=["train"]).layout == "stems"
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, make_song, monkeypatch):
+    make_song(tmp_path / "train/a")
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    for layout in ("auto", "stems"):
+        with pytest.raises(MssctlError, match="train: cannot be read: Permission denied"):
+            find_songs([tmp_path], AUDIO, layout=layout)
 
 
 def write(path, *lines: str):

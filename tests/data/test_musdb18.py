@@ -100,6 +100,7 @@ def test_a_cache_that_cannot_be_written_is_an_error_of_the_environment(
     with pytest.raises(MssctlError, match="cannot be written") as caught:
         musdb18.decoded(path)
     assert caught.value.exit_code == ExitCode.ENVIRONMENT
+    assert "MSSCTL_CACHE" in str(caught.value.hint)
 
 
 def test_ffmpeg_is_not_asked_for_by_reading_the_list_of_tracks():

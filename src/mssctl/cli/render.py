@@ -146,10 +146,10 @@ def _(result: DataCheckResult) -> str:
     for root in result.roots:
         stems = list(dict.fromkeys(stem for hours in root.hours.values() for stem in hours))
         rows = [
-            [split, str(songs), *(f"{root.hours[split].get(stem, 0.0):.2f}" for stem in stems)]
+            [split, str(songs), *(clock(3600 * root.hours[split].get(stem, 0.0)) for stem in stems)]
             for split, songs in root.songs.items()
         ]
-        lines.append(f"{root.path}: layout {root.layout}; hours of each stem")
+        lines.append(f"{root.path}: layout {root.layout}; length of each stem")
         lines.append(_table(["split", "songs", *stems], rows, numbers=True).rstrip("\n"))
     for kind in dict.fromkeys(finding.kind for finding in result.findings):
         found = [finding for finding in result.findings if finding.kind == kind]

@@ -13,7 +13,7 @@ from mssctl.cli.session import session
 Data = Annotated[
     list[Path] | None,
     typer.Option(
-        "--data", help="Training songs: a folder or CSV; may be repeated.", metavar="PATH"
+        "--data", help="Folder or CSV of songs; repeatable; else $MUSDB_PATH.", metavar="PATH"
     ),
 ]
 Layout = Annotated[

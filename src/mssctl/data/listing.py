@@ -124,9 +124,12 @@ def _layout(root: Path, stems: tuple[str, ...], name: str) -> str:
     if name != "auto":
         return name
     place = split_folder(root, "train") or root
+    try:
+        folders = {folder.name for folder in _folders(place)}
+    except OSError as error:
+        raise _unreadable(place, error) from None
     if stem_containers(place, stems)[0]:
         return "musdb18"
-    folders = {folder.name for folder in _folders(place)}
     if folders & musdb18.validation_tracks():
         return "musdb18hq"
     if folders & set(stems) and not song_folders(place, stems)[0]:
@@ -136,13 +139,20 @@ def _layout(root: Path, stems: tuple[str, ...], name: str) -> str:
 
 def _list_place(place: Path, stems: tuple[str, ...], name: str, skipped: list[str]) -> list[Entry]:
     """The songs of one folder; what it holds besides is added to ``skipped``."""
-    songs, rest = _FOLDERS[name](place, stems)
+    try:
+        songs, rest = _FOLDERS[name](place, stems)
+    except OSError as error:
+        raise _unreadable(place, error) from None
     if not songs:
         raise MssctlError(f"{place}: no songs here", hint=_expected(name, stems))
     if rest:
         count = f"{len(rest)} folder{'s' if len(rest) > 1 else ''}"
         skipped.append(f"{place}: {count} without a stem (first: {rest[0]}): skipped")
     return songs
+
+
+def _unreadable(place: Path, error: OSError) -> MssctlError:
+    return MssctlError(f"{error.filename or place}: cannot be read: {error.strerror}")
 
 
 def _expected(layout: str, stems: tuple[str, ...]) -> str:

@@ -76,7 +76,11 @@ def _decode_into(folder: Path, path: Path) -> None:
             if not folder.is_dir():  # else another process was faster
                 raise
     except OSError as error:
-        raise storage_error(folder, error) from None
+        raise MssctlError(
+            storage_error(folder, error).message,
+            hint="free some space, or name another folder in the environment's MSSCTL_CACHE",
+            exit_code=ExitCode.ENVIRONMENT,
+        ) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
