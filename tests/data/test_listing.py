@@ -168,7 +168,14 @@ def test_songs_of_a_test_split_are_out_of_reach_of_tables_and_links_too(tmp_path
     table = write(tmp_path / "s.csv", "vocals,drums,bass,other", row)
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked/a").symlink_to(tmp_path / "m/test/a")
-    for root in (table, tmp_path / "linked"):
+    mixed = ["train/b/vocals.wav", *(f"test/a/{stem}.wav" for stem in STEMS[1:])]
+    make_song(tmp_path / "m/train/b")
+    one = write(tmp_path / "m/one.csv", "vocals,drums,bass,other", ",".join(mixed))
+    samples = write(tmp_path / "m/two.csv", "stem,path", "drums,test/a/drums.wav")
+    (tmp_path / "m/test/x.stem.mp4").touch()
+    (tmp_path / "coded").mkdir()
+    (tmp_path / "coded/x.stem.mp4").symlink_to(tmp_path / "m/test/x.stem.mp4")
+    for root in (table, tmp_path / "linked", one, samples, tmp_path / "coded"):
         with pytest.raises(MssctlError, match="a test split is not for training"):
             find_songs([root], AUDIO, valid=tmp_path / "held")
 

@@ -11,7 +11,8 @@ EFFECTS = ("gain", "warp", "eq", "compress", "clip", "reverb", "mono", "codec")
 class Draws:
     """Generators that depend on ``(seed, epoch, index)`` alone.
 
-    Turning an effect on or off, or changing its range, changes nothing that another one draws.
+    Turning an effect on or off, or changing its range, changes nothing that another one draws. Only
+    ``tempo`` does: another length is read, so that other places may fit or be loud enough.
 
     Attributes:
         places: which songs and places, and the gain, polarity, channels and dropout of the stems.

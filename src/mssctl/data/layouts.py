@@ -93,7 +93,7 @@ def _open(
     ]
     songs = []
     for count, (number, entry) in enumerate(entries):
-        _refuse_test(entry.folder.resolve().parent)
+        _refuse_test_files(entry)
         files, _ = stem_files(entry)
         if not entry.files:
             report(Progress("decode", count + 1, len(entries), "songs"))
@@ -128,6 +128,15 @@ def _refuse_test(root: Path) -> None:
             f"{root}: a test split is not for training or choosing models",
             hint="name another folder; scores on a test split come from `mssctl eval`",
         )
+
+
+def _refuse_test_files(entry: Entry) -> None:
+    """Refuse files that lie in a test split and got here by a table or a link."""
+    for path in entry.files.values() or [entry.folder]:
+        parents = path.resolve().parents
+        # A song's files lie in a folder of the split, a .stem.mp4 in it, a sample in either.
+        for folder in parents[:2] if entry.loose else parents[1:2] if entry.files else parents[:1]:
+            _refuse_test(folder)
 
 
 def _no_song_twice(train: Iterable[Song], valid: Iterable[Song]) -> None:
