@@ -65,6 +65,12 @@ class SongFacts:
     mixture: FileFacts | None = None
     residual_db: float | None = None
 
+    @property
+    def broken(self) -> bool:
+        """Whether one of its files cannot be read."""
+        files = [*self.stems.values(), *([self.mixture] if self.mixture else [])]
+        return any(facts.error for facts in files)
+
     def to_json(self) -> dict[str, Any]:
         """As plain values, for the cache."""
         return asdict(self)

@@ -59,7 +59,7 @@ def check(
     remaining = iter(songs)
     return DataCheckResult(
         roots=[_summary(listing, remaining) for listing in listings],
-        songs=sum(not any(fact.error for fact in song.facts.stems.values()) for song in songs),
+        songs=sum(not fact.broken for fact in facts),
         findings=findings(songs, wanted),
         failures=failures(songs, sample_rate),
         skipped=[sentence for listing in listings for sentence in listing.skipped],
@@ -97,7 +97,7 @@ def _measured(
         for number, (entry, fact, future) in enumerate(zip(entries, known, waiting, strict=True)):
             result = fact or (future.result() if future else None)
             assert result is not None, "known or waited for"
-            if future and not any(facts.error for facts in result.stems.values()):
+            if future and not result.broken:
                 cache.put(kind, _files(entry), result.to_json())
             report(Progress("check", number + 1, len(entries), "songs"))
             yield result
