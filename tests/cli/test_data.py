@@ -89,6 +89,16 @@ def test_findings_of_a_kind_are_cut_short_on_the_screen_only(mssctl, tmp_path, m
     assert len(document["data"]["findings"]) == 12
 
 
+def test_every_layout_can_be_named():
+    from typing import get_args
+
+    from mssctl.cli import data, train
+    from mssctl.data.listing import LAYOUTS
+
+    for option in (data.Layout, train.Layout):
+        assert set(get_args(get_args(option)[0])) == {"auto", *LAYOUTS}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [(["nowhere"], 4), ([], 2), (["x", "--layout", "zip"], 2), ([".", "--stems", "a,a"], 2)],
