@@ -62,7 +62,13 @@ def find_songs(
             f"{', '.join(map(str, roots))}: no held-out songs to validate on",
             hint="put some songs into a 'valid' folder beside 'train', or name one with --valid",
         )
-    _tell_what_is_listed(listings, held_out, valid, report)
+    _refuse_samples(held_out)
+    for listing in listings if held_out is listings else [*listings, *held_out]:
+        for sentence in listing.skipped:
+            _notice(report, sentence)
+    for listing in listings:
+        if listing.layout.startswith("musdb18"):
+            _tell_whose_split_it_is(listing, valid, report)
     with Cache(report) as cache:
         train = _open(listings, "train", audio, cache, report)
         validation = _open(held_out, "valid", audio, cache, report)
@@ -133,10 +139,15 @@ def _refuse_test(root: Path) -> None:
 def _refuse_test_files(entry: Entry) -> None:
     """Refuse files that lie in a test split and got here by a table or a link."""
     for path in entry.files.values() or [entry.folder]:
-        parents = path.resolve().parents
-        # A song's files lie in a folder of the split, a .stem.mp4 in it, a sample in either.
-        for folder in parents[:2] if entry.loose else parents[1:2] if entry.files else parents[:1]:
-            _refuse_test(folder)
+        folder, *above = path.resolve().parents[:2]
+        if entry.loose:
+            suspects = [folder, *above]
+        elif entry.files:
+            suspects = above
+        else:  # a .stem.mp4 lies in the split itself
+            suspects = [folder]
+        for suspect in suspects:
+            _refuse_test(suspect)
 
 
 def _no_song_twice(train: Iterable[Song], valid: Iterable[Song]) -> None:
@@ -163,39 +174,34 @@ def _check_audio(songs: Iterable[Song], audio: AudioConfig) -> None:
             )
 
 
-def _tell_what_is_listed(
-    listings: Sequence[Listing], held_out: Sequence[Listing], valid: Path | None, report: Reporter
-) -> None:
-    """Say what was skipped, and whose split is used; refuse to validate on samples."""
-    for listing in listings if held_out is listings else [*listings, *held_out]:
-        for sentence in listing.skipped:
-            _notice(report, sentence)
+def _refuse_samples(held_out: Sequence[Listing]) -> None:
     for listing in held_out:
         if any(entry.loose for entry in listing.splits.get("valid", [])):
             raise MssctlError(
                 f"{listing.root}: samples of single stems cannot be validated on",
                 hint="name a folder of whole songs with --valid",
             )
-    for listing in listings:
-        if not listing.layout.startswith("musdb18"):
-            continue
-        train, names = listing.splits["train"], musdb18.validation_tracks()
-        if valid:
-            trained = sum(entry.name in names for entry in train)
-            if trained:
-                _notice(
-                    report,
-                    f"{listing.root}: {trained} validation tracks of musdb are trained on, "
-                    f"because --valid names others",
-                )
-        elif split_folder(listing.root, "valid") is None:
-            count = len(listing.splits.get("valid", []))
-            report(
-                Notice(
-                    f"{listing.root}: MUSDB18 split, {len(train)} tracks to train on, "
-                    f"{count} of musdb's {len(names)} held out"
-                )
+
+
+def _tell_whose_split_it_is(listing: Listing, valid: Path | None, report: Reporter) -> None:
+    """Say which tracks of MUSDB18 are held out, or that none are."""
+    names, train = musdb18.validation_tracks(), listing.splits["train"]
+    if valid:
+        trained = sum(entry.name in names for entry in train)
+        if trained:
+            _notice(
+                report,
+                f"{listing.root}: {trained} validation tracks of musdb are trained on, "
+                "because --valid names others",
             )
+    elif split_folder(listing.root, "valid") is None:
+        held = len(listing.splits.get("valid", []))
+        report(
+            Notice(
+                f"{listing.root}: MUSDB18 split, {len(train)} tracks to train on, "
+                f"{held} of musdb's {len(names)} held out"
+            )
+        )
 
 
 def _tell_what_is_missing(
