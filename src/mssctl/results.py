@@ -83,6 +83,18 @@ class StemScore:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """Distribution over tracks of a stem's median over frames, dB; ``frames`` that are defined."""
+
+    median: float
+    mean: float
+    lower_quartile: float
+    upper_quartile: float
+    tracks: int
+    frames: int
+
+
+@dataclass(frozen=True)
 class EvalResult:
     """Scores of a model on reference tracks.
 
@@ -97,6 +109,10 @@ class EvalResult:
         scores: every stem of every track.
         skipped: stems left out, and why (silent reference, no reference file).
         notes: what had to be decided on the way, e.g. a mixture made as the sum of the stems.
+        passport: what the scores of BSSEval depend on; empty if they were not asked for.
+        bsseval: stem -> metric of BSSEval v4 -> its distribution over tracks.
+        ill_conditioned: tracks whose ISR, SIR and SAR are not defined to 1e-3 dB.
+        out: folder of the tracks' documents, if any was asked for.
     """
 
     model: str
@@ -112,6 +128,10 @@ class EvalResult:
     scores: list[StemScore]
     skipped: list[str]
     notes: list[str]
+    passport: dict[str, str | int | float] = field(default_factory=dict)
+    bsseval: dict[str, dict[str, Spread]] = field(default_factory=dict)
+    ill_conditioned: list[str] = field(default_factory=list)
+    out: str | None = None
 
 
 @dataclass(frozen=True)

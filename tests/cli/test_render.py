@@ -91,6 +91,7 @@ def test_there_is_an_example_of_every_result():
     shown = {type(example) for example in EXAMPLES.values()}
     inner = {results.FileFailure, SeparatedSong, Score, results.StemScore, ScanTiming}
     inner |= {CheckedRoot, DataFinding}
+    inner |= {results.Spread}
     # Those of `plan` are looked at whole in tests/cli/test_plan.py.
     plans = {kind for name, kind in inspect.getmembers(results) if name.startswith("Plan")}
     parts = {results.MemoryShare, results.LargeTensor, results.Remedy, results.ComparedPreset}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 
-from mssctl.errors import MssctlError
+from mssctl import __version__
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.evaluation.frames import passport, score_frames, spreads
 from mssctl.evaluation.references import ReferenceTrack, check, find_tracks, read
 from mssctl.evaluation.scores import counts, means, score_track
 from mssctl.evaluation.sdr import DEFINITIONS, Array
@@ -16,9 +20,21 @@ from mssctl.events import Notice, Progress, Reporter, silent
 from mssctl.hardware.device import choose_device, configure
 from mssctl.models import weights
 from mssctl.models.base import Separator
-from mssctl.results import EvalResult, StemScore
+from mssctl.results import EvalResult
 from mssctl.separation.separator import SeparationSettings, memory_errors, separate_array
+from mssctl.tasks.eval_store import Store, packed, unpacked, write
 from mssctl.tasks.separate import AMP_DTYPE, Dtype, check_numbers
+
+Metrics = Literal["default", "bsseval"]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """How BSSEval cuts the tracks: seconds, and whether references are rounded to 16 bit."""
+
+    window: float = 1.0
+    hop: float = 1.0
+    grid16: bool = True
 
 
 def evaluate(
@@ -30,6 +46,9 @@ def evaluate(
     segment: float | None = None,
     overlap: float | None = None,
     batch: int | None = None,
+    metrics: Metrics = "default",
+    frames: Frames = Frames(),
+    out: Path | str | None = None,
     report: Reporter = silent,
 ) -> EvalResult:
     """Score a model on reference tracks, and the unprocessed mixture beside it.
@@ -45,6 +64,10 @@ def evaluate(
         segment: seconds that the model sees at once; None as in its configuration.
         overlap: fraction of a segment shared with the next; None likewise.
         batch: segments computed at once; None likewise.
+        metrics: ``default`` is uSDR and SI-SDR; ``bsseval`` adds BSSEval v4.
+        frames: windows of BSSEval.
+        out: folder for a document per track and ``summary.json``; tracks scored there before, with
+            the same model, settings and files, are not computed again.
         report: is told what happens.
 
     Raises:
@@ -52,6 +75,8 @@ def evaluate(
             model, unequal lengths, damaged audio, or nothing but silence (exit 4).
     """
     check_numbers(segment, overlap, batch, shifts=1)
+    if not (0.0 < frames.window < float("inf") and 0.0 < frames.hop < float("inf")):
+        raise MssctlError("--window and --hop are seconds above 0", exit_code=ExitCode.USAGE)
     chosen = choose_device(device)
     if dtype == "auto":
         dtype = "bf16" if chosen.device.type == "cuda" else "fp32"
@@ -76,17 +101,40 @@ def evaluate(
         cudnn_benchmark=config.training.cudnn_benchmark,
         flash_attention=config.training.flash_attention,
     )
-    scores: list[StemScore] = []
-    skipped: list[str] = []
-    for found, left_out in _score_all(model.separator, tracks, settings, report):
-        scores += found
-        skipped += left_out
+    run_settings: dict[str, str | int | float | bool] = {
+        "sample_rate": config.audio.sample_rate,
+        "segment_seconds": settings.segment / config.audio.sample_rate,
+        "overlap": settings.overlap,
+        "fade": settings.fade,
+        "batch_size": settings.batch_size,
+        "mix_consistent": settings.mix_consistent and config.audio.complete,
+        **model.separator.backends(),
+    }
+    asked = frames if metrics == "bsseval" else None
+    definition = {} if asked is None else passport(asked.window, asked.hop, asked.grid16)
+    store = Store(
+        None if out is None else Path(out),
+        {
+            "program": f"mssctl {__version__}",
+            "model": model.name,
+            "sha256": model.sha256,
+            "device": str(chosen.device),
+            "dtype": dtype,
+            "settings": run_settings,
+            "metrics": dict(DEFINITIONS),
+            "bsseval": definition,
+        },
+    )
+    documents = list(_score_all(model.separator, tracks, settings, asked, store, report))
+    scores = [item for document in documents for item in unpacked(document)]
+    skipped = [reason for document in documents for reason in document["skipped"]]
     if not scores:
         raise MssctlError(
             f"{reference}: nothing to score: {'; '.join(skipped)}",
             hint="a stem needs a reference that is not silent",
         )
-    return EvalResult(
+    framewise = [document for document in documents if "targets" in document]
+    result = EvalResult(
         model=model.name,
         sha256=model.sha256,
         device=str(chosen.device),
@@ -94,40 +142,66 @@ def evaluate(
         reference=str(reference),
         tracks=len(tracks),
         definitions=dict(DEFINITIONS),
-        settings={
-            "sample_rate": config.audio.sample_rate,
-            "segment_seconds": settings.segment / config.audio.sample_rate,
-            "overlap": settings.overlap,
-            "fade": settings.fade,
-            "batch_size": settings.batch_size,
-            "mix_consistent": settings.mix_consistent and config.audio.complete,
-            **model.separator.backends(),
-        },
+        settings=run_settings,
         means=means(scores, config.audio.outputs),
         counts=counts(scores, config.audio.outputs),
         scores=scores,
         skipped=skipped,
         notes=notes,
+        passport=definition,
+        bsseval=spreads(framewise),
+        ill_conditioned=[d["track"] for d in framewise if d["ill_conditioned"]],
+        out=None if out is None else str(out),
     )
+    if out is not None:
+        write(Path(out) / "summary.json", asdict(result))
+    return result
 
 
 def _score_all(
     model: Separator,
     tracks: Sequence[ReferenceTrack],
     settings: SeparationSettings,
+    frames: Frames | None,
+    store: Store,
     report: Reporter,
-) -> Iterator[tuple[list[StemScore], list[str]]]:
-    """Separate and score track by track: the scores, and the stems left out."""
+) -> Iterator[dict[str, Any]]:
+    """Separate and score track by track, unless the store has a track: its document."""
     task, rate = "eval", None
     for number, track in enumerate(tracks):
         report(Progress(task, number, len(tracks), "tracks", rate, "x real time"))
-        audio = read(track, model.stems)
-        start = time.perf_counter()
-        estimates = _separate(model, track.name, audio.mixture, settings)
-        seconds = audio.mixture.shape[-1] / model.sample_rate
-        rate = seconds / (time.perf_counter() - start)
-        yield score_track(track.name, audio.stems, estimates, audio.mixture)
+        document = store.find(track)
+        if document is None:
+            audio = read(track, model.stems)
+            start = time.perf_counter()
+            estimates = _separate(model, track.name, audio.mixture, settings)
+            seconds = audio.mixture.shape[-1] / model.sample_rate
+            rate = seconds / (time.perf_counter() - start)
+            scores, skipped = score_track(track.name, audio.stems, estimates, audio.mixture)
+            document = {"track": track.name, **packed(scores, skipped)}
+            if frames is not None and scores:
+                true = {item.stem: audio.stems[item.stem] for item in scores}
+                document |= _frames(track.name, true, estimates, model.sample_rate, frames)
+            document = store.keep(track, document)
+        yield document
     report(Progress(task, len(tracks), len(tracks), "tracks", rate, "x real time"))
+
+
+def _frames(
+    track: str, true: dict[str, Array], estimates: dict[str, Array], rate: int, frames: Frames
+) -> dict[str, Any]:
+    """BSSEval of a track."""
+    try:
+        return score_frames(
+            true,
+            estimates,
+            rate=rate,
+            window=frames.window,
+            hop=frames.hop,
+            grid16=frames.grid16,
+        )
+    except ValueError as error:
+        raise MssctlError(f"{track}: BSSEval: {error}") from None
 
 
 def _separate(

@@ -1,0 +1,106 @@
+"""One document per scored track in a folder, so that an interrupted evaluation goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.evaluation.references import ReferenceTrack
+from mssctl.results import Score, StemScore
+
+Document = dict[str, Any]
+
+
+class Store:
+    """Documents of tracks, each with the passport it was made under.
+
+    Args:
+        folder: where they lie, made if it is not there; None keeps nothing.
+        passport: what the scores depend on; a document with another one is made again.
+    """
+
+    def __init__(self, folder: Path | None, passport: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.passport = dict(passport)
+        if folder is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise _unwritable(folder, error) from None
+
+    def find(self, track: ReferenceTrack) -> Document | None:
+        """The track's document, if it was made from the same files under the same passport."""
+        if self.folder is None:
+            return None
+        try:
+            text = (self.folder / f"{track.name}.json").read_text(encoding="utf-8")
+            document = json.loads(text)
+        except (OSError, ValueError):
+            return None
+        if not isinstance(document, dict) or document.get("passport") != self._mark(track):
+            return None
+        return document
+
+    def keep(self, track: ReferenceTrack, document: Document) -> Document:
+        """Write the track's document whole or not at all; returns it with its passport."""
+        document = {**document, "passport": self._mark(track)}
+        if self.folder is not None:
+            write(self.folder / f"{track.name}.json", document)
+        return document
+
+    def _mark(self, track: ReferenceTrack) -> dict[str, Any]:
+        mixture = {} if track.mixture is None else {"mixture": track.mixture}
+        files = {}
+        for stem, path in sorted({**track.stems, **mixture}.items()):
+            status = path.stat()
+            files[stem] = [path.name, status.st_size, status.st_mtime_ns]
+        return {**self.passport, "files": files}
+
+
+def write(path: Path, document: Any) -> None:
+    """Write JSON under another name, then rename.
+
+    Raises:
+        MssctlError: it cannot be written (exit 3).
+    """
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".eval-")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(document, file, indent=1, allow_nan=False, ensure_ascii=False)
+            Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def packed(scores: Sequence[StemScore], skipped: Sequence[str]) -> Document:
+    """Scores as JSON's own types."""
+    return {"scores": [asdict(item) for item in scores], "skipped": list(skipped)}
+
+
+def unpacked(document: Document) -> list[StemScore]:
+    """Scores of a document."""
+    return [
+        StemScore(
+            item["track"],
+            item["stem"],
+            {name: Score(**score) for name, score in item["metrics"].items()},
+        )
+        for item in document["scores"]
+    ]
+
+
+def _unwritable(path: Path, error: OSError) -> MssctlError:
+    return MssctlError(
+        f"{path}: {error.strerror or error}",
+        hint="give another folder with --out",
+        exit_code=ExitCode.ENVIRONMENT,
+    )
