@@ -111,6 +111,7 @@ def test_an_interrupted_evaluation_gives_the_same_summary_bit_for_bit(
     with pytest.raises(KeyboardInterrupt):
         run(model, songs, out, report=interrupt)
     assert len(list(out.glob("*.json"))) == before
+    assert not (out / "scores.csv").exists()
     run(model, songs, out)
     whole = (tmp_path / "whole" / "summary.json").read_text(encoding="utf-8")
     parts = (out / "summary.json").read_text(encoding="utf-8")
@@ -150,3 +151,11 @@ def test_a_folder_that_cannot_be_made_is_an_error(model, songs, tmp_path):
 def test_a_window_is_a_length(model, songs, window):
     with pytest.raises(MssctlError, match="--window"):
         run(model, songs, None, frames=Frames(window=window))
+
+
+def test_the_csv_has_a_row_per_track_stem_and_metric(model, songs, tmp_path):
+    run(model, songs, tmp_path / "out")
+    lines = (tmp_path / "out" / "scores.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "track,stem,metric,dB"
+    assert len(lines) == 1 + 2 * 2 * 6
+    assert sum(line.startswith("ü b,drums,SIR,") for line in lines) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import tempfile
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.evaluation.frames import spreads
 from mssctl.evaluation.references import ReferenceTrack
 from mssctl.results import Score, StemScore
 
@@ -69,16 +72,30 @@ def write(path: Path, document: Any) -> None:
     Raises:
         MssctlError: it cannot be written (exit 3).
     """
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".eval-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(document, file, indent=1, allow_nan=False, ensure_ascii=False)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except OSError as error:
-        raise _unwritable(path, error) from None
+    _replace(path, json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: Path, scores: Sequence[StemScore], documents: Sequence[Document]) -> None:
+    """Write one row per track, stem and metric: of whole tracks, and medians over frames.
+
+    Raises:
+        MssctlError: it cannot be written (exit 3).
+    """
+    rows: list[tuple[str, str, str, float]] = [
+        (item.track, item.stem, name, score.estimate)
+        for item in scores
+        for name, score in item.metrics.items()
+    ]
+    for document in documents:
+        for stem, metrics in spreads([document]).items():
+            rows += [
+                (document["track"], stem, name, value.median) for name, value in metrics.items()
+            ]
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("track", "stem", "metric", "dB"))
+    table.writerows(rows)
+    _replace(path, text.getvalue())
 
 
 def packed(scores: Sequence[StemScore], skipped: Sequence[str]) -> Document:
@@ -96,6 +113,20 @@ def unpacked(document: Document) -> list[StemScore]:
         )
         for item in document["scores"]
     ]
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".eval-")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+            Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from None
 
 
 def _unwritable(path: Path, error: OSError) -> MssctlError:

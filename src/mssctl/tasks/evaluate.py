@@ -20,9 +20,9 @@ from mssctl.events import Notice, Progress, Reporter, silent
 from mssctl.hardware.device import choose_device, configure
 from mssctl.models import weights
 from mssctl.models.base import Separator
-from mssctl.results import EvalResult
+from mssctl.results import EvalResult, Spread
 from mssctl.separation.separator import SeparationSettings, memory_errors, separate_array
-from mssctl.tasks.eval_store import Store, packed, unpacked, write
+from mssctl.tasks.eval_store import Store, packed, unpacked, write, write_csv
 from mssctl.tasks.separate import AMP_DTYPE, Dtype, check_numbers
 
 Metrics = Literal["default", "bsseval"]
@@ -66,8 +66,8 @@ def evaluate(
         batch: segments computed at once; None likewise.
         metrics: ``default`` is uSDR and SI-SDR; ``bsseval`` adds BSSEval v4.
         frames: windows of BSSEval.
-        out: folder for a document per track and ``summary.json``; tracks scored there before, with
-            the same model, settings and files, are not computed again.
+        out: folder for a document per track, ``scores.csv`` and ``summary.json``; tracks scored
+            there before, with the same model, settings and files, are not computed again.
         report: is told what happens.
 
     Raises:
@@ -149,13 +149,21 @@ def evaluate(
         skipped=skipped,
         notes=notes,
         passport=definition,
-        bsseval=spreads(framewise),
+        bsseval=_ordered(spreads(framewise), config.audio.outputs),
         ill_conditioned=[d["track"] for d in framewise if d["ill_conditioned"]],
         out=None if out is None else str(out),
     )
     if out is not None:
+        write_csv(Path(out) / "scores.csv", scores, framewise)
         write(Path(out) / "summary.json", asdict(result))
     return result
+
+
+def _ordered(
+    table: dict[str, dict[str, Spread]], stems: Sequence[str]
+) -> dict[str, dict[str, Spread]]:
+    """The rows in the model's order of stems."""
+    return {stem: table[stem] for stem in stems if stem in table}
 
 
 def _score_all(
