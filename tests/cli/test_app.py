@@ -83,7 +83,7 @@ def test_the_package_runs_as_a_module():
     assert done.stdout == f"{package.__version__}\n"
 
 
-@pytest.mark.parametrize("name", ["bench", "doctor"])
+@pytest.mark.parametrize("name", ["bench"])
 def test_a_command_that_is_not_there_yet_says_so_and_exits_3(mssctl, name):
     outcome = mssctl(name)
     assert outcome.exit_code == 3

@@ -95,6 +95,8 @@ def test_there_is_an_example_of_every_result():
     # Those of `plan` are looked at whole in tests/cli/test_plan.py.
     plans = {kind for name, kind in inspect.getmembers(results) if name.startswith("Plan")}
     parts = {results.MemoryShare, results.LargeTensor, results.Remedy, results.ComparedPreset}
+    # And those of `doctor` in tests/cli/test_doctor.py.
+    plans |= {results.DoctorResult, results.Finding}
     assert shown | inner | plans | parts | {results.CheckedPrediction} == {
         kind for _, kind in inspect.getmembers(results, dataclasses.is_dataclass)
     }

@@ -17,6 +17,7 @@ from mssctl.cli.progress import clock
 from mssctl.errors import ExitCode
 from mssctl.results import (
     DataCheckResult,
+    DoctorResult,
     EvalResult,
     FileFailure,
     ModelEntry,
@@ -56,7 +57,12 @@ def failures_of(result: Any) -> Sequence[FileFailure]:
 
 
 def exit_code_of(result: Any) -> int:
-    """0, 1 if some inputs failed, their own code if all failed alike, 130 if interrupted."""
+    """0, 1 if some inputs failed, their own code if all failed alike, 130 if interrupted.
+
+    3 for a machine that is not fit.
+    """
+    if isinstance(result, DoctorResult) and not result.fit:
+        return ExitCode.ENVIRONMENT
     if isinstance(result, TrainResult) and not result.finished:
         return ExitCode.INTERRUPTED
     codes = {failed.exit_code for failed in failures_of(result)}

@@ -114,6 +114,8 @@ def _finish(result: Any, *, json: bool) -> int:
         error = {"message": f"{len(failures)} inputs failed", "hint": "see data.failures"}
     elif code == ExitCode.INTERRUPTED:
         error = {"message": "interrupted", "hint": None}
+    elif code == ExitCode.ENVIRONMENT:
+        error = {"message": "this machine is not fit", "hint": "see data.findings"}
     return _write(as_json(code, result, error) if json else as_text(result)) or code
 
 

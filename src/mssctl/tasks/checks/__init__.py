@@ -1,0 +1,1 @@
+"""The checks of ``doctor``, and the child processes they run in."""

@@ -1,0 +1,67 @@
+"""Findings in few words, and what a check is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mssctl.results import Finding, State
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user asked for.
+
+    Attributes:
+        data: folder of training data, or None.
+        out: folder that results go to.
+        require_gpu: whether a machine without a usable GPU fails.
+    """
+
+    data: str | None = None
+    out: str = "."
+    require_gpu: bool = False
+
+
+def ok(name: str, summary: str, details: Iterable[str] = ()) -> Finding:
+    """All is well."""
+    return Finding(name, "ok", summary, None, list(details))
+
+
+def note(name: str, summary: str, remedy: str, details: Iterable[str] = ()) -> Finding:
+    """Good to know."""
+    return Finding(name, "note", summary, remedy, list(details))
+
+
+def warning(name: str, summary: str, remedy: str, details: Iterable[str] = ()) -> Finding:
+    """Something will be slow, or may go wrong."""
+    return Finding(name, "warning", summary, remedy, list(details))
+
+
+def failed(name: str, summary: str, remedy: str, details: Iterable[str] = ()) -> Finding:
+    """Something will not work."""
+    return Finding(name, "failed", summary, remedy, list(details))
+
+
+def crashed(name: str, summary: str, remedy: str, details: Iterable[str] = ()) -> Finding:
+    """The check gave no answer."""
+    return Finding(name, "crashed", summary, remedy, list(details))
+
+
+def needs_gpu(settings: Settings, name: str, summary: str, remedy: str) -> Finding:
+    """No GPU: a failure where one is required, else a note."""
+    state: State = "failed" if settings.require_gpu else "note"
+    return Finding(name, state, summary, remedy)
+
+
+def first_line(error: BaseException) -> str:
+    """An exception in one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def gib(size: float) -> str:
+    """Bytes as GiB."""
+    return f"{size / GIB:.1f} GiB"
