@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,21 @@ class TrainResult:
     checkpoint: str
     model: str | None  # exported weights for `separate`, once something was validated
     seconds: float
+
+
+@dataclass(frozen=True)
+class DryRunResult:
+    """What ``train --dry-run`` found; nothing was written. ``receipt`` says what is in force."""
+
+    run: str  # where the run would go
+    training_songs: int
+    validation_songs: int
+    steps: int
+    effective_batch: int
+    loss: float  # of the first step
+    seconds: float  # of the first step, without reading the audio
+    peak_gib: float | None  # None without a GPU
+    receipt: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -11,6 +12,9 @@ from mssctl.config.schema import (
     BSMamba2LightLossConfig,
     BSMamba2LossConfig,
     CombinedLossConfig,
+    L1LossConfig,
+    MultiResolutionSTFTLossConfig,
+    SNRLossConfig,
 )
 from mssctl.training import losses
 from mssctl.training.losses import LOSSES, compute_loss, si_sdr_and_silence, spectral_l1
@@ -225,3 +229,101 @@ def test_fake_tensors_leave_no_window_behind():
         fake = torch.zeros(1, 1, 2, 3000)
         compute_loss(fake, fake, BSMamba2LossConfig())
     assert losses._kept_window.cache_info().currsize == 0
+
+
+# --- the named options beside the defaults, against formulas in float64
+
+
+def double(signal: torch.Tensor) -> np.ndarray:
+    return signal.numpy().astype(np.float64)
+
+
+def magnitudes(signal: torch.Tensor, n_fft: int) -> np.ndarray:
+    """``(B, S, C, F, T)`` in float64, frames cut by hand; windows of unit energy."""
+    x = double(signal)
+    padded = np.pad(x, [(0, 0)] * 3 + [(n_fft // 2, n_fft // 2)])
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
+    window /= np.sqrt((window**2).sum())
+    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=-1)[..., :: n_fft // 4, :]
+    return np.abs(np.fft.rfft(frames * window, axis=-1)).swapaxes(-1, -2)
+
+
+def unit(estimate: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    level = target.sum(1).square().mean((1, 2), keepdim=True).sqrt()[:, None]
+    return estimate / level, target / level
+
+
+def test_l1_is_the_mean_absolute_difference():
+    target, estimate = noise(2, 3, 2, 1000), noise(2, 3, 2, 1000, seed=1)
+    loss, _ = compute_loss(estimate, target, L1LossConfig())
+    assert loss.item() == pytest.approx(np.abs(double(estimate) - double(target)).mean(), rel=1e-6)
+
+
+def test_snr_is_that_of_the_formula_with_its_threshold():
+    target, estimate = noise(2, 3, 2, 1000), noise(2, 3, 2, 1000, seed=1)
+    target[1, 2] = 0
+    loss, _ = compute_loss(estimate, target, SNRLossConfig(snr_max=20, zero_ref_weight=0.3))
+    given, wanted = map(double, unit(estimate, target))
+    power = (wanted**2).mean((2, 3))
+    error = ((given - wanted) ** 2).mean((2, 3))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        active = 10 * np.log10((error + 0.01 * power) / power)
+    silent = 0.3 * 10 * np.log10((given**2).mean((2, 3)) + 0.01)
+    assert loss.item() == pytest.approx(np.where(power > 0, active, silent).mean(), rel=1e-5)
+    perfect, _ = compute_loss(target[:1], target[:1], SNRLossConfig(snr_max=20))
+    assert perfect.item() == pytest.approx(-20, abs=1e-3)
+
+
+def test_the_multi_resolution_loss_is_that_of_the_formula():
+    target, estimate = noise(2, 2, 2, 1024), noise(2, 2, 2, 1024, seed=1)
+    config = MultiResolutionSTFTLossConfig(
+        spectral_n_fft=(256, 64), convergence=2, log_magnitude=0.5, l1=3
+    )
+    loss, _ = compute_loss(estimate, target, config)
+    given, wanted = unit(estimate, target)
+    convergence, logs = [], []
+    for n_fft in (256, 64):
+        a, b = magnitudes(given, n_fft), magnitudes(wanted, n_fft)
+        axes = (2, 3, 4)
+        convergence.append((np.sqrt(((a - b) ** 2).sum(axes) / (b**2).sum(axes))).mean())
+        logs.append(np.abs(np.log(np.maximum(a, 0.01)) - np.log(np.maximum(b, 0.01))).mean())
+    l1 = np.abs(double(given) - double(wanted)).mean()
+    assert loss.item() == pytest.approx(
+        2 * np.mean(convergence) + 0.5 * np.mean(logs) + 3 * l1, rel=1e-5
+    )
+
+
+ALL = [form(stem_weights=()) for form in forms_of("loss").values()]
+
+
+@pytest.mark.parametrize("config", ALL, ids=lambda config: config.name)
+@pytest.mark.parametrize("target", ["sound", "one silent", "all silent"])
+@pytest.mark.parametrize("estimate", ["zero", "perfect", "noise"])
+def test_no_loss_and_no_gradient_is_ever_nan(config, target, estimate):
+    targets = 0.1 * noise(1, 2, 2, 4096)
+    if target != "sound":
+        targets[:, 1 if target == "one silent" else slice(None)] = 0
+    given = {"zero": 0 * targets, "perfect": targets, "noise": noise(1, 2, 2, 4096, seed=1)}
+    guess = given[estimate].clone().requires_grad_()
+    loss, _ = compute_loss(guess, targets, config)
+    (grad,) = torch.autograd.grad(loss, guess)
+    assert torch.isfinite(loss)
+    assert torch.isfinite(grad).all()
+
+
+@pytest.mark.parametrize("config", ALL, ids=lambda config: config.name)
+@pytest.mark.parametrize("silent", [False, True])
+def test_the_weight_of_a_stem_multiplies_its_part(config, silent):
+    target, estimate = noise(1, 2, 2, 4096), noise(1, 2, 2, 4096, seed=1)
+    if silent:
+        target[:, 1] = 0
+
+    def loss(*weights: float) -> torch.Tensor:
+        weighted = config.model_copy(update={"stem_weights": weights})
+        return compute_loss(estimate, target, weighted)[0]
+
+    plain = compute_loss(estimate, target, config)[0]
+    torch.testing.assert_close(loss(1, 1), plain)
+    torch.testing.assert_close(loss(1, 0) + loss(0, 1), plain)
+    torch.testing.assert_close(loss(3, 0.5), 3 * loss(1, 0) + 0.5 * loss(0, 1))
+    assert loss(1, 0) != loss(0, 1)

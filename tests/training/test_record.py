@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.training.record import Metrics, dtypes_inside, record_environment
+from mssctl.training.record import Metrics, add_to_session, record_session
 
 
 def test_metrics_are_one_story_after_a_resume(tmp_path):
@@ -26,25 +26,22 @@ def test_metrics_are_one_story_after_a_resume(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
-@pytest.mark.parametrize("amp_dtype", ["float32", "bfloat16"])
-def test_the_dtype_inside_is_seen_not_assumed(make_config, make_state, amp_dtype):
-    model = make_state(make_config()).model
-    before = torch.get_rng_state()
-    seen = dtypes_inside(model, amp_dtype, torch.device("cpu"))
-    assert seen["Conv1d"] == {amp_dtype: 1}
-    assert model.training
-    assert torch.equal(before, torch.get_rng_state())
-
-
-def test_each_session_of_a_run_is_recorded(tmp_path, make_config, make_state):
-    config = make_config(training={"gradient_accumulation_steps": 3})
-    model = make_state(config).model
+def test_each_session_of_a_run_is_recorded(tmp_path):
     for step in (0, 12):
-        record_environment(tmp_path, model, config, torch.device("cpu"), step)
+        record_session(tmp_path, torch.device("cpu"), step, {"effective_batch": 6}, {})
+    add_to_session(tmp_path, "memory_ran_out", {"step": 13})
     sessions = json.loads((tmp_path / "environment.json").read_text())["sessions"]
     assert [session["from_step"] for session in sessions] == [0, 12]
     assert sessions[0]["effective_batch"] == 6
     assert sessions[0]["device"] == "cpu"
+    assert "memory_ran_out" not in sessions[0]
+    assert sessions[1]["memory_ran_out"] == [{"step": 13}]
+
+
+def test_a_damaged_record_is_named(tmp_path):
+    (tmp_path / "environment.json").write_text("[")
+    with pytest.raises(MssctlError, match=r"environment\.json: damaged"):
+        record_session(tmp_path, torch.device("cpu"), 0, {}, {})
 
 
 def test_a_validation_that_is_done_again_is_told_once(tmp_path):

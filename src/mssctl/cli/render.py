@@ -18,6 +18,7 @@ from mssctl.errors import ExitCode
 from mssctl.results import (
     DataCheckResult,
     DoctorResult,
+    DryRunResult,
     EvalResult,
     FileFailure,
     ModelEntry,
@@ -104,6 +105,22 @@ def _(result: TrainResult) -> str:
         [f"best {result.best_metric}", score],
         ["checkpoint", result.checkpoint],
         ["model", result.model or "none yet: nothing has been validated"],
+    ]
+    return aligned(["", ""], rows)
+
+
+@as_text.register
+def _(result: DryRunResult) -> str:
+    songs = f"{result.training_songs} to train on, {result.validation_songs} held out"
+    peak = (
+        "not measured on this device" if result.peak_gib is None else f"{result.peak_gib:.1f} GiB"
+    )
+    rows = [
+        ["dry run", f"nothing was written; the run would go to {result.run}"],
+        ["songs", songs],
+        ["steps", f"{result.steps} of {result.effective_batch} examples"],
+        ["first step", f"loss {result.loss:.4f} in {result.seconds:.2f} s"],
+        ["peak memory", peak],
     ]
     return aligned(["", ""], rows)
 

@@ -32,6 +32,10 @@ Force = Annotated[
     bool, typer.Option("--force", help="Start even if it will not fit the GPU's memory.")
 ]
 
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Do one step on the real data, write nothing.")
+]
+
 
 def command(
     preset: Preset,
@@ -42,6 +46,7 @@ def command(
     overrides: Overrides = None,
     device: Device = "auto",
     force: Force = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Train a separator from a preset.
@@ -61,6 +66,7 @@ def command(
                 overrides=overrides or [],
                 device=device,
                 force=force,
+                dry_run=dry_run,
                 report=ui.report,
             )
         )

@@ -196,7 +196,20 @@ ModelConfig = Annotated[
 ]
 
 
-class CombinedLossConfig(Section):
+class WeightedLossConfig(Section):
+    """What all losses share."""
+
+    stem_weights: tuple[NonNegative, ...] = ()
+
+    @field_validator("stem_weights")
+    @classmethod
+    def _hears_a_stem(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
+        if weights and sum(weights) <= 0:
+            raise ValueError("at least one stem needs a weight above 0")
+        return weights
+
+
+class CombinedLossConfig(WeightedLossConfig):
     """``combined`` loss: weights of its terms and the windows of the spectral one."""
 
     name: Literal["combined"] = "combined"
@@ -212,15 +225,15 @@ class CombinedLossConfig(Section):
         return self
 
 
-class MultiSTFTLossConfig(Section):
+Windows = Annotated[tuple[Count, ...], Field(min_length=1)]
+
+
+class MultiSTFTLossConfig(WeightedLossConfig):
     """What the losses with several STFT windows share."""
 
     l1_time_weight: NonNegative = 10.0
     multi_stft_hop_size: Count = 147
     multi_stft_n_fft_min: Count = 2048
-
-
-Windows = Annotated[tuple[Count, ...], Field(min_length=1)]
 
 
 class BSMamba2LossConfig(MultiSTFTLossConfig):
@@ -241,10 +254,50 @@ class BSMamba2LightLossConfig(MultiSTFTLossConfig):
     multi_stft_window_sizes: Windows = (2048, 1024, 512)
 
 
+class L1LossConfig(WeightedLossConfig):
+    """``l1`` loss: mean absolute difference of the waveforms."""
+
+    name: Literal["l1"] = "l1"
+
+
+class MultiResolutionSTFTLossConfig(WeightedLossConfig):
+    """``multi_resolution_stft`` loss: magnitudes at several windows, and L1 on waveforms.
+
+    ``convergence`` and ``log_magnitude`` weigh the two spectral terms, ``l1`` the waveforms:
+    without it the loss does not hear polarity.
+    """
+
+    name: Literal["multi_resolution_stft"] = "multi_resolution_stft"
+    convergence: NonNegative = 1.0
+    log_magnitude: NonNegative = 1.0
+    l1: NonNegative = 1.0
+    spectral_n_fft: Annotated[tuple[WindowLength, ...], Field(min_length=1)] = (2048, 1024, 512)
+
+    @model_validator(mode="after")
+    def _measures_something(self) -> MultiResolutionSTFTLossConfig:
+        if self.convergence + self.log_magnitude + self.l1 <= 0:
+            raise ValueError("at least one term needs a weight above 0")
+        return self
+
+
+class SNRLossConfig(WeightedLossConfig):
+    """``snr`` loss: thresholded signal-to-noise ratio.
+
+    Above ``snr_max`` dB nothing is gained. A silent target counts ``zero_ref_weight``.
+    """
+
+    name: Literal["snr"] = "snr"
+    snr_max: Positive = 30.0
+    zero_ref_weight: NonNegative = 0.1
+
+
 LossConfig = Annotated[
     Annotated[CombinedLossConfig, Tag("combined")]
     | Annotated[BSMamba2LossConfig, Tag("bsmamba2")]
-    | Annotated[BSMamba2LightLossConfig, Tag("bsmamba2_light")],
+    | Annotated[BSMamba2LightLossConfig, Tag("bsmamba2_light")]
+    | Annotated[L1LossConfig, Tag("l1")]
+    | Annotated[MultiResolutionSTFTLossConfig, Tag("multi_resolution_stft")]
+    | Annotated[SNRLossConfig, Tag("snr")],
     _named("combined"),
 ]
 
@@ -333,7 +386,8 @@ class TrainingConfig(Section):
     ``segment_length``: samples per example. One optimizer step sees
     ``batch_size * gradient_accumulation_steps`` examples. ``ema_momentum`` 0 turns the moving
     average of the weights off. ``validate_songs`` 0 means all. ``save_every_steps`` 0 means at
-    the end of each epoch only.
+    the end of each epoch only. ``early_stopping`` ends the run after so many validations without
+    a better score; 0 never. ``tensorboard`` writes curves and audio to RUN/tensorboard.
     """
 
     num_epochs: Count = 300
@@ -352,9 +406,11 @@ class TrainingConfig(Section):
     num_workers: Annotated[int, Field(ge=0)] = 4
     prefetch_factor: Count = 4
     validate_songs: Annotated[int, Field(ge=0)] = 0
-    validate_metric: Literal["sdr", "si_sdr"] = "sdr"
+    validate_metric: Literal["sdr", "csdr", "si_sdr"] = "sdr"
+    early_stopping: Annotated[int, Field(ge=0)] = 0
     save_every_steps: Annotated[int, Field(ge=0)] = 0
     keep_last: Count = 2
+    tensorboard: bool = False
 
 
 class SeparationConfig(Section):
@@ -396,7 +452,10 @@ class RunConfig(Section):
                 raise ValueError(
                     "model.freqs_per_bands: bands62 is for n_fft 2048 and 4096; use rule"
                 )
-        if not isinstance(self.loss, CombinedLossConfig):
+        weights, outputs = len(self.loss.stem_weights), len(self.audio.outputs)
+        if weights not in (0, outputs):
+            raise ValueError(f"loss.stem_weights has {weights} values, the model {outputs} stems")
+        if isinstance(self.loss, BSMamba2LossConfig | BSMamba2LightLossConfig):
             longest = max(*self.loss.multi_stft_window_sizes, self.loss.multi_stft_n_fft_min)
             if self.training.segment_length <= longest // 2:
                 raise ValueError("training.segment_length is too short for the loss's windows")

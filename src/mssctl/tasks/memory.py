@@ -60,16 +60,20 @@ def check_memory(
 
 @contextlib.contextmanager
 def explained(peak: Peak | None, config: RunConfig, device: torch.device) -> Iterator[None]:
-    """Turn CUDA's out-of-memory error into one that says what was predicted and what to try.
+    """Turn an out-of-memory error into one that says what was predicted and what to try.
 
     Raises:
-        MssctlError: the GPU's memory ran out (exit 4).
+        MssctlError: the memory ran out (exit 4).
     """
     try:
         yield
     except torch.OutOfMemoryError:
         if peak is None:
-            raise
+            raise MssctlError(
+                "memory ran out, also with one example at a time and each path checkpointed",
+                hint="a shorter training.segment_length or a smaller preset needs less",
+                exit_code=ExitCode.BAD_INPUT,
+            ) from None
         used = torch.cuda.max_memory_allocated(device)
         capability = torch.cuda.get_device_capability(device)
         raise MssctlError(

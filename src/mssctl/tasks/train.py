@@ -18,10 +18,14 @@ from mssctl.data.layouts import SongSets, find_songs
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
 from mssctl.hardware.device import choose_device, let_segments_grow
-from mssctl.results import TrainResult
+from mssctl.planning.fake_step import Peak
+from mssctl.planning.fit import GIB
+from mssctl.results import DryRunResult, TrainResult
 from mssctl.tasks.memory import check_memory, explained
+from mssctl.training.changes import changes
 from mssctl.training.lock import locked
-from mssctl.training.loop import Fit, fit
+from mssctl.training.loop import Fit, fit, try_step
+from mssctl.training.record import write_whole, writing
 
 
 def train(
@@ -34,8 +38,9 @@ def train(
     overrides: Sequence[str] = (),
     device: str = "auto",
     force: bool = False,
+    dry_run: bool = False,
     report: Reporter = silent,
-) -> TrainResult:
+) -> TrainResult | DryRunResult:
     """Train a model from a preset.
 
     Args:
@@ -48,10 +53,12 @@ def train(
         overrides: ``section.key=value``.
         device: ``auto``, ``cpu``, ``cuda`` ...
         force: start even if it will not fit the GPU's memory.
+        dry_run: do everything up to one step on real data, and leave nothing behind.
         report: is told what happens.
 
     Returns:
-        How the run ended; ``finished`` is False when it was interrupted.
+        How the run ended; ``finished`` is False when it was interrupted. With ``dry_run``, what
+        one step took.
 
     Raises:
         MssctlError: see `mssctl.training.loop.fit`; also a run folder that is not empty, or a run
@@ -69,26 +76,39 @@ def train(
     )
     songs = sources.songs(config, report)
     expected = check_memory(config, chosen.device, force=force, report=report)
+    if dry_run:
+        with explained(expected, config, chosen.device):
+            return _try(config, songs, run, chosen.device, _gib(expected), report)
     _make(run)
     _write(run / "data.json", json.dumps(asdict(sources), indent=2, ensure_ascii=False))
     _write(run / "config.yaml", presets.dump(config))
     with explained(expected, config, chosen.device):
-        return _fit(config, songs, run, chosen.device, resuming=False, report=report)
+        return _fit(
+            config, songs, run, chosen.device, resuming=False, expected=expected, report=report
+        )
 
 
 def resume(
-    run: str | Path, *, device: str = "auto", force: bool = False, report: Reporter = silent
+    run: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    force: bool = False,
+    report: Reporter = silent,
 ) -> TrainResult:
     """Go on with a run from its newest whole checkpoint, to the same losses on the same CPU.
 
     Args:
         run: the run folder.
+        overrides: ``section.key=value`` of `mssctl.training.changes.CHANGEABLE`; kept in
+            ``config.yaml``.
         device: to go on with.
         force: go on even if it will not fit the GPU's memory.
         report: is told what happens.
 
     Raises:
-        MssctlError: no run there, or see `mssctl.training.loop.fit`.
+        MssctlError: no run there, a setting that a run cannot change, or see
+            `mssctl.training.loop.fit`.
     """
     let_segments_grow()
     folder = Path(run).expanduser()
@@ -98,7 +118,9 @@ def resume(
                 f"{folder}: not a run folder (it has no {name})",
                 hint="`mssctl train` makes one and says where",
             )
-    config = presets.load(str(folder / "config.yaml"))
+    before = presets.load(str(folder / "config.yaml"))
+    config = presets.override(before, overrides)
+    changed = changes(before, config)
     chosen = choose_device(device)
     try:
         sources = _Sources(**json.loads((folder / "data.json").read_text(encoding="utf-8")))
@@ -107,7 +129,16 @@ def resume(
     songs = sources.songs(config, report)
     expected = check_memory(config, chosen.device, force=force, report=report)
     with explained(expected, config, chosen.device):
-        return _fit(config, songs, folder, chosen.device, resuming=True, report=report)
+        return _fit(
+            config,
+            songs,
+            folder,
+            chosen.device,
+            resuming=True,
+            expected=expected,
+            changed=changed,
+            report=report,
+        )
 
 
 @dataclass(frozen=True)
@@ -149,11 +180,27 @@ def _fit(
     device: torch.device,
     *,
     resuming: bool,
+    expected: Peak | None,
     report: Reporter,
+    changed: dict[str, str] | None = None,
 ) -> TrainResult:
     started = time.perf_counter()
     with locked(run, report):
-        done: Fit = fit(config, songs, run, device, resuming=resuming, report=report)
+        if changed:
+            with writing(run / "config.yaml"):
+                write_whole(run / "config.yaml", presets.dump(config))
+            words = ", ".join(f"{key} {change}" for key, change in changed.items())
+            report(Notice(f"changed for the rest of the run: {words}"))
+        done: Fit = fit(
+            config,
+            songs,
+            run,
+            device,
+            resuming=resuming,
+            report=report,
+            predicted_gib=_gib(expected),
+            changes=changed,
+        )
     best = run / "best.safetensors"
     per_epoch = config.training.steps_per_epoch
     return TrainResult(
@@ -167,6 +214,34 @@ def _fit(
         model=str(best) if best.is_file() else None,
         seconds=time.perf_counter() - started,
     )
+
+
+def _try(
+    config: RunConfig,
+    songs: SongSets,
+    run: Path,
+    device: torch.device,
+    predicted_gib: float | None,
+    report: Reporter,
+) -> DryRunResult:
+    """One step on real data, without a run folder."""
+    first = try_step(config, songs, device, predicted_gib, report)
+    training = config.training
+    return DryRunResult(
+        run=str(run),
+        training_songs=len(songs.train),
+        validation_songs=len(songs.valid),
+        steps=training.num_epochs * training.steps_per_epoch,
+        effective_batch=training.batch_size * training.gradient_accumulation_steps,
+        loss=first.loss,
+        seconds=first.seconds,
+        peak_gib=first.peak_gib,
+        receipt=first.receipt,
+    )
+
+
+def _gib(peak: Peak | None) -> float | None:
+    return peak.device / GIB if peak else None
 
 
 def _new_run_folder(preset: str, out: str | Path | None) -> Path:

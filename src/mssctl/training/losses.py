@@ -19,7 +19,10 @@ from mssctl.config.schema import (
     BSMamba2LightLossConfig,
     BSMamba2LossConfig,
     CombinedLossConfig,
+    L1LossConfig,
     LossConfig,
+    MultiResolutionSTFTLossConfig,
+    SNRLossConfig,
 )
 from mssctl.hardware.device import full_precision
 
@@ -64,10 +67,10 @@ def combined(
     Terms for the log, so that loss = w_si_sdr (silence - si_sdr) + w_l1 l1 + w_spectral spectral:
     ``si_sdr`` in dB, higher is better; ``silence`` is what the silent targets add to it.
     """
-    scale = 1.0 / mix.square().mean((-2, -1)).sqrt().clamp(min=QUIETEST)  # (B,)
-    scale = scale[:, None, None, None]
-    estimate, target = estimate * scale, target * scale
-    si_sdr, silence = si_sdr_and_silence(estimate, target)
+    estimate, target = _levelled(estimate, target, mix)
+    weights = stem_weights(estimate, config)
+    si_sdr, silence = si_sdr_and_silence(estimate, target, weights)
+    estimate, target = _weighed(estimate, weights), _weighed(target, weights)
     terms = {"si_sdr": si_sdr, "silence": silence, "l1": (estimate - target).abs().mean()}
     terms["spectral"] = torch.stack(
         [spectral_l1(estimate, target, n_fft) for n_fft in config.spectral_n_fft]
@@ -80,14 +83,36 @@ def combined(
     return loss, {name: term.detach() for name, term in terms.items()}
 
 
-def si_sdr_and_silence(estimate: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def stem_weights(estimate: Tensor, config: LossConfig) -> Tensor | None:
+    """``loss.stem_weights`` as ``(S,)``; None where all stems weigh the same."""
+    if not config.stem_weights:
+        return None
+    return estimate.new_tensor(config.stem_weights)
+
+
+def _weighed(signal: Tensor, weights: Tensor | None) -> Tensor:
+    """Each stem of ``(B, S, C, N)`` times its weight: so a distance of two signals is weighted."""
+    return signal if weights is None else signal * weights[:, None, None]
+
+
+def _levelled(estimate: Tensor, target: Tensor, mix: Tensor) -> tuple[Tensor, Tensor]:
+    """Both signals divided by the RMS of their mixture."""
+    scale = 1.0 / mix.square().mean((-2, -1)).sqrt().clamp(min=QUIETEST)  # (B,)
+    scale = scale[:, None, None, None]
+    return estimate * scale, target * scale
+
+
+def si_sdr_and_silence(
+    estimate: Tensor, target: Tensor, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Mean bounded SI-SDR of the active targets, and the penalty for sound in the silent ones.
 
     SI-SDR = 10 log10 of P / E, with P the energy of the estimate's projection on the target
     and E that of the rest (Le Roux et al., arXiv:1811.02508), bounded as
     (P + tE) / (E + tP). A 10,000th of the target's energy is added to E, so that an estimate
     40 dB too quiet counts as missing and the gradient is finite everywhere: at a zero estimate,
-    at a perfect one, and at a zero target. The mixture has unit power here.
+    at a perfect one, and at a zero target. The mixture has unit power here. ``weights`` ``(S,)``
+    multiply each stem's part.
 
     Shape:
         ``(B, S, C, N)`` twice -> two scalars, dB.
@@ -99,8 +124,11 @@ def si_sdr_and_silence(estimate: Tensor, target: Tensor) -> tuple[Tensor, Tensor
     hit = (estimate * target).mean((-2, -1)).square() / power
     miss = (energy - hit).clamp(min=0.0) + TOO_QUIET * power
     ratio = (hit + SI_SDR_LIMIT * miss) / (miss + SI_SDR_LIMIT * hit)
-    si_sdr = (active * 10.0 * ratio.log10()).sum() / active.sum().clamp(min=1.0)
+    ratio_db = 10.0 * ratio.log10()
     leak = 10.0 * (energy + SI_SDR_LIMIT).log10()  # the mixture has power 1
+    if weights is not None:
+        ratio_db, leak = ratio_db * weights, leak * weights
+    si_sdr = (active * ratio_db).sum() / active.sum().clamp(min=1.0)
     silence = SILENT_WEIGHT * ((1.0 - active) * leak).mean()
     return si_sdr, silence
 
@@ -175,7 +203,8 @@ def bsmamba2(
     The distance of two complex values is the modulus of their difference. Source: BSMamba2
     (arXiv:2508.14556).
     """
-    error = estimate - target  # the transform of the difference is the difference
+    # The transform of the difference is the difference.
+    error = _weighed(estimate - target, stem_weights(estimate, config))
     distances = [_spectrum(error, w, config).abs().mean() for w in config.multi_stft_window_sizes]
     return _weighted(error.abs().mean(), distances, config.l1_time_weight)
 
@@ -184,6 +213,8 @@ def bsmamba2_light(
     estimate: Tensor, target: Tensor, _mix: Tensor, config: BSMamba2LightLossConfig
 ) -> tuple[Tensor, Terms]:
     """As `bsmamba2`, with the distance of magnitudes in place of complex values."""
+    weights = stem_weights(estimate, config)
+    estimate, target = _weighed(estimate, weights), _weighed(target, weights)
     distances = []
     for window in config.multi_stft_window_sizes:
         wanted = _spectrum(target, window, config).abs()
@@ -218,8 +249,94 @@ def _kept_window(length: int, *, dtype: torch.dtype, device: torch.device) -> Te
     return torch.hann_window(length, dtype=dtype, device=device)
 
 
+def l1(
+    estimate: Tensor, target: Tensor, _mix: Tensor, config: L1LossConfig
+) -> tuple[Tensor, Terms]:
+    """Mean absolute difference of the waveforms, as in Demucs (arXiv:1911.13254)."""
+    loss = _weighed(estimate - target, stem_weights(estimate, config)).abs().mean()
+    return loss, {"l1": loss.detach()}
+
+
+def multi_resolution_stft(
+    estimate: Tensor, target: Tensor, mix: Tensor, config: MultiResolutionSTFTLossConfig
+) -> tuple[Tensor, Terms]:
+    """Spectral convergence plus log-magnitude L1, means over windows, plus L1 on waveforms.
+
+    Convergence is ``|| |S| - |E| || / || |S| ||`` per example and stem (Frobenius norms over
+    channels, bins and frames), log-magnitude the mean of ``|ln |S| - ln |E||``. Source: Yamamoto et
+    al., "Parallel WaveGAN" (arXiv:1910.11480). Transforms as in `spectral_l1`, signals divided by
+    the RMS of their mixture.
+
+    Both terms are undefined for silence, so magnitudes below -40 dB of white noise as loud as
+    the mixture count as -40 dB: a silent target then asks for silence and no more.
+    """
+    estimate, target = _levelled(estimate, target, mix)
+    weights = stem_weights(estimate, config)
+    convergence, logarithmic = [], []
+    for n_fft in config.spectral_n_fft:
+        window = torch.hann_window(n_fft, dtype=estimate.dtype, device=estimate.device)
+        window = window / window.square().sum().sqrt()
+        wanted, given = (
+            _stft(signal.flatten(0, 2), window).abs().unflatten(0, signal.shape[:3])
+            for signal in (target, estimate)
+        )  # (B, S, C, F, T)
+        # A norm has no gradient at 0; the tiny sum keeps that of a perfect estimate finite.
+        error = ((given - wanted).square().mean((2, 3, 4)) + 1e-12).sqrt()
+        level = wanted.square().mean((2, 3, 4)).clamp(min=ACTIVE).sqrt()
+        convergence.append(error / level)
+        floor = ACTIVE**0.5
+        logs = given.clamp(min=floor).log() - wanted.clamp(min=floor).log()
+        logarithmic.append(logs.abs().mean((2, 3, 4)))
+    parts = {
+        "convergence": torch.stack(convergence).mean(0),  # (B, S)
+        "log_magnitude": torch.stack(logarithmic).mean(0),
+        "l1": (estimate - target).abs().mean((2, 3)),
+    }
+    terms = {
+        name: (part if weights is None else part * weights).mean() for name, part in parts.items()
+    }
+    loss = (
+        config.convergence * terms["convergence"]
+        + config.log_magnitude * terms["log_magnitude"]
+        + config.l1 * terms["l1"]
+    )
+    return loss, {name: term.detach() for name, term in terms.items()}
+
+
+def snr(
+    estimate: Tensor, target: Tensor, mix: Tensor, config: SNRLossConfig
+) -> tuple[Tensor, Terms]:
+    """Negative thresholded SNR; for a silent target the level of its estimate, below the mixture.
+
+    ``10 log10((|s - e|^2 + t |s|^2) / |s|^2)`` with ``t = 10^(-snr_max / 10)``, and for a target
+    more than 40 dB below the mixture ``x``: ``10 log10((|e|^2 + t |x|^2) / |x|^2)`` times
+    ``zero_ref_weight``. Mean over examples and stems, channels jointly. Source: Wisdom et al.,
+    "What's all the FUSS about free universal sound separation data?" (arXiv:2011.00803).
+    """
+    estimate, target = _levelled(estimate, target, mix)
+    threshold = 10.0 ** (-config.snr_max / 10.0)
+    power = target.square().mean((-2, -1))  # (B, S); the mixture has power 1
+    active = (power > ACTIVE).to(power.dtype)
+    power = power.clamp(min=ACTIVE)
+    error = (estimate - target).square().mean((-2, -1))
+    noise = 10.0 * ((error + threshold * power) / power).log10()
+    leak = 10.0 * (estimate.square().mean((-2, -1)) + threshold).log10()
+    weights = stem_weights(estimate, config)
+    if weights is not None:
+        noise, leak = noise * weights, leak * weights
+    terms = {
+        "snr": -(active * noise).mean(),
+        "silence": config.zero_ref_weight * ((1.0 - active) * leak).mean(),
+    }
+    loss = terms["silence"] - terms["snr"]
+    return loss, {name: term.detach() for name, term in terms.items()}
+
+
 LOSSES: dict[str, Loss] = {
     "combined": combined,
     "bsmamba2": bsmamba2,
     "bsmamba2_light": bsmamba2_light,
+    "l1": l1,
+    "multi_resolution_stft": multi_resolution_stft,
+    "snr": snr,
 }

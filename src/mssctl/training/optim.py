@@ -83,6 +83,10 @@ class LearningRate:
                 self.scale *= self.config.factor
                 self.waited = 0
 
+    def forget_scores(self) -> None:
+        """Scores to come cannot be compared with those before; the rate stays."""
+        self.best, self.waited = -math.inf, 0
+
     def state_dict(self) -> dict[str, Any]:
         """What changes during a run, as JSON values."""
         best = self.best if math.isfinite(self.best) else None

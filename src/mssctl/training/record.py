@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,12 +15,8 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.hardware.device import autocast
-from mssctl.models.base import Separator
 
 
 @contextmanager
@@ -58,7 +53,7 @@ class Metrics:
         with writing(path):
             if path.exists():
                 kept = [line for line in path.read_text("utf-8").splitlines() if _upto(line, last)]
-                _write_whole(path, "".join(f"{line}\n" for line in kept))
+                write_whole(path, "".join(f"{line}\n" for line in kept))
             self._file = path.open("a", encoding="utf-8")
 
     def add(self, kind: str, **values: Any) -> None:
@@ -89,7 +84,8 @@ def _upto(line: str, last: dict[str, int]) -> bool:
     return kept
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that is there whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")
@@ -112,63 +108,59 @@ def versions() -> dict[str, str]:
     }
 
 
-def record_environment(
-    run: Path, model: Separator, config: RunConfig, device: torch.device, step: int
+def record_session(
+    run: Path,
+    device: torch.device,
+    step: int,
+    receipt: Mapping[str, Any],
+    changes: Mapping[str, str],
 ) -> None:
-    """Add to ``environment.json`` what this session of the run really works with."""
-    path = run / "environment.json"
-    sessions = json.loads(path.read_text("utf-8"))["sessions"] if path.exists() else []
-    cuda = device.type == "cuda"
-    training = config.training
-    sessions.append(
-        {
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "from_step": step,
-            "versions": versions(),
-            "machine": platform.platform(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "device": str(device),
-            "gpu": torch.cuda.get_device_name(device) if cuda else None,
-            "tf32": torch.backends.cuda.matmul.allow_tf32 if cuda else None,
-            "cudnn_benchmark": torch.backends.cudnn.benchmark if cuda else None,
-            "math_attention": torch.backends.cuda.math_sdp_enabled() if cuda else None,
-            "backends": model.backends(),
-            "fused_optimizer": config.optimizer.fused,
-            "amp_dtype": training.amp_dtype,
-            "dtypes_inside": dtypes_inside(model, training.amp_dtype, device),
-            "workers": training.num_workers,
-            "effective_batch": training.batch_size * training.gradient_accumulation_steps,
-        }
-    )
-    with writing(path):
-        _write_whole(path, json.dumps({"sessions": sessions}, indent=2))
+    """Add to ``environment.json`` what this session of the run really works with.
 
-
-@torch.no_grad()
-def dtypes_inside(
-    model: Separator, amp_dtype: str, device: torch.device
-) -> dict[str, dict[str, int]]:
-    """Which dtypes the layers give out under autocast: layer class -> dtype -> how many layers.
-
-    Seen by running the model once, in eval mode, on a short noise-free signal.
+    Args:
+        run: the run folder.
+        device: the session computes on.
+        step: the session goes on from.
+        receipt: of `mssctl.training.receipt.make_receipt`.
+        changes: key -> ``old -> new`` of settings that ``resume --set`` changed.
     """
-    seen: dict[str, Counter[str]] = {}
+    cuda = device.type == "cuda"
+    entry = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "from_step": step,
+        "versions": versions(),
+        "machine": platform.platform(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": str(device),
+        "gpu": torch.cuda.get_device_name(device) if cuda else None,
+        **receipt,
+        "changed": dict(changes),
+    }
+    _write_sessions(run, [*_sessions(run), entry])
 
-    def watch(layer: nn.Module, _: object, output: object) -> None:
-        if isinstance(output, Tensor):
-            dtype = str(output.dtype).removeprefix("torch.")
-            seen.setdefault(type(layer).__name__, Counter())[dtype] += 1
 
-    leaves = [layer for layer in model.modules() if not any(layer.children())]
-    hooks = [layer.register_forward_hook(watch) for layer in leaves]
-    training = model.training
-    model.eval()
+def add_to_session(run: Path, key: str, value: Any) -> None:
+    """Append ``value`` to the list ``key`` of the newest session in ``environment.json``."""
+    *before, newest = _sessions(run)
+    newest = {**newest, key: [*newest.get(key, []), value]}
+    _write_sessions(run, [*before, newest])
+
+
+def _sessions(run: Path) -> list[dict[str, Any]]:
+    path = run / "environment.json"
+    if not path.exists():
+        return []
     try:
-        with autocast(device, amp_dtype):
-            model(torch.linspace(-1, 1, 8192, device=device).expand(1, model.channels, -1))
-    finally:
-        model.train(training)
-        for hook in hooks:
-            hook.remove()
-    return {name: dict(counts) for name, counts in sorted(seen.items())}
+        sessions: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["sessions"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise MssctlError(
+            f"{path}: damaged: {error}", hint="move it away: a run does not need it"
+        ) from None
+    return sessions
+
+
+def _write_sessions(run: Path, sessions: list[dict[str, Any]]) -> None:
+    path = run / "environment.json"
+    with writing(path):
+        write_whole(path, json.dumps({"sessions": sessions}, indent=2))

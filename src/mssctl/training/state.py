@@ -85,6 +85,10 @@ def load_newest(run: Path, state: TrainState, report: Reporter) -> Path:
             report(Notice(f"{error}; trying the checkpoint before it", level="warning"))
             continue
         _restore(state, tensors, values, folder)
+        if values.get("judged_by", state.judged_by) != state.judged_by:
+            state.best_score = state.best_step = None
+            state.schedule.forget_scores()
+            report(Notice("validation was changed: the best score is looked for anew"))
         if values["config_sha256"] != sha256(run / "config.yaml"):
             report(Notice("config.yaml was changed since the checkpoint", level="warning"))
         return folder
@@ -129,6 +133,7 @@ def _write(folder: Path, state: TrainState, extra: Mapping[str, Any]) -> None:
         "best_score": state.best_score,
         "best_step": state.best_step,
         "bad_steps": state.bad_steps,
+        "judged_by": state.judged_by,
         "schedule": state.schedule.state_dict(),
         "history": state.history,
         "python_rng": random.getstate(),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mssctl.config.schema import RunConfig
+from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.device import autocast
 from mssctl.models.base import Separator
 from mssctl.training.losses import Terms, compute_loss
@@ -24,6 +25,7 @@ class TrainState:
         best_score: highest validation score, and the step where it was reached.
         history: one entry per validation: ``step``, ``epoch``, ``scores``.
         bad_steps: steps skipped in a row because the loss or a gradient was not finite.
+        judged_by: how the scores came about; they compare with others of the same text only.
     """
 
     model: Separator
@@ -35,6 +37,7 @@ class TrainState:
     best_step: int | None = None
     history: list[dict[str, object]] = field(default_factory=list)
     bad_steps: int = 0
+    judged_by: str = ""
 
     @property
     def validated_model(self) -> Separator:
@@ -94,7 +97,15 @@ def train_step(state: TrainState, batches: Iterable[Tensor], config: RunConfig) 
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), training.gradient_clip)
     finite = (torch.isfinite(norm) & torch.isfinite(loss)).float()
     lr = state.schedule.at(state.step)
-    _update(state.optimizer, lr, finite)
+    try:
+        _update(state.optimizer, lr, finite)
+    except torch.OutOfMemoryError:
+        # Some weights may be new and others old: no state to retry the step from.
+        raise MssctlError(
+            "memory ran out while the optimizer updated the weights",
+            hint="the last checkpoint is whole; this model needs a larger GPU",
+            exit_code=ExitCode.BAD_INPUT,
+        ) from None
     state.step += 1
     if state.average:
         state.average.update(state.model, state.step)

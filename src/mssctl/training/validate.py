@@ -10,10 +10,12 @@ import torch
 from mssctl.config.schema import RunConfig
 from mssctl.data.layouts import Song
 from mssctl.data.segments import read_song
-from mssctl.evaluation.sdr import METRICS, is_silent
+from mssctl.evaluation.sdr import METRICS, Array, is_silent, sdr
 from mssctl.events import Progress, Reporter
 from mssctl.models.base import Separator
 from mssctl.separation.separator import SeparationSettings, separate_array
+
+CSDR = "csdr"
 
 
 def validate(
@@ -23,6 +25,7 @@ def validate(
     *,
     report: Reporter,
     stop: Callable[[], bool] = lambda: False,
+    listen: Callable[[int, dict[str, Array]], None] | None = None,
 ) -> dict[str, float] | None:
     """Separate songs and score the stems.
 
@@ -35,6 +38,7 @@ def validate(
         config: of the run.
         report: gets a `Progress` after each song.
         stop: asked before each song; True ends the pass.
+        listen: gets the number of each song and its estimated stems, ``(C, N)``.
 
     Returns:
         ``{"sdr": mean over stems, "sdr/vocals": mean over songs, ...}`` for each metric in dB, or
@@ -49,8 +53,11 @@ def validate(
         for number, song in enumerate(chosen):
             if stop():
                 return None
-            for name, values in _score_song(model, song, settings).items():
-                scores.setdefault(name, []).extend(values)
+            references, estimates = _separate(model, song, settings)
+            for name, value in _score(references, estimates, model.sample_rate).items():
+                scores.setdefault(name, []).append(value)
+            if listen:
+                listen(number, estimates)
             report(Progress("validate", number + 1, len(chosen), "songs"))
     finally:
         model.train(training)
@@ -64,25 +71,56 @@ def spread(songs: Sequence[Song], count: int) -> list[Song]:
     return [songs[number * len(songs) // count] for number in range(count)]
 
 
-def _score_song(
+def _separate(
     model: Separator, song: Song, settings: SeparationSettings
-) -> dict[str, list[float]]:
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """True and estimated stems ``(C, N)`` by name."""
     sources = read_song(song, model.sources, model.channels)  # (S, C, N)
     mix = torch.from_numpy(sources.sum(0))
-    references = [sources[model.sources.index(stem)] for stem in model.stems]
     estimates = separate_array(model, mix, settings).numpy()
-    return {
-        f"{metric}/{stem}": [score(reference, estimate)]
-        for stem, reference, estimate in zip(model.stems, references, estimates, strict=True)
-        if not is_silent(reference)
-        for metric, score in METRICS.items()
-    }
+    references = {stem: sources[model.sources.index(stem)] for stem in model.stems}
+    return references, dict(zip(model.stems, estimates, strict=True))
+
+
+def _score(
+    references: dict[str, Array], estimates: dict[str, Array], sample_rate: int
+) -> dict[str, float]:
+    """``metric/stem`` -> dB of one song, without silent references."""
+    scores: dict[str, float] = {}
+    for stem, reference in references.items():
+        if is_silent(reference):
+            continue
+        for metric, measure in METRICS.items():
+            scores[f"{metric}/{stem}"] = measure(reference, estimates[stem])
+        scores[f"{CSDR}/{stem}"] = chunk_sdr(reference, estimates[stem], sample_rate)
+    return scores
+
+
+def chunk_sdr(reference: Array, estimate: Array, sample_rate: int) -> float:
+    """Median of the uSDR of one-second frames, without the frames whose reference is silent.
+
+    Frames as in SiSEC 2018 (Stöter et al., arXiv:1804.06267), but with plain SDR in each: no
+    distortion filters as in BSS Eval, whose numbers are not comparable with these. A last frame
+    of less than a second counts only if it is the only one.
+
+    Args:
+        reference: ``(C, N)``, not all silent.
+        estimate: ``(C, N)``.
+        sample_rate: samples per frame.
+    """
+    frames = range(0, max(1, reference.shape[1] - sample_rate + 1), sample_rate)
+    values = [
+        sdr(reference[:, first : first + sample_rate], estimate[:, first : first + sample_rate])
+        for first in frames
+        if not is_silent(reference[:, first : first + sample_rate])
+    ]
+    return float(np.median(values)) if values else sdr(reference, estimate)
 
 
 def _means(scores: dict[str, float]) -> dict[str, float]:
     """Add the mean over stems under each metric's plain name."""
     plain = {
         metric: [value for name, value in scores.items() if name.startswith(f"{metric}/")]
-        for metric in METRICS
+        for metric in (*METRICS, CSDR)
     }
     return {metric: float(np.mean(values)) for metric, values in plain.items() if values} | scores
