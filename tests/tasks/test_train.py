@@ -333,7 +333,7 @@ def test_a_full_disk_at_the_start_leaves_a_folder_that_can_be_used(toy, monkeypa
     write = Path.write_text
 
     def full(path: Path, text: str, **settings: Any) -> int:
-        if path.name == "config.yaml":
+        if "config.yaml" in path.name:
             write(path, text[:10], **settings)
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(path, text, **settings)
@@ -344,3 +344,46 @@ def test_a_full_disk_at_the_start_leaves_a_folder_that_can_be_used(toy, monkeypa
             start(toy, "run")
     assert error.value.exit_code == ExitCode.ENVIRONMENT
     assert start(toy, "run", "training.num_epochs=1").finished
+
+
+def test_a_start_that_was_killed_leaves_a_folder_that_can_be_used(toy, monkeypatch):
+    class Killed(BaseException):
+        """Nothing of the program catches this, like SIGKILL."""
+
+    replace = Path.replace
+
+    def kill(path: Path, target: Path) -> Path:
+        if target.name == "config.yaml":
+            raise Killed
+        return replace(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", kill)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)  # a killed process tidies nothing
+        with pytest.raises(Killed):
+            start(toy, "run")
+    assert sorted(path.name for path in (toy / "run").iterdir()) == [
+        ".config.yaml.tmp",
+        "data.json",
+    ]
+    assert start(toy, "run", "training.num_epochs=1").finished
+
+
+@pytest.mark.parametrize("file", ["metrics.jsonl", "environment.json"])
+def test_a_run_folder_that_cannot_be_written_is_an_environment_error(toy, monkeypatch, file):
+    # Not by its mode: root, whom containers like, may write everywhere.
+    start(toy, "run", "training.num_epochs=1")
+    write = Path.write_text
+
+    def read_only(path: Path, text: str, **settings: Any) -> int:
+        if file in path.name:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return write(path, text, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", read_only)
+        with pytest.raises(MssctlError, match="Read-only file system") as error:
+            resume(toy / "run", device="cpu")
+    assert error.value.exit_code == ExitCode.ENVIRONMENT
+    assert file in str(error.value)
+    assert resume(toy / "run", device="cpu").finished

@@ -250,12 +250,16 @@ def _new_run_folder(preset: str, out: str | Path | None) -> Path:
     run = Path(out).expanduser() if out else Path("runs") / f"{Path(preset).stem}-{stamp}"
     if run.exists() and not run.is_dir():
         raise MssctlError(f"{run}: is a file, not a folder", hint="name another one with --out")
-    if run.is_dir() and any(run.iterdir()):
+    # Killed before config.yaml, the last of the files of a start, it is no run yet.
+    if run.is_dir() and any(path.name not in _OF_A_START for path in run.iterdir()):
         raise MssctlError(
             f"{run}: is not empty",
             hint=f"`mssctl resume {run}` goes on with it; or name another folder with --out",
         )
     return run
+
+
+_OF_A_START = {"data.json", ".data.json.tmp", ".config.yaml.tmp"}
 
 
 def _make(run: Path) -> None:
@@ -269,7 +273,7 @@ def _make(run: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text)
     except OSError as error:
         # Nothing yet that `resume` could use: leave a folder that `train` takes again.
         for name in ("data.json", "config.yaml"):
