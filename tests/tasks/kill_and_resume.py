@@ -52,7 +52,7 @@ def main(kills: int, seed: int, folder: Path) -> int:
             process.wait()
             hit += 1
         else:
-            assert process.returncode == 0, "a resumed run must be able to go on"
+            assert process.returncode == 0, (folder / "stderr.txt").read_text()
             compare(whole, parts)
             finished += 1
             parts.rename(folder / f"done-{finished}")  # before the kill: begin again
@@ -80,7 +80,7 @@ def launch(words: str, folder: Path, run: Path) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", "mssctl", words, *arguments, "--device", "cpu"],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=(folder / "stderr.txt").open("ab"),
     )
 
 

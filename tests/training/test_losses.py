@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mssctl.config.parse import forms_of
-from mssctl.config.schema import (
+from mssctl.config.losses import (
     BSMamba2LightLossConfig,
     BSMamba2LossConfig,
     CombinedLossConfig,
@@ -16,6 +15,7 @@ from mssctl.config.schema import (
     MultiResolutionSTFTLossConfig,
     SNRLossConfig,
 )
+from mssctl.config.parse import forms_of
 from mssctl.training import losses
 from mssctl.training.losses import LOSSES, compute_loss, si_sdr_and_silence, spectral_l1
 

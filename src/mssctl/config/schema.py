@@ -6,51 +6,34 @@ asserts that each key is read somewhere outside this file. Imports neither torch
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    field_validator,
-    model_validator,
+from pydantic import Field, Tag, field_validator, model_validator
+
+from mssctl.config.losses import (
+    BSMamba2LightLossConfig,
+    BSMamba2LossConfig,
+    CombinedLossConfig,
+    LossConfig,
+)
+from mssctl.config.section import (
+    Count,
+    Momentum,
+    NonNegative,
+    Positive,
+    Probability,
+    Section,
+    named,
 )
 
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-Momentum = Annotated[float, Field(ge=0.0, lt=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
-Count = Annotated[int, Field(ge=1)]
 Range = tuple[float, float]
 Semitones = Annotated[float, Field(ge=-24.0, le=24.0)]
 Tempo = Annotated[float, Field(ge=0.5, le=2.0)]
 Ratio = Annotated[float, Field(ge=1.0)]
 Tail = Annotated[float, Field(gt=0.0, le=10.0)]
-WindowLength = Annotated[int, Field(ge=16, multiple_of=4)]
 Checkpointing = Literal["none", "block", "path"]
 Bands = Literal["bands62", "rule"] | tuple[Count, ...]
 ScanBackend = Literal["auto", "torch", "compiled", "mamba_ssm"]
-
-
-class Section(BaseModel):
-    """Base of all sections: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
-    )
-
-
-def _named(default: str) -> Discriminator:
-    """Tell the forms of a section apart by ``name``, which may be left out for ``default``."""
-
-    def name_of(section: Any) -> Any:
-        if isinstance(section, dict):
-            return section.get("name", default)
-        return getattr(section, "name", default)
-
-    return Discriminator(name_of)
 
 
 class AudioConfig(Section):
@@ -192,113 +175,7 @@ class BSMamba2Config(Section):
 ModelConfig = Annotated[
     Annotated[TFLocoformerConfig, Tag("tf_locoformer")]
     | Annotated[BSMamba2Config, Tag("bsmamba2")],
-    _named("tf_locoformer"),
-]
-
-
-class WeightedLossConfig(Section):
-    """What all losses share."""
-
-    stem_weights: tuple[NonNegative, ...] = ()
-
-    @field_validator("stem_weights")
-    @classmethod
-    def _hears_a_stem(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
-        if weights and sum(weights) <= 0:
-            raise ValueError("at least one stem needs a weight above 0")
-        return weights
-
-
-class CombinedLossConfig(WeightedLossConfig):
-    """``combined`` loss: weights of its terms and the windows of the spectral one."""
-
-    name: Literal["combined"] = "combined"
-    si_sdr: NonNegative = 1.0
-    l1: NonNegative = 0.1
-    spectral: NonNegative = 0.1
-    spectral_n_fft: Annotated[tuple[WindowLength, ...], Field(min_length=1)] = (2048, 1024, 512)
-
-    @model_validator(mode="after")
-    def _measures_something(self) -> CombinedLossConfig:
-        if self.si_sdr + self.l1 + self.spectral <= 0:
-            raise ValueError("at least one term needs a weight above 0")
-        return self
-
-
-Windows = Annotated[tuple[Count, ...], Field(min_length=1)]
-
-
-class MultiSTFTLossConfig(WeightedLossConfig):
-    """What the losses with several STFT windows share."""
-
-    l1_time_weight: NonNegative = 10.0
-    multi_stft_hop_size: Count = 147
-    multi_stft_n_fft_min: Count = 2048
-
-
-class BSMamba2LossConfig(MultiSTFTLossConfig):
-    """``bsmamba2`` loss: L1 on waveforms, plus L1 on complex spectrograms at several windows.
-
-    The windows' terms are summed. A transform is at least ``multi_stft_n_fft_min`` long, and its
-    window filled up with zeros.
-    """
-
-    name: Literal["bsmamba2"] = "bsmamba2"
-    multi_stft_window_sizes: Windows = (4096, 2048, 1024, 512, 256)
-
-
-class BSMamba2LightLossConfig(MultiSTFTLossConfig):
-    """``bsmamba2_light`` loss: as ``bsmamba2``, on magnitudes and at fewer windows."""
-
-    name: Literal["bsmamba2_light"] = "bsmamba2_light"
-    multi_stft_window_sizes: Windows = (2048, 1024, 512)
-
-
-class L1LossConfig(WeightedLossConfig):
-    """``l1`` loss: mean absolute difference of the waveforms."""
-
-    name: Literal["l1"] = "l1"
-
-
-class MultiResolutionSTFTLossConfig(WeightedLossConfig):
-    """``multi_resolution_stft`` loss: magnitudes at several windows, and L1 on waveforms.
-
-    ``convergence`` and ``log_magnitude`` weigh the two spectral terms, ``l1`` the waveforms:
-    without it the loss does not hear polarity.
-    """
-
-    name: Literal["multi_resolution_stft"] = "multi_resolution_stft"
-    convergence: NonNegative = 1.0
-    log_magnitude: NonNegative = 1.0
-    l1: NonNegative = 1.0
-    spectral_n_fft: Annotated[tuple[WindowLength, ...], Field(min_length=1)] = (2048, 1024, 512)
-
-    @model_validator(mode="after")
-    def _measures_something(self) -> MultiResolutionSTFTLossConfig:
-        if self.convergence + self.log_magnitude + self.l1 <= 0:
-            raise ValueError("at least one term needs a weight above 0")
-        return self
-
-
-class SNRLossConfig(WeightedLossConfig):
-    """``snr`` loss: thresholded signal-to-noise ratio.
-
-    Above ``snr_max`` dB nothing is gained. A silent target counts ``zero_ref_weight``.
-    """
-
-    name: Literal["snr"] = "snr"
-    snr_max: Positive = 30.0
-    zero_ref_weight: NonNegative = 0.1
-
-
-LossConfig = Annotated[
-    Annotated[CombinedLossConfig, Tag("combined")]
-    | Annotated[BSMamba2LossConfig, Tag("bsmamba2")]
-    | Annotated[BSMamba2LightLossConfig, Tag("bsmamba2_light")]
-    | Annotated[L1LossConfig, Tag("l1")]
-    | Annotated[MultiResolutionSTFTLossConfig, Tag("multi_resolution_stft")]
-    | Annotated[SNRLossConfig, Tag("snr")],
-    _named("combined"),
+    named("tf_locoformer"),
 ]
 
 

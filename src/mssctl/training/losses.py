@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from mssctl.config.schema import (
+from mssctl.config.losses import (
     BSMamba2LightLossConfig,
     BSMamba2LossConfig,
     CombinedLossConfig,
