@@ -32,3 +32,14 @@ def test_resume_refuses_a_folder_that_is_no_run(mssctl, tmp_path):
     assert (outcome.exit_code, outcome.stdout) == (4, "")
     assert str(tmp_path) in outcome.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_resume_refuses_another_model_by_the_names_of_its_keys(mssctl, tmp_path):
+    (tmp_path / "config.yaml").write_text("description: a run\n")
+    (tmp_path / "data.json").write_text("{}")
+    changes = "--set", "model.n_layers=9", "--set", "training.num_epochs=9"
+    outcome = mssctl("resume", tmp_path, *changes)
+    assert (outcome.exit_code, outcome.stdout) == (3, "")
+    assert "cannot change model.n_layers (6 -> 9)" in outcome.stderr
+    assert "num_epochs" not in outcome.stderr
+    assert (tmp_path / "config.yaml").read_text() == "description: a run\n"
