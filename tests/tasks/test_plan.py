@@ -243,10 +243,15 @@ def test_running_out_of_memory_is_explained(card, monkeypatch):
     assert "batch 12" in (error.value.hint or "")
 
 
-def test_running_out_of_memory_without_a_prediction_stays_what_it_was():
+def test_running_out_of_memory_without_a_prediction_says_what_to_change():
     config = presets.load("small")
-    with pytest.raises(torch.OutOfMemoryError), memory.explained(None, config, CUDA):
+    with (
+        pytest.raises(MssctlError, match="memory ran out") as error,
+        memory.explained(None, config, CUDA),
+    ):
         raise torch.OutOfMemoryError
+    assert error.value.exit_code == 4
+    assert "segment_length" in str(error.value.hint)
 
 
 # --- verification
