@@ -76,12 +76,13 @@ def launch(words: str, folder: Path, run: Path) -> subprocess.Popen[bytes]:
     """Start ``mssctl train`` or ``mssctl resume`` as a process of its own."""
     start = [str(folder / "toy.yaml"), "--data", str(folder / "data"), "--out", str(run)]
     arguments = start if words == "train" else [str(run)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "mssctl", words, *arguments, "--device", "cpu"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / "stderr.txt").open("ab"),
-    )
+    with (folder / "stderr.txt").open("ab") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-m", "mssctl", words, *arguments, "--device", "cpu"],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
 
 
 def run_to_end(words: str, folder: Path, run: Path) -> None:

@@ -198,7 +198,7 @@ def _(result: DataCheckResult) -> str:
             for split, songs in root.songs.items()
         ]
         lines.append(f"{root.path}: layout {root.layout}; length of each stem")
-        lines.append(_table(["split", "songs", *stems], rows, numbers=True).rstrip("\n"))
+        lines.append(aligned(["split", "songs", *stems], rows, numbers=True).rstrip("\n"))
     for kind in dict.fromkeys(finding.kind for finding in result.findings):
         found = [finding for finding in result.findings if finding.kind == kind]
         lines.append(f"{kind}: {count(len(found), 'finding')}")
