@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 WEIGHTS = {
-    "starter": "5969df843136aa66707f2ae990c247ce535c2fbead9f18bb7a92d16947b45166",
+    "starter": "57cfaafe063183c6956ec6fd967a5c0445177c68737b9c1eb86f10a6733483e7",
 }
