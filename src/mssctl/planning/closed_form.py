@@ -16,6 +16,7 @@ import torch
 from mssctl.config.schema import RunConfig, TFLocoformerConfig
 from mssctl.models.bands import band_widths
 from mssctl.models.registry import build
+from mssctl.planning.collector import no_collection
 from mssctl.planning.workspaces import CONTEXT, cublas
 
 # Found by least squares on fake steps: what the loss, its gradient and the inverse transform hold
@@ -187,7 +188,7 @@ def parameters(config: RunConfig) -> tuple[int, int]:
 
 @lru_cache(maxsize=64)
 def _parameters(config: RunConfig) -> tuple[int, int]:
-    with torch.device("meta"):
+    with no_collection(), torch.device("meta"):
         model = build(config)
     counts = {name: parameter.numel() for name, parameter in model.named_parameters()}
     blocks = sum(count for name, count in counts.items() if name.startswith("blocks."))

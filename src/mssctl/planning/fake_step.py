@@ -7,14 +7,13 @@ the CUDA caching allocator would. No GPU is needed, and no GPU build of PyTorch.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from torch import nn
 
+from mssctl.planning.collector import no_collection
 from mssctl.planning.shims import fake_cuda, presented
 from mssctl.planning.tracker import Allocation, MemoryTracker, labelled, naming
 from mssctl.planning.workspaces import CONTEXT, cublas
@@ -100,7 +99,7 @@ def predict_peak(
         Exception: what the code raises; also where it looks at the values of tensors.
     """
     with (
-        _no_collection(),
+        no_collection(),
         fake_cuda(capability, attention) as mode,
         MemoryTracker() as tracker,
         presented(tracker),
@@ -145,15 +144,3 @@ def _modules(state: object) -> Iterable[nn.Module]:
     for value in held:
         if isinstance(value, nn.Module):
             yield value
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage collection in the body: when memory dies must not depend on chance."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()

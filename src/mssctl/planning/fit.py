@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mssctl.config.schema import Checkpointing, RunConfig
@@ -50,24 +50,26 @@ class LargestBatch:
     beyond: Peak | None
 
 
-def largest_batch(peak_of: Callable[[int], Peak], budget: Budget, guess: int) -> LargestBatch:
+def largest_batch(
+    peaks_of: Callable[[Sequence[int]], Sequence[Peak]], budget: Budget, guess: int
+) -> LargestBatch:
     """Search until a batch is known to fit and the next one not to.
 
     Args:
-        peak_of: predicts the peak at a batch.
+        peaks_of: predicts the peaks at batches; the first two, which are the last ones where the
+            guess is right, are asked for together.
         budget: of the card.
         guess: where to start.
     """
     seen: dict[int, Peak] = {}
     low, high = 0, 0
-    batch = max(1, guess)
+    batches = [max(1, guess), max(1, guess) + 1]
     while not high or high - low > 1:
-        seen[batch] = peak_of(batch)
-        if seen[batch].allocated <= budget.allocated:
-            low = batch
-        else:
-            high = batch
-        batch = _next(seen, low, high, budget.allocated)
+        seen.update(zip(batches, peaks_of(batches), strict=True))
+        fitting = {batch: peak.allocated <= budget.allocated for batch, peak in seen.items()}
+        low = max((batch for batch, fits in fitting.items() if fits), default=0)
+        high = min((batch for batch, fits in fitting.items() if not fits), default=0)
+        batches = [_next(seen, low, high, budget.allocated)]
     return LargestBatch(low, seen.get(low), seen[high])
 
 

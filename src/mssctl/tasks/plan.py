@@ -26,6 +26,7 @@ from mssctl.planning.fit import (
 )
 from mssctl.planning.runs import separation_peak
 from mssctl.planning.shims import KERNELS
+from mssctl.planning.side import side_by_side
 from mssctl.planning.target import Target, target
 from mssctl.results import (
     ComparedPreset,
@@ -72,15 +73,7 @@ def plan(
     where = target(vram, gpu)
     question = _Question(mode, where.capability, attention)
     batch = question.batch(config)
-    peak = question.peak(config, batch)
-    found = None
-    if where.vram is not None:
-        budget = where.budget()
-        guess = _guess(batch, peak, budget)
-        if peak.operations > _LONG:
-            found = LargestBatch(guess, None, None)
-        else:
-            found = largest_batch(partial(question.peak, config), budget, guess)
+    peak, found = _search(question, config, batch, where)
     run = _planned(preset, config, question, batch, peak, where)
     level = config.training.gradient_checkpointing
     fitted = with_batch(config, found.batch, level) if found and found.batch else None
@@ -136,7 +129,9 @@ def plan_table(
         best = fitted[name]
         if best is None:
             continue
-        found = largest_batch(partial(question.peak, best), budget, best.training.batch_size)
+        guess = best.training.batch_size
+        with side_by_side(partial(question.peak, best), warm_up=guess + 1) as peaks_of:
+            found = largest_batch(peaks_of, budget, guess)
         if found.batch == 0 or found.peak is None:
             continue
         pick = name
@@ -236,6 +231,22 @@ class _Question:
                 attention=self.attention,
             ),
         )
+
+
+def _search(
+    question: _Question, config: RunConfig, batch: int, where: Target
+) -> tuple[Peak, LargestBatch | None]:
+    """The peak at ``batch``; and the largest batch that fits, where a card is known."""
+    if where.vram is None:
+        return question.peak(config, batch), None
+    budget = where.budget()
+    parameters(config)  # imports what both processes will need
+    with side_by_side(partial(question.peak, config), warm_up=batch) as peaks_of:
+        [peak] = peaks_of([batch])
+        guess = _guess(batch, peak, budget)
+        if peak.operations > _LONG:
+            return peak, LargestBatch(guess, None, None)
+        return peak, largest_batch(peaks_of, budget, guess)
 
 
 def _guess(batch: int, peak: Peak, budget: Budget) -> int:
