@@ -160,7 +160,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
         MssctlError: no fused kernel takes these tensors (exit 3).
     """
     if q.device.type == "cpu" and not torch.cpu._is_amx_tile_supported():
-        # Without AMX the CPU kernel is several times slower in bfloat16 than in float32.
+        # Without AMX the CPU kernel gains nothing by bfloat16, and is several times slower in
+        # training on short axes.
         y = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), dropout_p=dropout)
         return y.to(q.dtype)
     if q.device.type != "cuda":

@@ -83,11 +83,17 @@ def test_a_gpu_that_miscounts_fails(monkeypatch, on_cuda, total, state):
     assert finding.state == state
 
 
-def test_on_a_cpu_there_is_no_tf32_and_bf16_depends_on_amx(monkeypatch):
-    for amx, state in ((True, "ok"), (False, "note")):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx)
-        tf32, bf16 = look(checks.precision)
-        assert (tf32.state, bf16.state) == ("ok", state)
+@pytest.mark.parametrize(("gain", "state"), [(1.4, "ok"), (0.5, "note")])
+def test_on_a_cpu_there_is_no_tf32_and_bf16_is_judged_by_its_speed(monkeypatch, gain, state):
+    seconds = {torch.float32: gain, torch.bfloat16: 1.0}
+    monkeypatch.setattr(checks, "_seconds", seconds.__getitem__)
+    tf32, bf16 = look(checks.precision)
+    assert (tf32.state, bf16.state) == ("ok", state)
+    assert f"{gain} times" in bf16.summary
+
+
+def test_a_convolution_can_be_timed_in_either_precision():
+    assert 0.0 < checks._seconds(torch.bfloat16) < 10.0
 
 
 @pytest.mark.parametrize(
