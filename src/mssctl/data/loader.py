@@ -22,13 +22,16 @@ from mssctl.errors import ExitCode, MssctlError
 class Batches(Dataset[Tensor | MssctlError]):
     """Batch ``number`` counted from the start of the run: ``(B, S, C, N)`` float32.
 
+    Batches are counted over all ``processes`` that train together.
+
     An error comes back as a value, because a worker process can pass on its text only.
     """
 
-    def __init__(self, mixer: Mixer, config: TrainingConfig) -> None:
+    def __init__(self, mixer: Mixer, config: TrainingConfig, processes: int = 1) -> None:
         self.mixer = mixer
         self.batch_size = config.batch_size
-        self.per_epoch = config.steps_per_epoch * config.gradient_accumulation_steps
+        micro = config.gradient_accumulation_steps * processes
+        self.per_epoch = config.steps_per_epoch * micro
 
     def __getitem__(self, number: int) -> Tensor | MssctlError:
         epoch, place = divmod(number, self.per_epoch)
@@ -42,9 +45,19 @@ class Batches(Dataset[Tensor | MssctlError]):
 
 
 def batches(
-    mixer: Mixer, config: TrainingConfig, *, first: int, end: int, pin_memory: bool = False
+    mixer: Mixer,
+    config: TrainingConfig,
+    *,
+    first: int,
+    end: int,
+    rank: int = 0,
+    processes: int = 1,
+    pin_memory: bool = False,
 ) -> Generator[Tensor, None, None]:
     """Yield the batches ``first .. end - 1`` of a run, each ``(B, S, C, N)`` float32.
+
+    Where several processes train together, these are the batches of number ``rank`` of them: in
+    turn, each gets one, so that together they see what one process would see.
 
     The workers live as long as the iterator, across epochs. They ignore SIGINT and SIGTERM, which
     a terminal sends to the whole process group: they end with the process that started them.
@@ -59,9 +72,9 @@ def batches(
         context.set_forkserver_preload([__name__])
         _start_forkserver()
     loader = DataLoader(
-        Batches(mixer, config),
+        Batches(mixer, config, processes),
         batch_size=None,  # an item is a batch already
-        sampler=range(first, end),
+        sampler=range(first * processes + rank, end * processes, processes),
         num_workers=workers,
         prefetch_factor=config.prefetch_factor if workers else None,
         worker_init_fn=_start_worker if workers else None,
