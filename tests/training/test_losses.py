@@ -78,7 +78,7 @@ def test_si_sdr_is_that_of_the_definition_and_bounded():
     assert si_sdr_and_silence(0 * target, target)[0].item() == pytest.approx(-30)
 
 
-def test_si_sdr_is_the_mean_over_active_targets_only():
+def test_a_silent_target_has_no_si_sdr_and_adds_nothing_to_the_mean():
     target, estimate = noise(2, 2, 1, 1000), noise(2, 2, 1, 1000, seed=1)
     target[0, 1] = 0
     whole, _ = si_sdr_and_silence(estimate, target)
@@ -86,7 +86,7 @@ def test_si_sdr_is_the_mean_over_active_targets_only():
         si_sdr_and_silence(estimate[b : b + 1, s : s + 1], target[b : b + 1, s : s + 1])[0]
         for b, s in ((0, 0), (1, 0), (1, 1))
     ]
-    torch.testing.assert_close(whole, torch.stack(single).mean())
+    torch.testing.assert_close(whole, torch.stack(single).sum() / 4)
 
 
 def test_sound_in_a_silent_stem_is_punished_but_does_not_dominate():
@@ -327,3 +327,14 @@ def test_the_weight_of_a_stem_multiplies_its_part(config, silent):
     torch.testing.assert_close(loss(1, 0) + loss(0, 1), plain)
     torch.testing.assert_close(loss(3, 0.5), 3 * loss(1, 0) + 0.5 * loss(0, 1))
     assert loss(1, 0) != loss(0, 1)
+
+
+@pytest.mark.parametrize("config", ALL, ids=lambda config: config.name)
+def test_the_loss_of_a_batch_is_the_mean_of_the_losses_of_its_examples(config):
+    target, estimate = noise(3, 4, 2, 5000), noise(3, 4, 2, 5000, seed=1)
+    target[0, 1] = target[0, 2] = target[2, 1] = 0
+    whole, terms = compute_loss(estimate, target, config)
+    parts = [compute_loss(estimate[[b]], target[[b]], config) for b in range(3)]
+    torch.testing.assert_close(whole, torch.stack([loss for loss, _ in parts]).mean())
+    for name, term in terms.items():
+        torch.testing.assert_close(term, torch.stack([part[name] for _, part in parts]).mean())

@@ -2,7 +2,10 @@
 
 A loss takes ``estimate`` and ``target``, both ``(B, S, C, N)``, the mixture ``(B, C, N)`` and its
 part of the configuration; it returns the value to minimise and its terms by name for the log, all
-as scalar tensors. A new loss is one function, one line in `LOSSES` and one section in the schema.
+as scalar tensors. The loss of a batch is the mean of the losses of its examples, so that the same
+examples give the same step in one batch, accumulated in parts, or on several machines.
+
+A new loss is one function, one line in `LOSSES` and one section in the schema.
 """
 
 from __future__ import annotations
@@ -58,11 +61,11 @@ def combined(
     same in quiet and in loud songs.
 
     SI-SDR is taken per example and stem, channels jointly, and bounded softly to +-30 dB: an
-    already perfect stem, or a hopeless one, pulls no harder than the others. It is averaged over
-    the active targets. A silent target (more than 40 dB below the mixture) has no SI-SDR; for
-    it the energy of the estimate relative to the mixture, in dB and bounded to -30 dB, is to be
-    small, with a tenth of the weight and divided by *all* targets, so that one silent stem among
-    many does not dominate. L1 and spectral terms cover all targets.
+    already perfect stem, or a hopeless one, pulls no harder than the others. A silent target (more
+    than 40 dB below the mixture) has no SI-SDR, and counts as 0 dB; for it the energy of the
+    estimate relative to the mixture, in dB and bounded to -30 dB, is to be small, with a tenth of
+    the weight. Both are divided by the number of all targets. L1 and spectral terms cover all
+    targets.
 
     Terms for the log, so that loss = w_si_sdr (silence - si_sdr) + w_l1 l1 + w_spectral spectral:
     ``si_sdr`` in dB, higher is better; ``silence`` is what the silent targets add to it.
@@ -105,7 +108,9 @@ def _levelled(estimate: Tensor, target: Tensor, mix: Tensor) -> tuple[Tensor, Te
 def si_sdr_and_silence(
     estimate: Tensor, target: Tensor, weights: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Mean bounded SI-SDR of the active targets, and the penalty for sound in the silent ones.
+    """Bounded SI-SDR of the active targets, and the penalty for sound in the silent ones.
+
+    Each is a mean over all targets, to which the others add nothing.
 
     SI-SDR = 10 log10 of P / E, with P the energy of the estimate's projection on the target
     and E that of the rest (Le Roux et al., arXiv:1811.02508), bounded as
@@ -128,7 +133,7 @@ def si_sdr_and_silence(
     leak = 10.0 * (energy + SI_SDR_LIMIT).log10()  # the mixture has power 1
     if weights is not None:
         ratio_db, leak = ratio_db * weights, leak * weights
-    si_sdr = (active * ratio_db).sum() / active.sum().clamp(min=1.0)
+    si_sdr = (active * ratio_db).mean()
     silence = SILENT_WEIGHT * ((1.0 - active) * leak).mean()
     return si_sdr, silence
 
