@@ -16,7 +16,12 @@ from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, silent
 from mssctl.training import state as state_module
 from mssctl.training.optim import tensors_of
-from mssctl.training.state import checkpoints, load_newest, save_checkpoint
+from mssctl.training.state import (
+    checkpoints,
+    generator_states,
+    load_newest,
+    save_checkpoint,
+)
 from mssctl.training.step import train_step
 
 
@@ -37,7 +42,8 @@ def advance(make_config, make_batch):
 
 
 def save(run, state, keep_last=9):
-    return save_checkpoint(run, state, epoch=1, keep_last=keep_last)
+    generators = [generator_states(torch.device("cpu"))]
+    return save_checkpoint(run, state, generators, epoch=1, keep_last=keep_last)
 
 
 def test_what_is_loaded_goes_on_bit_for_bit(run, make_config, make_state, advance):

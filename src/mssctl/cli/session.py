@@ -140,9 +140,10 @@ def _complain(message: str, hint: str | None) -> None:
 def _write(text: str) -> int:
     """Write to stdout; 0, or the exit code if that fails.
 
-    A reader that has gone (``mssctl … | head``) is no reason to complain.
+    A reader that has gone (``mssctl … | head``) is no reason to complain. Of several processes
+    that train together (``torchrun``), the first one speaks.
     """
-    if not text:
+    if not text or int(os.environ.get("RANK", "0")) > 0:
         return ExitCode.OK
     if sys.stdout is None:
         _complain("stdout is closed: the result cannot be shown", None)

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from mssctl.planning.fit import GIB
 from mssctl.results import DryRunResult, TrainResult
 from mssctl.tasks.memory import check_memory, explained
 from mssctl.training.changes import changes
+from mssctl.training.distributed import World, joined, own_device, share_of
 from mssctl.training.lock import locked
 from mssctl.training.loop import Fit, fit, try_step
 from mssctl.training.record import write_whole, writing
@@ -66,26 +68,29 @@ def train(
     """
     let_segments_grow()
     config = presets.load(preset, overrides)
-    chosen = choose_device(device)
-    run = _new_run_folder(preset, out)
+    chosen = own_device(choose_device(device).device)
     roots = [data] if isinstance(data, str | Path) else list(data)
     if not roots and "MUSDB_PATH" in os.environ:
         roots = [os.environ["MUSDB_PATH"]]
     sources = _Sources(
         [_absolute(root) for root in roots], _absolute(valid) if valid else None, layout
     )
-    songs = sources.songs(config, report)
-    expected = check_memory(config, chosen.device, force=force, report=report)
-    if dry_run:
-        with explained(expected, config, chosen.device):
-            return _try(config, songs, run, chosen.device, _gib(expected), report)
-    _make(run)
-    _write(run / "data.json", json.dumps(asdict(sources), indent=2, ensure_ascii=False))
-    _write(run / "config.yaml", presets.dump(config))
-    with explained(expected, config, chosen.device):
-        return _fit(
-            config, songs, run, chosen.device, resuming=False, expected=expected, report=report
-        )
+    with joined(chosen) as world:
+        report = report if world.leads else silent
+        run = world.share(_new_run_folder(preset, out) if world.leads else Path())
+        songs = sources.songs(config, report)
+        own = share_of(config, world)
+        expected = check_memory(own, chosen, force=force, report=report)
+        with explained(expected, own, chosen):
+            if dry_run:
+                return _try(own, songs, run, chosen, _gib(expected), report)
+            if world.leads:
+                _make(run)
+                _write(run / "data.json", json.dumps(asdict(sources), indent=2, ensure_ascii=False))
+                _write(run / "config.yaml", presets.dump(config))
+            return _fit(
+                config, songs, run, chosen, world, resuming=False, expected=expected, report=report
+            )
 
 
 def resume(
@@ -121,24 +126,28 @@ def resume(
     before = presets.load(str(folder / "config.yaml"))
     config = presets.override(before, overrides)
     changed = changes(before, config)
-    chosen = choose_device(device)
+    chosen = own_device(choose_device(device).device)
     try:
         sources = _Sources(**json.loads((folder / "data.json").read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise MssctlError(f"{folder / 'data.json'}: damaged: {error}") from None
-    songs = sources.songs(config, report)
-    expected = check_memory(config, chosen.device, force=force, report=report)
-    with explained(expected, config, chosen.device):
-        return _fit(
-            config,
-            songs,
-            folder,
-            chosen.device,
-            resuming=True,
-            expected=expected,
-            changed=changed,
-            report=report,
-        )
+    with joined(chosen) as world:
+        report = report if world.leads else silent
+        songs = sources.songs(config, report)
+        own = share_of(config, world)
+        expected = check_memory(own, chosen, force=force, report=report)
+        with explained(expected, own, chosen):
+            return _fit(
+                config,
+                songs,
+                folder,
+                chosen,
+                world,
+                resuming=True,
+                expected=expected,
+                changed=changed,
+                report=report,
+            )
 
 
 @dataclass(frozen=True)
@@ -178,6 +187,7 @@ def _fit(
     songs: SongSets,
     run: Path,
     device: torch.device,
+    world: World,
     *,
     resuming: bool,
     expected: Peak | None,
@@ -185,14 +195,15 @@ def _fit(
     changed: dict[str, str] | None = None,
 ) -> TrainResult:
     started = time.perf_counter()
-    with locked(run, report):
-        if changed:
+    with locked(run, report) if world.leads else nullcontext():
+        if changed and world.leads:
             with writing(run / "config.yaml"):
                 write_whole(run / "config.yaml", presets.dump(config))
             words = ", ".join(f"{key} {change}" for key, change in changed.items())
             report(Notice(f"changed for the rest of the run: {words}"))
+        world.share(None)  # the others read what the first has written
         done: Fit = fit(
-            config,
+            share_of(config, world),
             songs,
             run,
             device,
@@ -200,6 +211,7 @@ def _fit(
             report=report,
             predicted_gib=_gib(expected),
             changes=changed,
+            world=world,
         )
     best = run / "best.safetensors"
     per_epoch = config.training.steps_per_epoch

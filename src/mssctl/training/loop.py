@@ -20,6 +20,7 @@ from mssctl.events import Notice, Reporter
 from mssctl.hardware.device import configure
 from mssctl.models.registry import build
 from mssctl.training.board import Board
+from mssctl.training.distributed import ALONE, World, parallel
 from mssctl.training.interrupt import Interrupt
 from mssctl.training.optim import LearningRate, MovingAverage, build_optimizer
 from mssctl.training.receipt import make_receipt, receipt_text
@@ -48,6 +49,7 @@ def fit(
     report: Reporter,
     predicted_gib: float | None = None,
     changes: dict[str, str] | None = None,
+    world: World = ALONE,
 ) -> Fit:
     """Train until the last epoch is done, nothing improves any more, or someone interrupts.
 
@@ -55,7 +57,7 @@ def fit(
     with a checkpoint; a second one raises KeyboardInterrupt at once.
 
     Args:
-        config: resolved configuration.
+        config: resolved configuration; of several processes, this one's share of it.
         songs: to train on and to validate on.
         run: run folder with ``config.yaml``; checkpoints, metrics and ``best.safetensors`` go here.
         device: to compute on.
@@ -63,18 +65,21 @@ def fit(
         report: gets `Step`, `Validated`, `Saved`, `Progress` and `Notice`.
         predicted_gib: peak of GPU memory that the planner expects, for the receipt.
         changes: settings that ``resume --set`` changed, for ``environment.json``.
+        world: the processes that train together, and this one's place among them.
 
     Raises:
         MssctlError: unreadable audio, no usable checkpoint, a full disk, or a loss that stays
             NaN or infinite.
     """
     state = prepare(config, device)
-    loaded = load_newest(run, state, report) if resuming and checkpoints(run) else None
-    if resuming and not loaded:
-        report(Notice("no checkpoint yet: starting from the first step"))
-    receipt = make_receipt(state, config, device, predicted_gib)
+    if not world.leads:
+        torch.manual_seed(config.training.seed + world.rank)  # the same weights, other dropout
+    loaded = _load(run, state, world, report) if resuming else None
+    receipt = make_receipt(state, config, device, predicted_gib, world.size)
     report(Notice(receipt_text(receipt)))
-    record_session(run, device, state.step, receipt, changes or {})
+    if world.leads:
+        record_session(run, device, state.step, receipt, changes or {})
+    state.parallel = parallel(state.model, world)
     total = config.training.num_epochs * config.training.steps_per_epoch
     with ExitStack() as stack:
         stream = batches(
@@ -82,19 +87,33 @@ def fit(
             config.training,
             first=state.step * config.training.gradient_accumulation_steps,
             end=total * config.training.gradient_accumulation_steps,
+            rank=world.rank,
+            processes=world.size,
             pin_memory=device.type == "cuda",
         )
         stack.enter_context(closing(stream))
         interrupt = stack.enter_context(Interrupt(report))
-        metrics = Metrics(run / "metrics.jsonl", state.step, validated_step(state))
-        stack.enter_context(metrics)
-        board = Board(run / "tensorboard", state.step) if config.training.tensorboard else None
-        if board:
-            stack.enter_context(closing(board))
+        metrics, board = None, None
+        if world.leads:
+            metrics = Metrics(run / "metrics.jsonl", state.step, validated_step(state))
+            stack.enter_context(metrics)
+        if world.leads and config.training.tensorboard:
+            board = stack.enter_context(closing(Board(run / "tensorboard", state.step)))
         session = Session(
-            config, songs, run, device, report, state, metrics, interrupt, loaded, stream, board
+            config,
+            songs,
+            run,
+            device,
+            report,
+            state,
+            metrics,
+            interrupt,
+            loaded,
+            stream,
+            board,
+            world,
         )
-        while not interrupt.requested:
+        while not world.any(interrupt.requested):
             if session.validation_is_due():
                 session.validate()
             elif state.step < total and not session.stopped_early():
@@ -107,6 +126,14 @@ def fit(
         checkpoint = session.save_if_new()
         done = state.step >= total or session.stopped_early()
         return Fit(state, done and not session.validation_is_due(), checkpoint)
+
+
+def _load(run: Path, state: TrainState, world: World, report: Reporter) -> Path | None:
+    """Go back to the newest checkpoint, if there is one; the first process mends their folder."""
+    if not world.share(bool(checkpoints(run)) if world.leads else None):
+        report(Notice("no checkpoint yet: starting from the first step"))
+        return None
+    return load_newest(run, state, report, rank=world.rank, processes=world.size)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,11 @@ _PREFIX = "_scaled_dot_product_"
 
 
 def make_receipt(
-    state: TrainState, config: RunConfig, device: torch.device, predicted_gib: float | None
+    state: TrainState,
+    config: RunConfig,
+    device: torch.device,
+    predicted_gib: float | None,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Everything that is in force for a run, as JSON values.
 
@@ -37,6 +41,7 @@ def make_receipt(
         config: of the run.
         device: it computes on.
         predicted_gib: peak that the planner expects; None where it predicts none (CPU).
+        processes: that train together, each with such a model and ``config``.
     """
     training, model = config.training, state.model
     dtypes, attention = seen_inside(model, training.amp_dtype, device)
@@ -60,7 +65,8 @@ def make_receipt(
         "workers": training.num_workers,
         "batch_size": micro,
         "gradient_accumulation_steps": count,
-        "effective_batch": micro * count,
+        "processes": processes,
+        "effective_batch": micro * count * processes,
         "predicted_peak_gib": predicted_gib,
     }
 
@@ -75,6 +81,9 @@ def receipt_text(receipt: dict[str, Any]) -> str:
     compiled = receipt["compiled_modules"]
     peak = receipt["predicted_peak_gib"]
     micro, count = receipt["batch_size"], receipt["gradient_accumulation_steps"]
+    parts = f"{micro} x {count} accumulated"
+    if receipt["processes"] > 1:
+        parts += f" x {receipt['processes']} processes"
     rows = {
         "dtype inside": layers,
         "attention": attention or "none in this model",
@@ -85,7 +94,7 @@ def receipt_text(receipt: dict[str, Any]) -> str:
         "fused optimizer": _on(receipt["fused_optimizer"]),
         "checkpointing": receipt["gradient_checkpointing"],
         "workers": str(receipt["workers"]),
-        "effective batch": f"{receipt['effective_batch']} ({micro} x {count} accumulated)",
+        "effective batch": f"{receipt['effective_batch']} ({parts})",
         "predicted peak": f"{peak:.1f} GiB" if peak is not None else "not predicted on this device",
     }
     return "in force:" + "".join(f"\n  {name:<16} {value}" for name, value in rows.items())

@@ -22,9 +22,10 @@ from mssctl.errors import MssctlError
 from mssctl.events import Notice, Reporter, Saved, Step, Validated
 from mssctl.models import weights
 from mssctl.training.board import LISTEN_SONGS, Board
+from mssctl.training.distributed import World
 from mssctl.training.interrupt import Interrupt
 from mssctl.training.record import Metrics, add_to_session, versions, write_whole, writing
-from mssctl.training.state import save_checkpoint
+from mssctl.training.state import checkpoint_name, generator_states, save_checkpoint
 from mssctl.training.step import StepOutcome, TrainState, train_step
 from mssctl.training.validate import validate
 
@@ -42,11 +43,12 @@ class Session:
     device: torch.device
     report: Reporter
     state: TrainState
-    metrics: Metrics
+    metrics: Metrics | None  # of the process that writes
     interrupt: Interrupt
     checkpoint: Path | None  # of the last step saved or loaded
     stream: Iterator[Tensor]
     board: Board | None
+    world: World
 
     def __post_init__(self) -> None:
         self.clock = time.perf_counter()
@@ -68,6 +70,8 @@ class Session:
             try:
                 outcome = train_step(self.state, self._parts(batches), self.config)
             except torch.OutOfMemoryError:
+                if self.world.size > 1:  # the others wait in the middle of their step
+                    raise
                 smaller = needing_less(self.config)
                 if smaller is None:
                     self.state.optimizer.zero_grad(set_to_none=True)
@@ -89,16 +93,26 @@ class Session:
             self.read_pending()
 
     def _read(self) -> list[Tensor]:
-        """The examples of one step; if they cannot be read, the run so far is saved.
+        """This process's examples of one step; if any cannot be read, the run so far is saved.
 
         All of them come before the step begins: after an error in its middle, the random
         generators would be somewhere between two steps.
         """
+        batches, error = [], None
         try:
-            return list(islice(self.stream, self.stream_batches))
-        except MssctlError:
-            self.save_if_new()
-            raise
+            batches = list(islice(self.stream, self.stream_batches))
+        except MssctlError as found:
+            error = found
+        self._raise_together(error)
+        return batches
+
+    def _raise_together(self, error: MssctlError | None) -> None:
+        """If any process has met an error, save the run so far and raise it in all of them."""
+        if not self.world.any(error is not None):
+            return
+        first = next(found for found in self.world.gather(error) if found)
+        self.save_if_new()
+        raise first
 
     def _parts(self, batches: list[Tensor]) -> list[Tensor]:
         """The same examples in micro-batches of the size in force."""
@@ -155,7 +169,7 @@ class Session:
         total = training.num_epochs * training.steps_per_epoch
         epoch = self.epoch(step)
         self.report(Step(epoch, step, total, loss, terms, lr, norm, sec, memory))
-        self.metrics.add(
+        self._add(
             "step",
             step=step,
             epoch=epoch,
@@ -171,6 +185,10 @@ class Session:
                 step, {"train/loss": loss, "train/lr": lr, "train/grad_norm": norm, **curves}
             )
 
+    def _add(self, kind: str, **values: Any) -> None:
+        if self.metrics:
+            self.metrics.add(kind, **values)
+
     # --- validation
 
     def validation_is_due(self) -> bool:
@@ -183,22 +201,17 @@ class Session:
         self.read_pending()
         state, config = self.state, self.config
         epoch, metric = self.epoch(state.step), config.training.validate_metric
+        scores, error = None, None
         try:
-            scores = validate(
-                state.validated_model,
-                self.songs.valid,
-                config,
-                report=self.report,
-                stop=lambda: self.interrupt.requested,
-                listen=self._listen if self.board else None,
-            )
-            if scores is None:
-                return
-            if metric not in scores:
+            scores = self._scores() if self.world.leads else None
+            if scores is not None and metric not in scores:
                 raise MssctlError("all stems of all validation songs are silent: nothing to score")
-        except MssctlError:
-            self.save_if_new()  # the epoch is not lost
-            raise
+        except MssctlError as found:
+            error = found
+        self._raise_together(error)  # the epoch is not lost
+        scores = self.world.share(scores)
+        if scores is None:
+            return
         score = scores[metric]
         best = math.isfinite(score) and (state.best_score is None or score > state.best_score)
         state.schedule.validated(state.step, score)
@@ -207,7 +220,7 @@ class Session:
         if best:
             state.best_score, state.best_step = score, state.step
             self._export(score)
-        self.metrics.add("validation", step=state.step, epoch=epoch, scores=kept, best=best)
+        self._add("validation", step=state.step, epoch=epoch, scores=kept, best=best)
         self.report(Validated(epoch, state.step, scores, best))
         if self.board:
             curves = {f"valid/{name}": value for name, value in scores.items()}
@@ -220,6 +233,16 @@ class Session:
             )
             self.report(Notice(message))
         self.clock = time.perf_counter()
+
+    def _scores(self) -> dict[str, float] | None:
+        return validate(
+            self.state.validated_model,
+            self.songs.valid,
+            self.config,
+            report=self.report,
+            stop=lambda: self.interrupt.requested,
+            listen=self._listen if self.board else None,
+        )
 
     def waited(self) -> int:
         """Validations since the best one."""
@@ -242,6 +265,8 @@ class Session:
 
     def _export(self, score: float) -> None:
         """Write the weights that `mssctl separate -n RUN/best.safetensors` takes."""
+        if not self.world.leads:
+            return
         path = self.run / "best.safetensors"
         metric = self.config.training.validate_metric
         card = {
@@ -265,7 +290,13 @@ class Session:
         """Write a checkpoint."""
         self.read_pending()
         step, keep_last = self.state.step, self.config.training.keep_last
-        path = save_checkpoint(self.run, self.state, epoch=self.epoch(step), keep_last=keep_last)
+        generators = self.world.gather(generator_states(self.device))
+        path = self.run / "checkpoints" / checkpoint_name(step)
+        if self.world.leads:
+            save_checkpoint(
+                self.run, self.state, generators, epoch=self.epoch(step), keep_last=keep_last
+            )
+        self.world.share(None)  # nobody goes on before it is written
         self.checkpoint, self.saved_step = path, step
         self.report(Saved(str(path), "checkpoint"))
         self.clock = time.perf_counter()

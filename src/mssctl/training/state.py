@@ -12,7 +12,7 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,36 @@ STATE = "state.json"
 OLD = ".old.tmp"  # ending of a checkpoint that gives way to one of the same step
 
 
-def save_checkpoint(run: Path, state: TrainState, *, epoch: int, keep_last: int) -> Path:
+Generators = Mapping[str, Tensor]  # states of torch's random generators of one process
+
+
+def checkpoint_name(step: int) -> str:
+    """Name of the folder of a step's checkpoint."""
+    return f"step-{step:08d}"
+
+
+def generator_states(device: torch.device) -> Generators:
+    """The random generators of this process: ``torch``, and ``cuda`` of its GPU."""
+    states = {"torch": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def save_checkpoint(
+    run: Path,
+    state: TrainState,
+    generators: Sequence[Generators],
+    *,
+    epoch: int,
+    keep_last: int,
+) -> Path:
     """Write a checkpoint and remove older ones than the ``keep_last`` newest and the best.
 
     Args:
         run: the run folder, with its ``config.yaml``.
         state: to write.
+        generators: `generator_states` of each process that trains, by rank.
         epoch: from 1; for readers of ``state.json``, the position follows from the step.
         keep_last: at least 1.
 
@@ -49,13 +73,14 @@ def save_checkpoint(run: Path, state: TrainState, *, epoch: int, keep_last: int)
         MssctlError: it could not be written; nothing of it is left then.
     """
     folder = run / "checkpoints"
-    final = folder / f"step-{state.step:08d}"
+    final = folder / checkpoint_name(state.step)
     temporary = folder / f".{final.name}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        _write(temporary, state, {"epoch": epoch, "config_sha256": sha256(run / "config.yaml")})
+        extra = {"epoch": epoch, "config_sha256": sha256(run / "config.yaml")}
+        _write(temporary, state, generators, extra)
         _replace(temporary, final)
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
@@ -70,8 +95,12 @@ def save_checkpoint(run: Path, state: TrainState, *, epoch: int, keep_last: int)
     return final
 
 
-def load_newest(run: Path, state: TrainState, report: Reporter) -> Path:
+def load_newest(
+    run: Path, state: TrainState, report: Reporter, *, rank: int = 0, processes: int = 1
+) -> Path:
     """Load the newest checkpoint that is whole, telling about damaged ones.
+
+    ``rank`` of ``processes`` takes its own random generators back, if as many wrote it.
 
     Raises:
         MssctlError: there is none, or it belongs to another model.
@@ -85,6 +114,10 @@ def load_newest(run: Path, state: TrainState, report: Reporter) -> Path:
             report(Notice(f"{error}; trying the checkpoint before it", level="warning"))
             continue
         _restore(state, tensors, values, folder)
+        _restore_generators(tensors["rng"], state, rank)
+        if (wrote := values.get("processes", 1)) != processes:
+            message = f"{wrote} process(es) wrote the checkpoint: dropout goes on differently"
+            report(Notice(message, level="warning"))
         if values.get("judged_by", state.judged_by) != state.judged_by:
             state.best_score = state.best_step = None
             state.schedule.forget_scores()
@@ -115,14 +148,17 @@ class _DamagedError(Exception):
     """A checkpoint that cannot be used."""
 
 
-def _write(folder: Path, state: TrainState, extra: Mapping[str, Any]) -> None:
+def _write(
+    folder: Path, state: TrainState, generators: Sequence[Generators], extra: Mapping[str, Any]
+) -> None:
     files = {"model": tensors_of(state.model), "optimizer": _optimizer_tensors(state)}
     if state.average:
         files["ema"] = tensors_of(state.average.model)
-    files["rng"] = {"torch": torch.get_rng_state()}
-    device = next(state.model.parameters()).device
-    if device.type == "cuda":
-        files["rng"]["cuda"] = torch.cuda.get_rng_state(device)
+    files["rng"] = {
+        _of_rank(name, rank): tensor
+        for rank, states in enumerate(generators)
+        for name, tensor in states.items()
+    }
     for name, tensors in files.items():
         path = folder / f"{name}.safetensors"
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path)
@@ -138,6 +174,7 @@ def _write(folder: Path, state: TrainState, extra: Mapping[str, Any]) -> None:
         "history": state.history,
         "python_rng": random.getstate(),
         "numpy_rng": _numpy_rng(),
+        "processes": len(generators),
         "sha256": {f"{name}.safetensors": sha256(folder / f"{name}.safetensors") for name in files},
         "versions": versions(),
         **extra,
@@ -186,10 +223,18 @@ def _restore(
     random.setstate((version, tuple(numbers), gauss))
     name, keys, *rest = values["numpy_rng"]
     np.random.set_state((name, np.array(keys, np.uint32), *rest))  # noqa: NPY002 (the global one)
-    torch.set_rng_state(tensors["rng"]["torch"])
+
+
+def _of_rank(name: str, rank: int) -> str:
+    return f"{name}.{rank}" if rank else name
+
+
+def _restore_generators(states: Mapping[str, Tensor], state: TrainState, rank: int) -> None:
+    if (own := _of_rank("torch", rank)) in states:
+        torch.set_rng_state(states[own])
     device = next(state.model.parameters()).device
-    if device.type == "cuda" and "cuda" in tensors["rng"]:
-        torch.cuda.set_rng_state(tensors["rng"]["cuda"], device)
+    if device.type == "cuda" and (own := _of_rank("cuda", rank)) in states:
+        torch.cuda.set_rng_state(states[own], device)
 
 
 def _copy_into(model: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.device import autocast
 from mssctl.models.base import Separator
+from mssctl.training.distributed import mean_over_processes
 from mssctl.training.losses import Terms, compute_loss
 from mssctl.training.optim import LearningRate, MovingAverage
 
@@ -26,6 +29,7 @@ class TrainState:
         history: one entry per validation: ``step``, ``epoch``, ``scores``.
         bad_steps: steps skipped in a row because the loss or a gradient was not finite.
         judged_by: how the scores came about; they compare with others of the same text only.
+        parallel: ``model`` wrapped for one of several processes; None where there is one.
     """
 
     model: Separator
@@ -38,6 +42,7 @@ class TrainState:
     history: list[dict[str, object]] = field(default_factory=list)
     bad_steps: int = 0
     judged_by: str = ""
+    parallel: DistributedDataParallel | None = None
 
     @property
     def validated_model(self) -> Separator:
@@ -50,7 +55,7 @@ class StepOutcome:
     """What one step measured, still on the device, so that nobody waits for it.
 
     Attributes:
-        loss: mean over the micro-batches, scalar.
+        loss: mean over the micro-batches of all processes, scalar.
         terms: parts of the loss by name, scalars.
         grad_norm: of all gradients before clipping, scalar.
         finite: 1.0 if the weights were updated, 0.0 if the step was skipped.
@@ -82,18 +87,21 @@ def train_step(state: TrainState, batches: Iterable[Tensor], config: RunConfig) 
     losses: list[Tensor] = []
     all_terms: list[Terms] = []
     state.optimizer.zero_grad(set_to_none=True)
+    forward = state.parallel or state.model
     for batch in batches:
         sources = batch.to(device, non_blocking=True)
         mix = sources.sum(1)  # (B, C, N)
-        with autocast(device, training.amp_dtype):
-            estimate = state.model(mix)  # (B, S, C, N)
-        loss, terms = compute_loss(estimate, state.model.targets(sources), config.loss, mix)
-        (loss / count).backward()
+        last = len(losses) == count - 1  # gradients are averaged over the processes with it
+        with state.parallel.no_sync() if state.parallel and not last else nullcontext():
+            with autocast(device, training.amp_dtype):
+                estimate = forward(mix)  # (B, S, C, N)
+            loss, terms = compute_loss(estimate, state.model.targets(sources), config.loss, mix)
+            (loss / count).backward()
         losses.append(loss.detach())
         all_terms.append(terms)
     if len(losses) != count:
         raise ValueError(f"expected {count} micro-batches, got {len(losses)}")
-    loss = torch.stack(losses).mean()
+    loss, terms = _means(losses, all_terms)
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), training.gradient_clip)
     finite = (torch.isfinite(norm) & torch.isfinite(loss)).float()
     lr = state.schedule.at(state.step)
@@ -109,11 +117,15 @@ def train_step(state: TrainState, batches: Iterable[Tensor], config: RunConfig) 
     state.step += 1
     if state.average:
         state.average.update(state.model, state.step)
-    return StepOutcome(loss, _means(all_terms), norm, finite, lr)
+    return StepOutcome(loss, terms, norm, finite, lr)
 
 
-def _means(all_terms: list[Terms]) -> Terms:
-    return {name: torch.stack([terms[name] for terms in all_terms]).mean() for name in all_terms[0]}
+def _means(losses: list[Tensor], all_terms: list[Terms]) -> tuple[Tensor, Terms]:
+    """Loss and terms, means over the micro-batches of all processes."""
+    names = list(all_terms[0])
+    rows = [torch.stack(losses), *(torch.stack([t[name] for t in all_terms]) for name in names)]
+    loss, *terms = mean_over_processes(torch.stack([row.mean() for row in rows])).unbind()
+    return loss, dict(zip(names, terms, strict=True))
 
 
 def _update(optimizer: torch.optim.AdamW, lr: float, finite: Tensor) -> None:

@@ -1,0 +1,168 @@
+"""Several processes that train one model: who is who, their share of a step, what they tell.
+
+Started by ``torchrun``, which sets ``RANK``, ``WORLD_SIZE`` and ``LOCAL_RANK``. Gradients are
+averaged by PyTorch's DistributedDataParallel, once per optimizer step.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from mssctl.config.schema import RunConfig
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.models.base import Separator
+
+Value = TypeVar("Value")
+
+# One process validates and writes while the others wait for it.
+PATIENCE = timedelta(hours=6)
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a run, and the place of this one among them.
+
+    Attributes:
+        rank: number of this process; 0 leads: it validates, writes and reports.
+        size: number of processes.
+        control: group for small talk between the hosts, apart from the GPUs' own.
+    """
+
+    rank: int = 0
+    size: int = 1
+    control: Any = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes and reports for all."""
+        return self.rank == 0
+
+    def any(self, flag: bool) -> bool:
+        """Whether ``flag`` holds in any process."""
+        if self.size == 1:
+            return flag
+        found = torch.tensor(int(flag))
+        dist.all_reduce(found, dist.ReduceOp.MAX, group=self.control)
+        return bool(found.item())
+
+    def share(self, value: Value) -> Value:
+        """The leader's ``value``, in every process; others wait for it."""
+        if self.size == 1:
+            return value
+        box: list[Any] = [value if self.leads else None]
+        dist.broadcast_object_list(box, src=0, group=self.control)
+        shared: Value = box[0]
+        return shared
+
+    def gather(self, value: Value) -> list[Value]:
+        """The value of each process, by rank, in every process."""
+        if self.size == 1:
+            return [value]
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, value, group=self.control)
+        return found
+
+
+ALONE = World()
+
+
+def launched() -> bool:
+    """Whether ``torchrun`` started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def own_device(device: torch.device) -> torch.device:
+    """The device of this process: on a machine with several GPUs, the one of its local rank."""
+    if device.type != "cuda" or not launched():
+        return device
+    own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(own)
+    return own
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[World]:
+    """Join the other processes for the length of the body; alone, there is nothing to join.
+
+    Raises:
+        MssctlError: the others cannot be reached (exit 3).
+    """
+    if not launched():
+        yield ALONE
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    try:
+        dist.init_process_group(backend, timeout=PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        raise MssctlError(
+            f"the processes of this run cannot reach each other: {error}",
+            hint="start them with torchrun",
+            exit_code=ExitCode.ENVIRONMENT,
+        ) from None
+    try:
+        control = dist.new_group(backend="gloo", timeout=PATIENCE)
+        yield World(dist.get_rank(), dist.get_world_size(), control)
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        raise MssctlError(
+            f"process {dist.get_rank()}: another process of this run has ended",
+            hint="its own message says why; `mssctl resume` goes on from the last checkpoint",
+            exit_code=ExitCode.ENVIRONMENT,
+        ) from error
+    finally:
+        dist.destroy_process_group()
+
+
+def share_of(config: RunConfig, world: World) -> RunConfig:
+    """One process's part of a step: as many examples per step as without the others.
+
+    The micro-batch stays as large as it can be, so accumulation is what shrinks first.
+
+    Raises:
+        MssctlError: the effective batch cannot be divided among the processes (exit 3).
+    """
+    if world.size == 1:
+        return config
+    training = config.training
+    effective = training.batch_size * training.gradient_accumulation_steps
+    own, rest = divmod(effective, world.size)
+    if rest:
+        raise MssctlError(
+            f"{effective} examples per step cannot be divided among {world.size} processes",
+            hint="change training.batch_size or training.gradient_accumulation_steps",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+    batch = max(size for size in range(1, training.batch_size + 1) if own % size == 0)
+    part = {"batch_size": batch, "gradient_accumulation_steps": own // batch}
+    return config.model_copy(update={"training": training.model_copy(update=part)})
+
+
+def parallel(model: Separator, world: World) -> DistributedDataParallel | None:
+    """The model as its processes run it: gradients are averaged. None where there is only one."""
+    if world.size == 1:
+        return None
+    device = next(model.parameters()).device
+    return DistributedDataParallel(
+        model,
+        device_ids=[device] if device.type == "cuda" else None,
+        gradient_as_bucket_view=True,
+    )
+
+
+def mean_over_processes(numbers: Tensor) -> Tensor:
+    """The mean of ``numbers`` over the processes, where there are several."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(numbers)
+        numbers = numbers / dist.get_world_size()
+    return numbers

@@ -1,0 +1,154 @@
+"""Two processes that train together, against one: the same run."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from mssctl.config.schema import RunConfig
+from mssctl.errors import MssctlError
+from mssctl.training.distributed import World, share_of
+
+TOY = """
+audio: {sample_rate: 8000, stems: [vocals, drums, bass, other]}
+stft: {n_fft: 256, hop_length: 128}
+model: {freqs_per_bands: [16, 16, 32, 65], n_layers: 1, emb_dim: 8, attention_dim: 8, n_heads: 2,
+        ffn_hidden_dim: [8, 8], num_groups: 2, mask_expansion: 1, dropout: 0}
+loss: {spectral_n_fft: [256]}
+optimizer: {lr: 1e-3}
+training: {num_epochs: 2, steps_per_epoch: 10, segment_length: 2048, batch_size: 2,
+           gradient_accumulation_steps: 2, amp_dtype: float32, num_workers: 0,
+           validate_songs: 1, keep_last: 9}
+"""
+
+
+@pytest.fixture
+def toy(tmp_path, make_song) -> Path:
+    for name in ("train/a", "train/b", "valid/c"):
+        make_song(tmp_path / "data" / name, frames=8_000)
+    (tmp_path / "toy.yaml").write_text(TOY)
+    return tmp_path
+
+
+def mssctl(*arguments: str, processes: int = 1) -> list[subprocess.Popen[str]]:
+    """Start one process, or several as ``torchrun`` does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for rank in range(processes):
+        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
+        given = {name: str(value) for name, value in place.items()} if processes > 1 else {}
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", **given}
+        command = [sys.executable, "-m", "mssctl", *arguments, "--device", "cpu", "--json", "-q"]
+        started.append(
+            subprocess.Popen(
+                command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+        )
+    return started
+
+
+def run(*arguments: object, processes: int = 1) -> list[str]:
+    """What each process printed, once all have ended well."""
+    started = mssctl(*map(str, arguments), processes=processes)
+    printed = [process.communicate(timeout=120) for process in started]
+    assert [process.returncode for process in started] == [0] * processes, printed
+    return [out for out, _ in printed]
+
+
+def losses(run: Path) -> list[float]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if line["kind"] == "step"]
+
+
+def weights(run: Path) -> dict[str, object]:
+    return load_file(run / "checkpoints" / "step-00000020" / "model.safetensors")
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_two_processes_train_as_one_does_and_one_of_them_speaks(toy, accumulation):
+    data = ("--data", toy / "data", "--set", f"training.gradient_accumulation_steps={accumulation}")
+    run("train", toy / "toy.yaml", *data, "--out", toy / "one")
+    first, second = run("train", toy / "toy.yaml", *data, "--out", toy / "two", processes=2)
+    assert losses(toy / "two") == pytest.approx(losses(toy / "one"), rel=1e-5)
+    assert len(losses(toy / "two")) == 20
+    one, two = weights(toy / "one"), weights(toy / "two")
+    assert all(two[name] == pytest.approx(one[name], abs=1e-5) for name in one)
+    assert json.loads(first)["data"]["finished"]
+    assert second == ""
+    environment = json.loads((toy / "two" / "environment.json").read_text())
+    assert environment["sessions"][0]["processes"] == 2
+
+
+def test_two_processes_resume_to_the_same_losses_with_dropout(toy):
+    data = ("--data", toy / "data", "--set", "model.dropout=0.1", "--set", "training.num_epochs=2")
+    run("train", toy / "toy.yaml", *data, "--out", toy / "whole", processes=2)
+    run("train", toy / "toy.yaml", *data, "--out", toy / "part", processes=2)
+    newest = toy / "part" / "checkpoints" / "step-00000020"
+    for path in newest.iterdir():  # as if killed before it was written
+        path.unlink()
+    newest.rmdir()
+    run("resume", toy / "part", processes=2)
+    assert losses(toy / "part") == losses(toy / "whole")
+    one, two = weights(toy / "whole"), weights(toy / "part")
+    assert all((two[name] == one[name]).all() for name in one)
+
+
+def test_an_error_in_one_process_ends_all_with_a_checkpoint(toy):
+    data = ("--data", toy / "data", "--set", "data.remix=1")
+    run("train", toy / "toy.yaml", *data, "--out", toy / "run", processes=2)
+    checkpoints = toy / "run" / "checkpoints"
+    for name in ("step-00000020",):
+        for path in (checkpoints / name).iterdir():
+            path.unlink()
+        (checkpoints / name).rmdir()
+    for path in (toy / "data" / "train" / "b").iterdir():
+        path.write_bytes(path.read_bytes()[:60])
+    started = mssctl("resume", str(toy / "run"), processes=2)
+    printed = [process.communicate(timeout=120) for process in started]
+    assert all(process.returncode for process in started), printed
+
+
+def test_where_one_process_is_killed_the_other_ends_and_says_so(toy):
+    long = ("--set", "training.num_epochs=1000", "--set", "training.save_every_steps=1")
+    data = ("--data", str(toy / "data"), "--out", str(toy / "run"))
+    first, second = mssctl("train", str(toy / "toy.yaml"), *data, *long, processes=2)
+    metrics = toy / "run" / "metrics.jsonl"
+    while not (metrics.is_file() and metrics.read_text().count("\n") > 3):
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.05)
+    second.kill()
+    second.communicate()
+    out, err = first.communicate(timeout=60)
+    assert first.returncode == 3, err
+    assert "another process of this run has ended" in out + err
+    assert "Traceback" not in err
+    assert list((toy / "run" / "checkpoints").glob("step-*"))
+    assert not list((toy / "run" / "checkpoints").glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("batch", "accumulation", "size", "expected"),
+    [(12, 1, 1, (12, 1)), (8, 2, 2, (8, 1)), (12, 1, 2, (6, 1)), (6, 2, 3, (4, 1)),
+     (5, 4, 4, (5, 1)), (4, 6, 4, (3, 2))],
+)  # fmt: skip
+def test_each_process_takes_an_equal_part_of_the_same_step(batch, accumulation, size, expected):
+    training = {"batch_size": batch, "gradient_accumulation_steps": accumulation}
+    config = RunConfig.model_validate({"training": training})
+    own = share_of(config, World(1, size)).training
+    assert (own.batch_size, own.gradient_accumulation_steps) == expected
+
+
+def test_what_cannot_be_divided_is_refused():
+    config = RunConfig.model_validate({"training": {"batch_size": 3}})
+    with pytest.raises(MssctlError, match="3 examples per step cannot be divided among 2"):
+        share_of(config, World(0, 2))
