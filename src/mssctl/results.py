@@ -82,11 +82,14 @@ class DryRunResult:
 
 @dataclass(frozen=True)
 class Score:
-    """One metric in dB: of the estimate, of the unprocessed mixture, and the difference."""
+    """One metric: of the estimate, of the unprocessed mixture, and the difference.
+
+    The last two are None where there is no mixture.
+    """
 
     estimate: float
-    mixture: float
-    improvement: float
+    mixture: float | None
+    improvement: float | None
 
 
 @dataclass(frozen=True)
@@ -115,20 +118,26 @@ class EvalResult:
     """Scores of a model on reference tracks.
 
     Attributes:
-        model: name of the model, and ``sha256`` of its weights file.
-        device: where it ran, and ``dtype`` in force inside it.
-        reference: folder of the reference tracks; ``tracks`` of them were separated.
+        model: name of the model (``sha256`` of its weights file), of the folder of estimates, or
+            of the oracle.
+        device: where it ran, and ``dtype`` in force inside it; empty without a model.
+        reference: folder of the reference tracks; ``tracks`` of them were scored.
         definitions: metric -> what it is, in words.
         settings: how the songs were cut.
-        means: stem (and ``mean``, the mean over stems) -> metric -> mean over tracks.
+        means: stem (and ``mean``, the mean over stems) -> metric -> mean over tracks; of cSDR the
+            median.
         counts: stem -> tracks its mean is over.
         scores: every stem of every track.
         skipped: stems left out, and why (silent reference, no reference file).
         notes: what had to be decided on the way, e.g. a mixture made as the sum of the stems.
-        passport: what the scores of BSSEval depend on; empty if they were not asked for.
+        marks: why the scores must not be read as others', e.g. trained on these tracks.
+        passport: what the scores depend on beside the audio; ``bsseval`` in it is empty if that
+            was not asked for.
         bsseval: stem -> metric of BSSEval v4 -> its distribution over tracks.
+        medians: track -> stem -> metric of BSSEval -> median over its frames.
         ill_conditioned: tracks whose ISR, SIR and SAR are not defined to 1e-3 dB.
         out: folder of the tracks' documents, if any was asked for.
+        per_track: whether to show every track.
     """
 
     model: str
@@ -144,10 +153,51 @@ class EvalResult:
     scores: list[StemScore]
     skipped: list[str]
     notes: list[str]
-    passport: dict[str, str | int | float] = field(default_factory=dict)
+    marks: list[str] = field(default_factory=list)
+    passport: dict[str, Any] = field(default_factory=dict)
     bsseval: dict[str, dict[str, Spread]] = field(default_factory=dict)
+    medians: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     ill_conditioned: list[str] = field(default_factory=list)
     out: str | None = None
+    per_track: bool = False
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """A result less the first one, over the ``tracks`` that both have.
+
+    ``low`` and ``high`` bound 95 % of the mean's bootstrap distribution over tracks; ``wins`` is
+    the number of tracks on which the result is better.
+    """
+
+    stem: str
+    metric: str
+    mean: float
+    median: float
+    low: float
+    high: float
+    wins: int
+    tracks: int
+
+
+@dataclass(frozen=True)
+class ComparedResult:
+    """One result beside the first: its differences, and the tracks that only one of both has."""
+
+    name: str
+    differences: list[PairedDifference]
+    only_here: list[str]
+    missing: list[str]
+
+
+@dataclass(frozen=True)
+class EvalComparison:
+    """Results of ``mssctl eval`` beside the ``first``; ``resamples`` of the bootstrap."""
+
+    first: str
+    others: list[ComparedResult]
+    definitions: dict[str, str]
+    resamples: int
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,10 @@ def test_the_table_shows_each_stem_the_mean_the_mixture_and_the_definitions(
     outcome = mssctl("eval", "-n", model, "--reference", reference, "-d", "cpu")
     assert outcome.exit_code == 0
     lines = outcome.stdout.splitlines()
-    assert lines[0] == f"tiny on {reference}: means over 2 tracks, dB"
-    assert lines[1].split() == "stem tracks sdr of mixture gain si_sdr of mixture gain".split()
+    assert lines[0] == f"tiny on {reference}: over 2 tracks"
+    assert lines[1].split() == (
+        "stem tracks sdr of mixture gain si_sdr of mixture gain csdr of mixture gain".split()
+    )
     assert [line.split()[0] for line in lines[2:5]] == ["vocals", "drums", "mean"]
     assert [line.split()[1] for line in lines[2:4]] == ["1", "2"]
     assert "sdr: SDR is uSDR (MDX 2021)" in outcome.stdout
@@ -80,7 +82,7 @@ def test_the_document_holds_the_means_and_every_track(mssctl, model, reference):
     data = outcome.document["data"]
     assert set(data["means"]) == {"vocals", "drums", "mean"}
     for row in data["means"].values():
-        assert set(row) == {"sdr", "si_sdr"}
+        assert set(row) == {"sdr", "si_sdr", "csdr"}
         for score in row.values():
             assert score["improvement"] == pytest.approx(score["estimate"] - score["mixture"])
     assert [(item["track"], item["stem"]) for item in data["scores"]] == [

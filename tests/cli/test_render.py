@@ -8,6 +8,7 @@ import json
 
 import pytest
 
+import mssctl.cli.render_eval  # noqa: F401 (registers the text form)
 from mssctl import results
 from mssctl.cli.render import as_json, as_text
 from mssctl.results import (
@@ -99,6 +100,8 @@ def test_there_is_an_example_of_every_result():
     parts = {results.MemoryShare, results.LargeTensor, results.Remedy, results.ComparedPreset}
     # And those of `doctor` in tests/cli/test_doctor.py.
     plans |= {results.DoctorResult, results.Finding}
+    # And comparisons of `eval` in tests/tasks/test_compare.py.
+    plans |= {results.EvalComparison, results.ComparedResult, results.PairedDifference}
     assert shown | inner | plans | parts | {results.CheckedPrediction} == {
         kind for _, kind in inspect.getmembers(results, dataclasses.is_dataclass)
     }
@@ -135,7 +138,7 @@ def test_json_holds_every_field(example):
         (
             "eval",
             [
-                "starter on songs: means over 2 tracks, dB",
+                "starter on songs: over 2 tracks",
                 "stem    tracks   sdr  of mixture   gain",
                 "vocals       2  5.00       -1.50  +6.50",
                 "mean            4.00       -2.00  +6.00",

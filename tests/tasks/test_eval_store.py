@@ -81,7 +81,7 @@ def test_a_document_per_track_has_the_form_of_museval_and_a_passport(model, song
     assert [frame["time"] for frame in frames] == pytest.approx([0.0, 0.1, 0.2])
     assert set(frames[0]["metrics"]) == {"SDR", "ISR", "SIR", "SAR"}
     assert document["passport"]["bsseval"]["filter_taps"] == 512
-    assert document["passport"]["sha256"] == weights.file_hash(Path(model))
+    assert document["passport"]["estimates"]["sha256"] == weights.file_hash(Path(model))
     assert document["target_set"] == list(STEMS)
 
 
@@ -123,10 +123,10 @@ def test_a_scored_track_is_not_computed_again_unless_something_changed(
 ):
     run(model, songs, tmp_path / "out")
 
-    def refuse(*given):
+    def refuse(*_given):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("mssctl.tasks.evaluate._separate", refuse)
+    monkeypatch.setattr("mssctl.tasks.estimates.separate_array", refuse)
     run(model, songs, tmp_path / "out")
     with pytest.raises(AssertionError, match="computed again"):
         run(model, songs, tmp_path / "out", frames=Frames(window=0.15, hop=0.15))
@@ -156,6 +156,6 @@ def test_a_window_is_a_length(model, songs, window):
 def test_the_csv_has_a_row_per_track_stem_and_metric(model, songs, tmp_path):
     run(model, songs, tmp_path / "out")
     lines = (tmp_path / "out" / "scores.csv").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "track,stem,metric,dB"
-    assert len(lines) == 1 + 2 * 2 * 6
+    assert lines[0] == "track,stem,metric,value"
+    assert len(lines) == 1 + 2 * 2 * 7
     assert sum(line.startswith("ü b,drums,SIR,") for line in lines) == 1

@@ -23,13 +23,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _data = typer.Typer(rich_markup_mode=None, help="Check training data, and make some.")
+_eval = typer.Typer(
+    rich_markup_mode=None,
+    cls=eval.ScoreByDefault,
+    help="Score estimates against references: `mssctl eval -n MODEL -r DIR`, and compare results.",
+)
 _models = typer.Typer(rich_markup_mode=None, help="See which models there are, and pass one on.")
 
 _COMMANDS: dict[str, Callable[..., None]] = {
     "separate": separate.command,
     "train": train.command,
     "resume": resume.command,
-    "eval": eval.command,
     "plan": plan.command,
     "bench": bench.command,
     "doctor": doctor.command,
@@ -38,10 +42,13 @@ for _name, _command in _COMMANDS.items():
     app.command(_name)(with_display(_command))
 _data.command("check")(with_display(data.check_command))
 _data.command("synth")(with_display(data.synth_command))
+_eval.command("score")(with_display(eval.score_command))
+_eval.command("compare")(with_display(eval.compare_command))
 _models.command("list")(with_display(models.list_command))
 _models.command("info")(with_display(models.info_command))
 _models.command("import")(with_display(models.import_command))
 _models.command("export")(with_display(models.export_command))
+app.add_typer(_eval, name="eval")
 app.add_typer(_data, name="data")
 app.add_typer(_models, name="models")
 

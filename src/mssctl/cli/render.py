@@ -19,7 +19,6 @@ from mssctl.results import (
     DataCheckResult,
     DoctorResult,
     DryRunResult,
-    EvalResult,
     FileFailure,
     ModelEntry,
     ModelList,
@@ -123,54 +122,6 @@ def _(result: DryRunResult) -> str:
         ["peak memory", peak],
     ]
     return aligned(["", ""], rows)
-
-
-@as_text.register
-def _(result: EvalResult) -> str:
-    metrics = list(result.definitions)
-    head = ["stem", "tracks"]
-    for name in metrics:
-        head += [name, "of mixture", "gain"]
-    rows = []
-    for stem, means in result.means.items():
-        row = [stem, str(result.counts.get(stem, ""))]
-        for name in metrics:
-            score = means[name]
-            row += [f"{score.estimate:.2f}", f"{score.mixture:.2f}", f"{score.improvement:+.2f}"]
-        rows.append(row)
-    lines = [
-        f"{result.model} on {result.reference}: means over {count(result.tracks, 'track')}, dB",
-        aligned(head, rows, numbers=True).rstrip("\n"),
-        *_bsseval(result),
-        *(f"{name}: {meaning}" for name, meaning in result.definitions.items()),
-        *(f"skipped: {reason}" for reason in result.skipped),
-        *(f"note: {note}" for note in result.notes),
-    ]
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _bsseval(result: EvalResult) -> list[str]:
-    """Medians over tracks, each with its quartiles, and what they mean."""
-    if not result.bsseval:
-        return []
-    rows = []
-    for stem, metrics in result.bsseval.items():
-        some = next(iter(metrics.values()))
-        row = [stem, str(some.tracks), str(some.frames)]
-        for value in metrics.values():
-            quartiles = f"{value.lower_quartile:.2f} to {value.upper_quartile:.2f}"
-            row += [f"{value.median:.2f}", f"{value.mean:.2f}", quartiles]
-        rows.append(row)
-    head = ["stem", "tracks", "frames"]
-    for name in next(iter(result.bsseval.values())):
-        head += [name, "mean", "quartiles"]
-    marked = (
-        f"ill-conditioned: {track}: ISR, SIR and SAR are not defined to 1e-3 dB"
-        for track in result.ill_conditioned
-    )
-    window, hop = result.passport["window_seconds"], result.passport["hop_seconds"]
-    what = f"{result.passport['metric']}, medians, dB; {window:g} s frames, hop {hop:g} s"
-    return [what, aligned(head, rows, numbers=True).rstrip("\n"), *marked]
 
 
 @as_text.register

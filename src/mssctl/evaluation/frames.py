@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
+from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.bsseval import METRICS, TAPS, bsseval
 from mssctl.evaluation.sdr import Array
+from mssctl.evaluation.spectra import Real
 from mssctl.results import Spread
 
 GRID = 32_768  # steps of 16-bit audio
@@ -26,16 +30,18 @@ DEFINITION = {
 }
 
 
-def passport(window: float, hop: float, grid16: bool) -> dict[str, Any]:
+def passport(window: float, hop: float, grid16: bool, engine: str = "mssctl") -> dict[str, Any]:
     """What the scores depend on beside the audio.
 
     Args:
         window: seconds.
         hop: seconds.
         grid16: references are rounded to 16 bit first.
+        engine: that computes them.
     """
     rounding = "rounded to 16 bit" if grid16 else "as in the files"
-    own = {"filter_taps": TAPS, "window_seconds": window, "hop_seconds": hop}
+    by = f"museval {version('museval')}" if engine == "museval" else "mssctl"
+    own = {"engine": by, "filter_taps": TAPS, "window_seconds": window, "hop_seconds": hop}
     return {**DEFINITION, **own, "references": rounding, "gain": "estimates as they are"}
 
 
@@ -47,6 +53,7 @@ def score_frames(
     window: float,
     hop: float,
     grid16: bool,
+    engine: str = "mssctl",
 ) -> dict[str, Any]:
     """Score the stems of a track together.
 
@@ -57,20 +64,59 @@ def score_frames(
         window: seconds.
         hop: seconds.
         grid16: round the references to the 16-bit grid, on which published numbers are.
+        engine: ``mssctl``, or ``museval``: the reference, which is slow.
 
     Returns:
         ``targets`` in museval's form, and how far they can be trusted.
 
     Raises:
         ValueError: see `bsseval`.
+        MssctlError: museval is asked for and cannot be used (exit 3).
     """
     stems = list(references)
     s = np.stack([np.asarray(references[stem], np.float64).T for stem in stems])  # (S, N, C)
     e = np.stack([np.asarray(estimates[stem], np.float64).T for stem in stems])
     if grid16:
         s = np.round(s * GRID) / GRID
+    if engine == "museval":
+        return _document(stems, museval_scores(s, e, window * rate, hop * rate), window, hop)
     found = bsseval(s, e, window=window * rate, hop=hop * rate)
-    values = dict(zip(METRICS, (found.sdr, found.isr, found.sir, found.sar), strict=True))
+    scores = np.stack([found.sdr, found.isr, found.sir, found.sar])
+    return _document(stems, scores, window, hop) | {
+        "condition": _plain(found.condition),
+        "ill_conditioned": found.ill_conditioned,
+        "solver": found.solver,
+        "dropped_channels": found.dropped,
+    }
+
+
+def museval_scores(references: Real, estimates: Real, window: float, hop: float) -> Real:
+    """SDR, ISR, SIR and SAR by museval itself, ``(4, S, T)``.
+
+    Args:
+        references: ``(S, N, C)``.
+        estimates: likewise.
+        window: samples.
+        hop: samples.
+
+    Raises:
+        MssctlError: museval or ffmpeg, which it needs to be imported, is missing (exit 3).
+    """
+    try:
+        museval = import_module("museval.metrics")
+    except (ImportError, RuntimeError, OSError) as error:
+        raise MssctlError(
+            f"museval cannot be imported: {error}",
+            hint="install museval and ffmpeg; without --engine the scores are the same",
+            exit_code=ExitCode.ENVIRONMENT,
+        ) from None
+    sdr, isr, sir, sar, _ = museval.bss_eval(references, estimates, window=window, hop=hop)
+    return np.stack([sdr, isr, sir, sar])
+
+
+def _document(stems: Sequence[str], scores: Real, window: float, hop: float) -> dict[str, Any]:
+    """Scores ``(4, S, T)`` in museval's form."""
+    frames = range(scores.shape[2])
     targets = [
         {
             "name": stem,
@@ -78,21 +124,19 @@ def score_frames(
                 {
                     "time": t * hop,
                     "duration": window,
-                    "metrics": {name: _plain(row[j, t]) for name, row in values.items()},
+                    "metrics": {
+                        name: _plain(row[j, t]) for name, row in zip(METRICS, scores, strict=True)
+                    },
                 }
-                for t in range(found.sdr.shape[1])
+                for t in frames
             ],
         }
         for j, stem in enumerate(stems)
     ]
     return {
         "targets": targets,
-        "target_set": stems,
-        "silent_frames": [t for t in range(found.sdr.shape[1]) if np.isnan(found.sdr[0, t])],
-        "condition": _plain(found.condition),
-        "ill_conditioned": found.ill_conditioned,
-        "solver": found.solver,
-        "dropped_channels": found.dropped,
+        "target_set": list(stems),
+        "silent_frames": [t for t in frames if np.isnan(scores[0, 0, t])],
     }
 
 
@@ -101,7 +145,7 @@ def spreads(documents: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Sprea
     medians: dict[str, dict[str, list[float]]] = {}
     frames: dict[str, int] = {}
     for document in documents:
-        for target in document["targets"]:
+        for target in document.get("targets", ()):
             stem = target["name"]
             rows = [frame["metrics"] for frame in target["frames"]]
             for name in METRICS:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
-from statistics import fmean
+
+import numpy as np
 
 from mssctl.errors import MssctlError
-from mssctl.evaluation.sdr import METRICS, Array, is_silent
+from mssctl.evaluation.bsseval import framewise_sdr
+from mssctl.evaluation.metrics import CSDR, DEFAULT, METRICS
+from mssctl.evaluation.sdr import SI_SDR_LIMIT, Array, is_silent
 from mssctl.results import Score, StemScore
 
 MEAN = "mean"  # the row over all stems, beside the stems' names
@@ -16,7 +20,11 @@ def score_track(
     track: str,
     references: Mapping[str, Array],
     estimates: Mapping[str, Array],
-    mixture: Array,
+    mixture: Array | None,
+    *,
+    rate: int = 44_100,
+    metrics: Sequence[str] = DEFAULT,
+    frames: tuple[float, float] = (1.0, 1.0),
 ) -> tuple[list[StemScore], list[str]]:
     """Score each estimate, and the mixture in its place, against its reference.
 
@@ -24,7 +32,10 @@ def score_track(
         track: name for messages and results.
         references: stem -> true audio ``(C, N)``.
         estimates: stem -> separated audio ``(C, N)``; its order is that of the scores.
-        mixture: the unprocessed song ``(C, N)``, the baseline.
+        mixture: the unprocessed song ``(C, N)``, the baseline; None where there is none.
+        rate: samples per second.
+        metrics: names in `mssctl.evaluation.metrics.METRICS`.
+        frames: seconds of a frame of cSDR, and from one to the next.
 
     Returns:
         The scores, and the stems left out, each with its reason: no reference, or a silent one.
@@ -32,36 +43,93 @@ def score_track(
     Raises:
         MssctlError: audio of unequal shape, or with NaN or infinite samples.
     """
-    scores: list[StemScore] = []
     skipped: list[str] = []
-    for stem, estimate in estimates.items():
+    scored: list[str] = []
+    for stem in estimates:
         if stem not in references:
             skipped.append(f"{track}: {stem}: no reference file")
-            continue
-        reference = references[stem]
-        if is_silent(reference):
+        elif is_silent(references[stem]):
             skipped.append(f"{track}: {stem}: the reference is silent")
-            continue
+        else:
+            scored.append(stem)
+    numbers: dict[str, dict[str, Score]] = {}
+    for stem in scored:
         try:
-            metrics = {
-                name: score(metric(reference, estimate), metric(reference, mixture))
-                for name, metric in METRICS.items()
-            }
+            numbers[stem] = _plain(references[stem], estimates[stem], mixture, rate, metrics)
         except ValueError as error:
             raise MssctlError(f"{track}: {stem}: {error}") from None
-        scores.append(StemScore(track=track, stem=stem, metrics=metrics))
-    return scores, skipped
+    if CSDR in metrics and scored:
+        true = {stem: references[stem] for stem in scored}
+        own = csdr(true, estimates, rate, *frames)
+        base = (
+            csdr(true, dict.fromkeys(scored, mixture), rate, *frames) if mixture is not None else {}
+        )
+        for stem, value in own.items():
+            numbers[stem][CSDR] = score(value, base.get(stem))
+        skipped += [
+            f"{track}: {stem}: no frame in which all stems sound: no cSDR"
+            for stem in scored
+            if stem not in own
+        ]
+    return [StemScore(track, stem, numbers[stem]) for stem in scored], skipped
 
 
-def score(estimate: float, mixture: float) -> Score:
-    """A score with its improvement over the mixture."""
-    return Score(estimate=estimate, mixture=mixture, improvement=estimate - mixture)
+def _plain(
+    reference: Array, estimate: Array, mixture: Array | None, rate: int, metrics: Sequence[str]
+) -> dict[str, Score]:
+    """Metrics that need one stem only."""
+    found: dict[str, Score] = {}
+    for name in metrics:
+        of = METRICS[name].of
+        if of is not None:
+            base = None if mixture is None else of(reference, mixture, rate)
+            found[name] = score(of(reference, estimate, rate), base)
+    return found
+
+
+def csdr(
+    references: Mapping[str, Array],
+    estimates: Mapping[str, Array],
+    rate: int,
+    window: float = 1.0,
+    hop: float = 1.0,
+) -> dict[str, float]:
+    """Median over frames of each stem's SDR, dB: museval v4's, limited to +-100 dB.
+
+    Frames in which any reference or estimate is silent are left out for all stems.
+
+    Args:
+        references: stem -> true audio ``(C, N)``; they are scored together.
+        estimates: stem -> separated audio ``(C, N)``.
+        rate: samples per second.
+        window: seconds of a frame.
+        hop: seconds from one frame to the next.
+
+    Returns:
+        Stem -> dB; empty if no frame is left.
+    """
+    true, found = (
+        np.stack([np.asarray(audio[stem]).T for stem in references])
+        for audio in (references, estimates)
+    )  # (S, N, C)
+    frames = framewise_sdr(true, found, window=window * rate, hop=hop * rate)
+    frames = np.clip(frames[:, ~np.isnan(frames).any(axis=0)], -SI_SDR_LIMIT, SI_SDR_LIMIT)
+    if not frames.size:
+        return {}
+    return dict(zip(references, np.median(frames, axis=1).tolist(), strict=True))
+
+
+def score(estimate: float, mixture: float | None) -> Score:
+    """A score with its improvement over the mixture, where there is one."""
+    improvement = None if mixture is None else estimate - mixture
+    return Score(estimate=estimate, mixture=mixture, improvement=improvement)
 
 
 def means(scores: Sequence[StemScore], stems: Sequence[str]) -> dict[str, dict[str, Score]]:
-    """Mean over tracks for each stem, and under ``mean`` the mean of the stems' means.
+    """Mean over tracks for each stem, and under ``mean`` the mean of the stems' numbers.
 
-    So each stem weighs the same in ``mean``, however many tracks have it.
+    So each stem weighs the same in ``mean``, however many tracks have it. Metrics that are defined
+    as medians over tracks (cSDR) are those.
 
     Args:
         scores: at least one.
@@ -72,8 +140,17 @@ def means(scores: Sequence[StemScore], stems: Sequence[str]) -> dict[str, dict[s
     """
     table: dict[str, dict[str, Score]] = {}
     for stem in counts(scores, stems):
-        table[stem] = _mean([item.metrics for item in scores if item.stem == stem])
-    table[MEAN] = _mean(list(table.values()))
+        rows = [item.metrics for item in scores if item.stem == stem]
+        names = dict.fromkeys(name for row in rows for name in row)
+        table[stem] = {
+            name: _over([row[name] for row in rows if name in row], median=METRICS[name].median)
+            for name in names
+        }
+    names = dict.fromkeys(name for row in table.values() for name in row)
+    table[MEAN] = {
+        name: _over([row[name] for row in table.values() if name in row], median=False)
+        for name in names
+    }
     return table
 
 
@@ -83,10 +160,9 @@ def counts(scores: Sequence[StemScore], stems: Sequence[str]) -> dict[str, int]:
     return {stem: number for stem, number in numbers.items() if number}
 
 
-def _mean(rows: Sequence[Mapping[str, Score]]) -> dict[str, Score]:
-    return {
-        name: score(
-            fmean(row[name].estimate for row in rows), fmean(row[name].mixture for row in rows)
-        )
-        for name in rows[0]
-    }
+def _over(scores: Sequence[Score], *, median: bool) -> Score:
+    middle = statistics.median if median else statistics.fmean
+    base = [item.mixture for item in scores if item.mixture is not None]
+    return score(
+        middle(item.estimate for item in scores), middle(base) if len(base) == len(scores) else None
+    )

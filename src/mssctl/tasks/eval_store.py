@@ -15,7 +15,7 @@ from typing import Any
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.frames import spreads
 from mssctl.evaluation.references import ReferenceTrack
-from mssctl.results import Score, StemScore
+from mssctl.results import EvalResult, Score, StemScore
 
 Document = dict[str, Any]
 
@@ -37,8 +37,11 @@ class Store:
             except OSError as error:
                 raise _unwritable(folder, error) from None
 
-    def find(self, track: ReferenceTrack) -> Document | None:
-        """The track's document, if it was made from the same files under the same passport."""
+    def find(self, track: ReferenceTrack, estimates: Mapping[str, Any]) -> Document | None:
+        """The track's document, if it was made from the same files under the same passport.
+
+        ``estimates`` is what the track's estimates depend on.
+        """
         if self.folder is None:
             return None
         try:
@@ -46,24 +49,32 @@ class Store:
             document = json.loads(text)
         except (OSError, ValueError):
             return None
-        if not isinstance(document, dict) or document.get("passport") != self._mark(track):
+        if not isinstance(document, dict) or document.get("passport") != self._mark(
+            track, estimates
+        ):
             return None
         return document
 
-    def keep(self, track: ReferenceTrack, document: Document) -> Document:
+    def keep(
+        self, track: ReferenceTrack, estimates: Mapping[str, Any], document: Document
+    ) -> Document:
         """Write the track's document whole or not at all; returns it with its passport."""
-        document = {**document, "passport": self._mark(track)}
+        document = {**document, "passport": self._mark(track, estimates)}
         if self.folder is not None:
             write(self.folder / f"{track.name}.json", document)
         return document
 
-    def _mark(self, track: ReferenceTrack) -> dict[str, Any]:
+    def _mark(self, track: ReferenceTrack, estimates: Mapping[str, Any]) -> dict[str, Any]:
+        if track.packed is not None:
+            status = track.packed.stat()
+            packed = [track.packed.name, status.st_size, status.st_mtime_ns]
+            return {**self.passport, **estimates, "files": {"packed": packed}}
         mixture = {} if track.mixture is None else {"mixture": track.mixture}
         files = {}
         for stem, path in sorted({**track.stems, **mixture}.items()):
             status = path.stat()
             files[stem] = [path.name, status.st_size, status.st_mtime_ns]
-        return {**self.passport, "files": files}
+        return {**self.passport, **estimates, "files": files}
 
 
 def write(path: Path, document: Any) -> None:
@@ -93,9 +104,48 @@ def write_csv(path: Path, scores: Sequence[StemScore], documents: Sequence[Docum
             ]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(("track", "stem", "metric", "dB"))
+    table.writerow(("track", "stem", "metric", "value"))
     table.writerows(rows)
     _replace(path, text.getvalue())
+
+
+def write_markdown(path: Path, result: EvalResult) -> None:
+    """Write the tables for people: stems by metrics, and BSSEval's distributions.
+
+    Raises:
+        MssctlError: it cannot be written (exit 3).
+    """
+    names = list(result.definitions)
+    lines = [f"# {result.model} on {result.reference}", ""]
+    lines += [f"**{mark}**\n" for mark in result.marks]
+    lines += ["| stem | tracks | " + " | ".join(f"{n} | gain" for n in names) + " |"]
+    lines += ["| --- | ---: |" + " ---: | ---: |" * len(names)]
+    for stem, row in result.means.items():
+        cells = [stem, str(result.counts.get(stem, ""))]
+        for name in names:
+            found = row.get(name)
+            cells += [_two(found.estimate if found else None)]
+            cells += [_two(found.improvement if found else None, sign=True)]
+        lines.append("| " + " | ".join(cells) + " |")
+    if result.bsseval:
+        lines += ["", "| stem | metric | median | mean | quartiles | tracks | frames |"]
+        lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
+    for stem, table in result.bsseval.items():
+        for name, value in table.items():
+            quartiles = f"{value.lower_quartile:.2f} to {value.upper_quartile:.2f}"
+            lines.append(
+                f"| {stem} | {name} | {value.median:.2f} | {value.mean:.2f} | {quartiles} | "
+                f"{value.tracks} | {value.frames} |"
+            )
+    lines += ["", *(f"- {name}: {meaning}" for name, meaning in result.definitions.items())]
+    lines += [f"- left out: {reason}" for reason in result.skipped]
+    _replace(path, "\n".join(lines) + "\n")
+
+
+def _two(value: float | None, *, sign: bool = False) -> str:
+    if value is None:
+        return ""
+    return f"{value:+.2f}" if sign else f"{value:.2f}"
 
 
 def packed(scores: Sequence[StemScore], skipped: Sequence[str]) -> Document:

@@ -1,31 +1,54 @@
-"""``mssctl eval``: separate reference mixtures with a model and score the stems."""
+"""``mssctl eval``: score a model, a folder of estimates or an oracle against references."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
+from typing import Any
 
 from mssctl import __version__
+from mssctl.audio.files import AtomicWriter, storage_error
+from mssctl.config.schema import AudioConfig
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.evaluation.frames import passport, score_frames, spreads
-from mssctl.evaluation.references import ReferenceTrack, check, find_tracks, read
-from mssctl.evaluation.scores import counts, means, score_track
-from mssctl.evaluation.sdr import DEFINITIONS, Array
+from mssctl.evaluation.frames import passport, spreads
+from mssctl.evaluation.guard import guard
+from mssctl.evaluation.metrics import chosen, definitions
+from mssctl.evaluation.references import (
+    ReferenceTrack,
+    check,
+    find_musdb,
+    find_tracks,
+    read,
+)
+from mssctl.evaluation.scores import counts, means
+from mssctl.evaluation.sdr import Array
 from mssctl.events import Notice, Progress, Reporter, silent
 from mssctl.hardware.device import choose_device, configure
 from mssctl.models import weights
-from mssctl.models.base import Separator
-from mssctl.results import EvalResult, Spread
-from mssctl.separation.separator import SeparationSettings, memory_errors, separate_array
-from mssctl.tasks.eval_store import Store, packed, unpacked, write, write_csv
+from mssctl.results import EvalResult
+from mssctl.separation.separator import SeparationSettings
+from mssctl.tasks.estimates import (
+    STEMS,
+    Estimates,
+    FromFolder,
+    FromModel,
+    FromOracle,
+    Oracle,
+    form_of,
+)
+from mssctl.tasks.eval_store import (
+    Document,
+    Store,
+    unpacked,
+    write,
+    write_csv,
+    write_markdown,
+)
+from mssctl.tasks.scoring import Engine, Scoring, document, in_order, jobs_within
 from mssctl.tasks.separate import AMP_DTYPE, Dtype, check_numbers
-
-Metrics = Literal["default", "bsseval"]
 
 
 @dataclass(frozen=True)
@@ -37,37 +60,80 @@ class Frames:
     grid16: bool = True
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What is evaluated: whose estimates, of which form, on which tracks, into which passport."""
+
+    source: Estimates
+    audio: AudioConfig
+    tracks: Sequence[ReferenceTrack]
+    notes: Sequence[str]
+    marks: Sequence[str]
+    device: str = ""
+    dtype: str = ""
+    sha256: str = ""
+    settings: Mapping[str, Any] | None = None
+
+    @property
+    def separates(self) -> bool:
+        """Whether a model has to run."""
+        return isinstance(self.source, FromModel)
+
+
 def evaluate(
     *,
-    name: str = "starter",
-    reference: Path | str,
+    name: str | None = None,
+    estimates: Path | str | None = None,
+    oracle: Oracle | None = None,
+    reference: Path | str | None = None,
+    musdb: Path | str | None = None,
+    split: str = "test",
     device: str = "auto",
     dtype: Dtype = "auto",
     segment: float | None = None,
     overlap: float | None = None,
     batch: int | None = None,
-    metrics: Metrics = "default",
+    metrics: str | Sequence[str] = "default",
+    engine: Engine = "mssctl",
     frames: Frames = Frames(),
+    jobs: int | None = None,
+    memory: float | None = None,
     out: Path | str | None = None,
+    keep_stems: bool = False,
+    per_track: bool = False,
+    force: bool = False,
     report: Reporter = silent,
 ) -> EvalResult:
-    """Score a model on reference tracks, and the unprocessed mixture beside it.
+    """Score estimates of reference tracks, and the unprocessed mixture beside them.
 
-    All file headers are checked before the model runs. One track is held in memory at a time.
+    All file headers are checked before anything is computed.
 
     Args:
-        name: bundled model, or path of a ``.safetensors`` file.
-        reference: folder of track folders, or one track folder; a track holds the model's stems
-            and ``mixture`` as wav or flac. Without ``mixture`` the sum of its stems is used.
+        name: bundled model, or path of a ``.safetensors`` file; ``starter`` if nothing else is
+            named.
+        estimates: folder of estimates instead: ``TRACK/STEM.wav``, or museval's layout.
+        oracle: ``irm`` (ideal ratio mask) or ``mixture`` instead.
+        reference: folder of track folders, or one track folder; a track holds the stems and
+            ``mixture`` as wav or flac. For a model without ``mixture``, the sum of its stems is
+            used.
+        musdb: folder of MUSDB18 or MUSDB18-HQ instead.
+        split: of MUSDB18: ``test``, ``valid`` or ``train``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         dtype: inside the model; ``auto`` is bf16 on CUDA and fp32 elsewhere.
         segment: seconds that the model sees at once; None as in its configuration.
         overlap: fraction of a segment shared with the next; None likewise.
         batch: segments computed at once; None likewise.
-        metrics: ``default`` is uSDR and SI-SDR; ``bsseval`` adds BSSEval v4.
-        frames: windows of BSSEval.
-        out: folder for a document per track, ``scores.csv`` and ``summary.json``; tracks scored
-            there before, with the same model, settings and files, are not computed again.
+        metrics: names besides the default ones, see `mssctl.evaluation.metrics`.
+        engine: of BSSEval: ``mssctl`` or ``museval``.
+        frames: windows of BSSEval and cSDR.
+        jobs: tracks scored at once; None for one per two cores.
+        memory: GiB that they may take together; None for most of what is free.
+        out: folder for a document per track, ``scores.csv``, ``scores.md`` and ``summary.json``;
+            tracks scored there before, with the same model, settings and files, are not computed
+            again.
+        keep_stems: also write the separated stems there.
+        per_track: the result shows every track, not only what is over all of them.
+        force: score a model also on tracks that it was trained on; the result is marked.
         report: is told what happens.
 
     Raises:
@@ -75,11 +141,109 @@ def evaluate(
             model, unequal lengths, damaged audio, or nothing but silence (exit 4).
     """
     check_numbers(segment, overlap, batch, shifts=1)
+    _check_choice(name, estimates, oracle, reference, musdb)
     if not (0.0 < frames.window < float("inf") and 0.0 < frames.hop < float("inf")):
         raise MssctlError("--window and --hop are seconds above 0", exit_code=ExitCode.USAGE)
-    chosen = choose_device(device)
+    if keep_stems and (out is None or estimates is not None or oracle is not None):
+        raise MssctlError(
+            "--keep-stems writes the stems of a model below --out",
+            hint="name a folder with --out, and a model with --name",
+            exit_code=ExitCode.USAGE,
+        )
+    asked, framewise = chosen([metrics] if isinstance(metrics, str) else metrics)
+    scoring = Scoring(asked, framewise, frames.window, frames.hop, frames.grid16, engine)
+    if musdb is not None:
+        tracks, notes = find_musdb(Path(musdb), split), list[str]()
+    else:
+        assert reference is not None
+        tracks, notes = find_tracks(Path(reference))
+    if estimates is not None or oracle is not None:
+        plan = _without_model(estimates, oracle, tracks, notes)
+    else:
+        plan = _with_model(
+            name or "starter", tracks, notes, device, dtype, segment, overlap, batch, report
+        )
+    if musdb is not None:
+        card = plan.source.model.card if isinstance(plan.source, FromModel) else {}
+        plan = _marked(plan, guard(plan.source.name, card, split=split, force=force))
+    where = {"musdb": f"MUSDB18 {split}"} if musdb is not None else {}
+    papers = _passport(plan, scoring, where)
+    store = Store(None if out is None else Path(out), papers)
+    documents = _score_all(plan, scoring, store, jobs, memory, keep_stems, report)
+    result = _result(plan, scoring, documents, papers, str(musdb or reference), out, per_track)
+    if out is not None:
+        write_csv(Path(out) / "scores.csv", result.scores, documents)
+        write_markdown(Path(out) / "scores.md", result)
+        write(Path(out) / "summary.json", asdict(result))
+    return result
+
+
+def _check_choice(
+    name: str | None,
+    estimates: Path | str | None,
+    oracle: str | None,
+    reference: Path | str | None,
+    musdb: Path | str | None,
+) -> None:
+    if sum(given is not None for given in (name, estimates, oracle)) > 1:
+        raise MssctlError(
+            "a folder of estimates, --name and --oracle exclude each other",
+            hint="mssctl eval compare sets the results of several beside each other",
+            exit_code=ExitCode.USAGE,
+        )
+    if (reference is None) == (musdb is None):
+        raise MssctlError(
+            "one of --reference DIR and --musdb DIR says what is true",
+            exit_code=ExitCode.USAGE,
+        )
+
+
+def _without_model(
+    estimates: Path | str | None,
+    oracle: Oracle | None,
+    tracks: Sequence[ReferenceTrack],
+    notes: Sequence[str],
+) -> _Plan:
+    """Estimates from files, or from the references themselves."""
+    known = [tracks[0].unpacked(), *tracks[1:]]
+    source: Estimates
+    more: list[str] = []
+    if estimates is not None:
+        source = FromFolder(Path(estimates))
+        more = [*source.notes, *source.unused(tracks)]
+        stems = source.stems
+    else:
+        assert oracle is not None
+        names = {stem for track in known for stem in track.stems}
+        stems = (*(s for s in STEMS if s in names), *sorted(names.difference(STEMS)))
+        source = FromOracle(oracle, stems)
+    audio = form_of(known, stems)
+    kept: list[ReferenceTrack] = []
+    for track in known:
+        if track.packed is None and not set(stems) & set(track.stems):
+            more.append(f"{track.name}: none of the stems {', '.join(stems)}: left out")
+            continue
+        if track.packed is None:
+            more += check(track, model=source.name, audio=audio, add_up=False)
+        kept.append(track)
+    return _Plan(source, audio, kept, [*notes, *more], [])
+
+
+def _with_model(
+    name: str,
+    tracks: Sequence[ReferenceTrack],
+    notes: Sequence[str],
+    device: str,
+    dtype: Dtype,
+    segment: float | None,
+    overlap: float | None,
+    batch: int | None,
+    report: Reporter,
+) -> _Plan:
+    """A model, checked against the tracks before it is loaded."""
+    chosen_device = choose_device(device)
     if dtype == "auto":
-        dtype = "bf16" if chosen.device.type == "cuda" else "fp32"
+        dtype = "bf16" if chosen_device.device.type == "cuda" else "fp32"
     path = weights.find(name)
     config, _ = weights.read_metadata(path)
     settings = SeparationSettings.from_config(
@@ -89,14 +253,14 @@ def evaluate(
         batch_size=batch,
         amp_dtype=AMP_DTYPE[dtype],
     )
-    tracks, notes = find_tracks(Path(reference))
+    more: list[str] = []
     for track in tracks:
-        notes += check(track, model=path.stem, audio=config.audio)
-
-    report(Notice(f"device {chosen.device}: {chosen.reason}"))
-    model = weights.load(name, chosen.device)
+        if track.packed is None:
+            more += check(track, model=path.stem, audio=config.audio)
+    report(Notice(f"device {chosen_device.device}: {chosen_device.reason}"))
+    model = weights.load(name, chosen_device.device)
     configure(
-        chosen.device,
+        chosen_device.device,
         tf32=config.training.tf32,
         cudnn_benchmark=config.training.cudnn_benchmark,
         flash_attention=config.training.flash_attention,
@@ -110,112 +274,169 @@ def evaluate(
         "mix_consistent": settings.mix_consistent and config.audio.complete,
         **model.separator.backends(),
     }
-    asked = frames if metrics == "bsseval" else None
-    definition = {} if asked is None else passport(asked.window, asked.hop, asked.grid16)
-    store = Store(
-        None if out is None else Path(out),
-        {
-            "program": f"mssctl {__version__}",
-            "model": model.name,
-            "sha256": model.sha256,
-            "device": str(chosen.device),
-            "dtype": dtype,
-            "settings": run_settings,
-            "metrics": dict(DEFINITIONS),
-            "bsseval": definition,
-        },
+    identity = {
+        "model": model.name,
+        "sha256": model.sha256,
+        "device": str(chosen_device.device),
+        "dtype": dtype,
+        "settings": run_settings,
+    }
+    return _Plan(
+        FromModel(model, settings, identity),
+        config.audio,
+        tracks,
+        [*notes, *more],
+        [],
+        str(chosen_device.device),
+        dtype,
+        model.sha256,
+        run_settings,
     )
-    documents = list(_score_all(model.separator, tracks, settings, asked, store, report))
-    scores = [item for document in documents for item in unpacked(document)]
-    skipped = [reason for document in documents for reason in document["skipped"]]
-    if not scores:
-        raise MssctlError(
-            f"{reference}: nothing to score: {'; '.join(skipped)}",
-            hint="a stem needs a reference that is not silent",
-        )
-    framewise = [document for document in documents if "targets" in document]
-    result = EvalResult(
-        model=model.name,
-        sha256=model.sha256,
-        device=str(chosen.device),
-        dtype=dtype,
-        reference=str(reference),
-        tracks=len(tracks),
-        definitions=dict(DEFINITIONS),
-        settings=run_settings,
-        means=means(scores, config.audio.outputs),
-        counts=counts(scores, config.audio.outputs),
-        scores=scores,
-        skipped=skipped,
-        notes=notes,
-        passport=definition,
-        bsseval=_ordered(spreads(framewise), config.audio.outputs),
-        ill_conditioned=[d["track"] for d in framewise if d["ill_conditioned"]],
-        out=None if out is None else str(out),
-    )
-    if out is not None:
-        write_csv(Path(out) / "scores.csv", scores, framewise)
-        write(Path(out) / "summary.json", asdict(result))
-    return result
 
 
-def _ordered(
-    table: dict[str, dict[str, Spread]], stems: Sequence[str]
-) -> dict[str, dict[str, Spread]]:
-    """The rows in the model's order of stems."""
-    return {stem: table[stem] for stem in stems if stem in table}
+def _marked(plan: _Plan, marks: Sequence[str]) -> _Plan:
+    return _Plan(**{**vars(plan), "marks": [*plan.marks, *marks]})
+
+
+def _passport(plan: _Plan, scoring: Scoring, where: Mapping[str, str]) -> dict[str, Any]:
+    """What the scores depend on, beside the audio."""
+    framewise = (
+        passport(scoring.window, scoring.hop, scoring.grid16, scoring.engine)
+        if scoring.bsseval
+        else {}
+    )
+    return {
+        "program": f"mssctl {__version__}",
+        "estimates": plan.source.identity,
+        "metrics": definitions(scoring.metrics),
+        "frames": {"window_seconds": scoring.window, "hop_seconds": scoring.hop},
+        "gain": "estimates as they are",
+        "bsseval": framewise,
+        "marks": list(plan.marks),
+        **where,
+    }
 
 
 def _score_all(
-    model: Separator,
-    tracks: Sequence[ReferenceTrack],
-    settings: SeparationSettings,
-    frames: Frames | None,
+    plan: _Plan,
+    scoring: Scoring,
     store: Store,
+    jobs: int | None,
+    memory: float | None,
+    keep_stems: bool,
     report: Reporter,
-) -> Iterator[dict[str, Any]]:
-    """Separate and score track by track, unless the store has a track: its document."""
-    task, rate = "eval", None
-    for number, track in enumerate(tracks):
-        report(Progress(task, number, len(tracks), "tracks", rate, "x real time"))
-        document = store.find(track)
-        if document is None:
-            audio = read(track, model.stems)
-            start = time.perf_counter()
-            estimates = _separate(model, track.name, audio.mixture, settings)
-            seconds = audio.mixture.shape[-1] / model.sample_rate
-            rate = seconds / (time.perf_counter() - start)
-            scores, skipped = score_track(track.name, audio.stems, estimates, audio.mixture)
-            document = {"track": track.name, **packed(scores, skipped)}
-            if frames is not None and scores:
-                true = {item.stem: audio.stems[item.stem] for item in scores}
-                document |= _frames(track.name, true, estimates, model.sample_rate, frames)
-            document = store.keep(track, document)
-        yield document
-    report(Progress(task, len(tracks), len(tracks), "tracks", rate, "x real time"))
+) -> list[Document]:
+    """The document of each track, from the store or computed."""
+    total, seconds, started = len(plan.tracks), [0.0], time.perf_counter()
+    documents: list[Document] = []
+    report(Progress("eval", 0, total, "tracks"))
+    kept = store.folder / "stems" if keep_stems and store.folder else None
+
+    def submit(pool: Executor, track: ReferenceTrack) -> Future[Document]:
+        known = store.find(track, plan.source.mark(track))
+        if known is not None and (kept is None or (kept / track.name).is_dir()):
+            future: Future[Document] = Future()
+            future.set_result(known)
+            return future
+        if not plan.separates:
+            return pool.submit(_from_files, track, plan.source, plan.audio, scoring)
+        track = track.unpacked()
+        if track.packed is None:
+            check(track, model=plan.source.name, audio=plan.audio)
+        audio = read(track, plan.source.stems)
+        found, left_out = plan.source.of(track, audio)
+        assert audio.mixture is not None
+        seconds[0] += audio.mixture.shape[-1] / audio.rate
+        if kept is not None:
+            _keep(kept / track.name, found, audio.rate)
+        return pool.submit(document, track.name, audio, found, left_out, scoring)
+
+    def done(track: ReferenceTrack, made: Document) -> Document:
+        return store.keep(track, plan.source.mark(track), made)
+
+    for made in in_order(plan.tracks, submit, _jobs(plan, jobs, memory), done):
+        documents.append(made)
+        rate = seconds[0] / (time.perf_counter() - started) if seconds[0] else None
+        report(Progress("eval", len(documents), total, "tracks", rate, "x real time"))
+    return documents
 
 
-def _frames(
-    track: str, true: dict[str, Array], estimates: dict[str, Array], rate: int, frames: Frames
-) -> dict[str, Any]:
-    """BSSEval of a track."""
+def _from_files(
+    track: ReferenceTrack, source: Estimates, audio: AudioConfig, scoring: Scoring
+) -> Document:
+    """Read a track and its estimates, and score them."""
+    track = track.unpacked()
+    check(track, model=source.name, audio=audio, add_up=False)
+    truth = read(track, audio.stems, add_up=False)
+    found, left_out = source.of(track, truth)
+    return document(track.name, truth, found, left_out, scoring)
+
+
+def _jobs(plan: _Plan, jobs: int | None, memory: float | None) -> int:
+    lengths = [track.samples() for track in plan.tracks]
+    return min(jobs_within(jobs, memory, max(lengths)), len(plan.tracks))
+
+
+def _keep(folder: Path, estimates: Mapping[str, Array], rate: int) -> None:
+    """Write the stems as float WAVE files; the folder appears whole."""
+    part = folder.with_name(f".{folder.name}.part")
     try:
-        return score_frames(
-            true,
-            estimates,
-            rate=rate,
-            window=frames.window,
-            hop=frames.hop,
-            grid16=frames.grid16,
+        part.mkdir(parents=True, exist_ok=True)
+        for stem, audio in estimates.items():
+            with AtomicWriter(part / f"{stem}.wav", rate, len(audio), subtype="FLOAT") as file:
+                file.write(audio.astype("float32", copy=False))
+        if not folder.is_dir():
+            part.rename(folder)
+    except OSError as error:
+        raise storage_error(folder, error) from None
+
+
+def _result(
+    plan: _Plan,
+    scoring: Scoring,
+    documents: Sequence[Document],
+    papers: Mapping[str, Any],
+    reference: str,
+    out: Path | str | None,
+    per_track: bool,
+) -> EvalResult:
+    scores = [item for made in documents for item in unpacked(made)]
+    skipped = [reason for made in documents for reason in made["skipped"]]
+    if not scores:
+        raise MssctlError(
+            f"{reference}: nothing to score: {'; '.join(skipped)}",
+            hint="a stem needs an estimate, and a reference that is not silent",
         )
-    except ValueError as error:
-        raise MssctlError(f"{track}: BSSEval: {error}") from None
+    framewise = [made for made in documents if "targets" in made]
+    stems = plan.source.stems
+    table = spreads(framewise)
+    return EvalResult(
+        model=plan.source.name,
+        sha256=plan.sha256,
+        device=plan.device,
+        dtype=plan.dtype,
+        reference=reference,
+        tracks=len(documents),
+        definitions=definitions(scoring.metrics),
+        settings=dict(plan.settings or {}),
+        means=means(scores, stems),
+        counts=counts(scores, stems),
+        scores=scores,
+        skipped=skipped,
+        notes=list(plan.notes),
+        marks=list(plan.marks),
+        passport=dict(papers),
+        bsseval={stem: table[stem] for stem in stems if stem in table},
+        medians={made["track"]: _medians(made) for made in framewise},
+        ill_conditioned=[made["track"] for made in framewise if made.get("ill_conditioned")],
+        out=None if out is None else str(out),
+        per_track=per_track,
+    )
 
 
-def _separate(
-    model: Separator, track: str, mixture: Array, settings: SeparationSettings
-) -> dict[str, Array]:
-    """Stem -> estimate ``(C, N)``, for a mixture ``(C, N)``."""
-    with memory_errors(track):
-        estimates = separate_array(model, torch.from_numpy(mixture), settings)
-    return dict(zip(model.stems, estimates.numpy(), strict=True))
+def _medians(made: Document) -> dict[str, dict[str, float]]:
+    """Stem -> metric of BSSEval -> median over a track's frames."""
+    return {
+        stem: {name: value.median for name, value in row.items()}
+        for stem, row in spreads([made]).items()
+    }

@@ -10,12 +10,12 @@ import torch
 from mssctl.config.schema import RunConfig
 from mssctl.data.layouts import Song
 from mssctl.data.segments import read_song
-from mssctl.evaluation.sdr import METRICS, Array, is_silent, sdr
+from mssctl.evaluation.metrics import CSDR
+from mssctl.evaluation.scores import csdr
+from mssctl.evaluation.sdr import METRICS, Array, is_silent
 from mssctl.events import Progress, Reporter
 from mssctl.models.base import Separator
 from mssctl.separation.separator import SeparationSettings, separate_array
-
-CSDR = "csdr"
 
 
 def validate(
@@ -86,35 +86,16 @@ def _score(
     references: dict[str, Array], estimates: dict[str, Array], sample_rate: int
 ) -> dict[str, float]:
     """``metric/stem`` -> dB of one song, without silent references."""
-    scores: dict[str, float] = {}
-    for stem, reference in references.items():
-        if is_silent(reference):
-            continue
-        for metric, measure in METRICS.items():
-            scores[f"{metric}/{stem}"] = measure(reference, estimates[stem])
-        scores[f"{CSDR}/{stem}"] = chunk_sdr(reference, estimates[stem], sample_rate)
+    sounding = {stem: true for stem, true in references.items() if not is_silent(true)}
+    scores = {
+        f"{metric}/{stem}": measure(true, estimates[stem])
+        for stem, true in sounding.items()
+        for metric, measure in METRICS.items()
+    }
+    if sounding:
+        for stem, value in csdr(sounding, estimates, sample_rate).items():
+            scores[f"{CSDR}/{stem}"] = value
     return scores
-
-
-def chunk_sdr(reference: Array, estimate: Array, sample_rate: int) -> float:
-    """Median of the uSDR of one-second frames, without the frames whose reference is silent.
-
-    Frames as in SiSEC 2018 (Stöter et al., arXiv:1804.06267), but with plain SDR in each: no
-    distortion filters as in BSS Eval, whose numbers are not comparable with these. A last frame
-    of less than a second counts only if it is the only one.
-
-    Args:
-        reference: ``(C, N)``, not all silent.
-        estimate: ``(C, N)``.
-        sample_rate: samples per frame.
-    """
-    frames = range(0, max(1, reference.shape[1] - sample_rate + 1), sample_rate)
-    values = [
-        sdr(reference[:, first : first + sample_rate], estimate[:, first : first + sample_rate])
-        for first in frames
-        if not is_silent(reference[:, first : first + sample_rate])
-    ]
-    return float(np.median(values)) if values else sdr(reference, estimate)
 
 
 def _means(scores: dict[str, float]) -> dict[str, float]:

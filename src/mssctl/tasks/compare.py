@@ -1,0 +1,140 @@
+"""``mssctl eval compare``: results of the same tracks beside each other."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.evaluation.metrics import METRICS
+from mssctl.evaluation.paired import RESAMPLES, interval
+from mssctl.results import ComparedResult, EvalComparison, PairedDifference
+
+SUMMARY = "summary.json"
+_MUST_AGREE = ("metrics", "frames", "bsseval", "gain", "musdb")
+
+Numbers = dict[tuple[str, str], dict[str, float]]  # (stem, metric) -> track -> number
+
+
+def compare(results: Sequence[Path | str]) -> EvalComparison:
+    """Each result less the first, per stem and metric, over the tracks that both have.
+
+    Args:
+        results: two or more ``summary.json`` files, or the folders that hold them.
+
+    Raises:
+        MssctlError: fewer than two (exit 2); a file that is no such summary, other definitions, or
+            no track in common (exit 4).
+    """
+    if len(results) < 2:
+        raise MssctlError("eval compare needs two results or more", exit_code=ExitCode.USAGE)
+    paths = [_file(Path(path)) for path in results]
+    first, *others = [_read(path) for path in paths]
+    for path, other in zip(paths[1:], others, strict=True):
+        _refuse_unlike(paths[0], first, path, other)
+    base = _numbers(first)
+    names = _names(paths, [first, *others])
+    return EvalComparison(
+        first=names[0],
+        others=[
+            _compared(name, path, base, _numbers(other))
+            for name, path, other in zip(names[1:], paths[1:], others, strict=True)
+        ],
+        definitions=first["definitions"],
+        resamples=RESAMPLES,
+    )
+
+
+def _compared(name: str, path: Path, base: Numbers, other: Numbers) -> ComparedResult:
+    differences = []
+    for (stem, metric), numbers in other.items():
+        ours = base.get((stem, metric), {})
+        pairs = [(numbers[track], ours[track]) for track in numbers if track in ours]
+        if not pairs:
+            continue
+        less = [new - old for new, old in pairs]
+        sign = -1.0 if metric in METRICS and not METRICS[metric].higher else 1.0
+        low, high = interval(less)
+        differences.append(
+            PairedDifference(
+                stem=stem,
+                metric=metric,
+                mean=statistics.fmean(less),
+                median=statistics.median(less),
+                low=low,
+                high=high,
+                wins=sum(sign * value > 0.0 for value in less),
+                tracks=len(less),
+            )
+        )
+    if not differences:
+        raise MssctlError(f"{path}: no track and stem in common with the first result")
+    here, there = _tracks(other), _tracks(base)
+    return ComparedResult(name, differences, sorted(here - there), sorted(there - here))
+
+
+def _file(path: Path) -> Path:
+    return path / SUMMARY if path.is_dir() else path
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        # What --json printed holds the same under "data".
+        found: dict[str, Any] = document.get("data", document)
+        _numbers(found), found["passport"], found["definitions"], found["model"]
+    except OSError as error:
+        raise MssctlError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise MssctlError(
+            f"{path}: not a result of mssctl eval",
+            hint="give the summary.json that `mssctl eval --out DIR` writes, or DIR",
+        ) from None
+    return found
+
+
+def _refuse_unlike(a: Path, first: dict[str, Any], b: Path, other: dict[str, Any]) -> None:
+    """Numbers of other definitions are no comparison."""
+    for key in _MUST_AGREE:
+        one, two = first["passport"].get(key), other["passport"].get(key)
+        if one == two:
+            continue
+        if isinstance(one, dict) and isinstance(two, dict) and one and two:
+            inner = [k for k in {**one, **two} if one.get(k) != two.get(k)]
+            what = "; ".join(f"{key} {k}: {one.get(k)} against {two.get(k)}" for k in inner)
+        else:
+            what = f"{key}: {one or 'none'} against {two or 'none'}"
+        raise MssctlError(
+            f"{a} and {b} are not comparable: {what}",
+            hint="evaluate both with the same --metrics, --window, --hop and references",
+        )
+
+
+def _numbers(result: dict[str, Any]) -> Numbers:
+    table: Numbers = {}
+    for item in result["scores"]:
+        for metric, score in item["metrics"].items():
+            numbers = table.setdefault((item["stem"], metric), {})
+            if score["estimate"] is not None:
+                numbers[item["track"]] = float(score["estimate"])
+    for track, stems in result["medians"].items():
+        for stem, row in stems.items():
+            for metric, value in row.items():
+                table.setdefault((stem, metric), {})[track] = float(value)
+    return table
+
+
+def _tracks(numbers: Numbers) -> set[str]:
+    return {track for table in numbers.values() for track in table}
+
+
+def _names(paths: Sequence[Path], results: Sequence[dict[str, Any]]) -> list[str]:
+    """The models' names, or where two are alike, with their files."""
+    names = [str(result["model"]) for result in results]
+    return [
+        name if names.count(name) == 1 else f"{name} ({path})"
+        for name, path in zip(names, paths, strict=True)
+    ]

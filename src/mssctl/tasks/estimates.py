@@ -1,0 +1,230 @@
+"""Where the estimates that ``mssctl eval`` scores come from: a model, a folder, or an oracle."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+
+from mssctl.audio import files
+from mssctl.config.schema import AudioConfig
+from mssctl.errors import MssctlError
+from mssctl.evaluation.oracle import ideal_ratio_masks
+from mssctl.evaluation.references import ReferenceAudio, ReferenceTrack, find_tracks
+from mssctl.evaluation.sdr import Array
+from mssctl.models.weights import LoadedModel
+from mssctl.separation.separator import SeparationSettings, memory_errors, separate_array
+
+Oracle = Literal["irm", "mixture"]
+STEMS = ("vocals", "drums", "bass", "other")
+
+
+class Estimates(Protocol):
+    """Something that has an estimate of each stem of a track."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        ...
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What it is, for the passport."""
+        ...
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """That it may have, in the order of the table."""
+        ...
+
+    def of(
+        self, track: ReferenceTrack, audio: ReferenceAudio
+    ) -> tuple[dict[str, Array], list[str]]:
+        """Stem -> estimate ``(C, N)``, and the stems that cannot be scored, each with a reason."""
+        ...
+
+    def mark(self, track: ReferenceTrack) -> dict[str, Any]:
+        """What the estimates of a track depend on, beside ``identity``."""
+        ...
+
+
+@dataclass
+class FromModel:
+    """Estimates by a model, separated as `mssctl separate` does."""
+
+    model: LoadedModel
+    settings: SeparationSettings
+    identity: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.name
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """The stems that the model gives."""
+        return tuple(self.model.separator.stems)
+
+    def of(
+        self, track: ReferenceTrack, audio: ReferenceAudio
+    ) -> tuple[dict[str, Array], list[str]]:
+        """Separate the mixture."""
+        assert audio.mixture is not None, "a model needs a mixture"
+        with memory_errors(track.name):
+            mixture = torch.from_numpy(audio.mixture)
+            estimates = separate_array(self.model.separator, mixture, self.settings)
+        return dict(zip(self.stems, estimates.numpy(), strict=True)), []
+
+    def mark(self, track: ReferenceTrack) -> dict[str, Any]:  # noqa: ARG002
+        """Nothing more than the model."""
+        return {}
+
+
+@dataclass
+class FromFolder:
+    """Estimates in files: ``FOLDER/TRACK/STEM.wav``, or below ``train`` and ``test`` as museval's.
+
+    Args:
+        folder: that holds them.
+
+    Raises:
+        MssctlError: no such folder, no tracks in it.
+    """
+
+    folder: Path
+    name: str = field(init=False)
+    identity: dict[str, Any] = field(init=False)
+    stems: tuple[str, ...] = field(init=False)
+    notes: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.name = self.folder.resolve().name
+        self.identity = {"estimates": self.name}
+        found, self.notes = find_tracks(self.folder, nested=True)
+        self._tracks = {track.name: track for track in found}
+        names = {stem for track in found for stem in track.stems}
+        self.stems = (*(s for s in STEMS if s in names), *sorted(names.difference(STEMS)))
+
+    def unused(self, tracks: Sequence[ReferenceTrack]) -> list[str]:
+        """Notes on estimates of tracks that have no reference."""
+        extra = sorted(self._tracks.keys() - {track.name for track in tracks})
+        return [f"{name}: estimates, but no reference track of that name" for name in extra]
+
+    def of(
+        self, track: ReferenceTrack, audio: ReferenceAudio
+    ) -> tuple[dict[str, Array], list[str]]:
+        """Read the stems that go with the references; nothing is resampled, padded or cut."""
+        own = self._tracks.get(track.name)
+        if own is None:
+            return {}, [f"{track.name}: no estimates"]
+        found: dict[str, Array] = {}
+        left_out: list[str] = []
+        for stem in self.stems:
+            reference = audio.stems.get(stem)
+            path = own.stems.get(stem)
+            if path is None:
+                if reference is not None:
+                    left_out.append(f"{track.name}: {stem}: no estimate")
+                continue
+            reason = _unlike(path, reference, audio.rate) if reference is not None else None
+            if reason:
+                left_out.append(f"{track.name}: {stem}: {reason}")
+                continue
+            found[stem] = files.read(path)
+        return found, left_out
+
+    def mark(self, track: ReferenceTrack) -> dict[str, Any]:
+        """Name, size and time of change of each file."""
+        own = self._tracks.get(track.name)
+        if own is None:
+            return {"estimate_files": {}}
+        stats = {stem: path.stat() for stem, path in own.stems.items()}
+        return {
+            "estimate_files": {
+                stem: [own.stems[stem].name, stat.st_size, stat.st_mtime_ns]
+                for stem, stat in sorted(stats.items())
+            }
+        }
+
+
+@dataclass
+class FromOracle:
+    """Estimates that know the truth: a bound for masks, or the mixture as every estimate."""
+
+    kind: Oracle
+    stems: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return {"irm": "oracle: ideal ratio mask", "mixture": "oracle: the mixture"}[self.kind]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """For the passport."""
+        return {"oracle": self.kind}
+
+    def of(
+        self, track: ReferenceTrack, audio: ReferenceAudio
+    ) -> tuple[dict[str, Array], list[str]]:
+        """From the references and the mixture."""
+        if audio.mixture is None:
+            raise MssctlError(f"{track.name}: no mixture, which an oracle needs")
+        if self.kind == "mixture":
+            return dict.fromkeys(audio.stems, audio.mixture), []
+        return dict(ideal_ratio_masks(audio.stems, audio.mixture)), []
+
+    def mark(self, track: ReferenceTrack) -> dict[str, Any]:  # noqa: ARG002
+        """Nothing more than its kind."""
+        return {}
+
+
+def form_of(tracks: Sequence[ReferenceTrack], stems: Sequence[str]) -> AudioConfig:
+    """The rate, channels and stems of references that no model asks anything of.
+
+    Raises:
+        MssctlError: no reference for any of ``stems``, or a name that no stem can have.
+    """
+    for track in tracks:
+        for stem in stems:
+            if stem in track.stems:
+                info = files.probe(track.stems[stem])
+                try:
+                    return AudioConfig(
+                        sample_rate=info.sample_rate,
+                        channels=info.channels,  # type: ignore[arg-type]
+                        stems=tuple(stems),
+                    )
+                except ValueError as error:
+                    raise MssctlError(f"{info.path}: cannot be scored: {error}") from None
+    raise MssctlError(
+        "no reference for any of the estimated stems",
+        hint=f"estimated: {', '.join(stems) or 'none'}; stems are matched by file name",
+    )
+
+
+def content_hash(estimates: Mapping[str, Array]) -> str:
+    """SHA-256 of the samples, for passports: the same estimates, wherever they lie."""
+    digest = hashlib.sha256()
+    for stem in sorted(estimates):
+        digest.update(stem.encode())
+        digest.update(np.ascontiguousarray(estimates[stem], dtype=np.float32).tobytes())
+    return digest.hexdigest()
+
+
+def _unlike(path: Path, reference: Array, rate: int) -> str | None:
+    """Why an estimate cannot be compared with its reference."""
+    info = files.probe(path)
+    if info.sample_rate != rate:
+        return f"the estimate has {info.sample_rate} Hz, the reference {rate} Hz"
+    if (info.channels, info.frames) == reference.shape:
+        return None
+    if info.channels != reference.shape[0]:
+        return f"the estimate has {info.channels} channels, the reference {reference.shape[0]}"
+    return f"the estimate has {info.frames} samples, the reference {reference.shape[1]}"

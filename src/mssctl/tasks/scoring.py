@@ -1,0 +1,181 @@
+"""From the audio of a track to its document of scores; and that for many tracks in parallel."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from mssctl.errors import MssctlError
+from mssctl.evaluation.bsseval import MEMORY, TAPS
+from mssctl.evaluation.frames import score_frames
+from mssctl.evaluation.references import ReferenceAudio
+from mssctl.evaluation.scores import score_track
+from mssctl.evaluation.sdr import Array
+from mssctl.hardware import machine
+from mssctl.results import StemScore
+from mssctl.tasks.estimates import content_hash
+from mssctl.tasks.eval_store import Document, packed
+
+Engine = Literal["mssctl", "museval"]
+Given = TypeVar("Given")
+
+_PROCESS = 600 << 20  # bytes of a process with torch loaded
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What is measured: metrics by name, BSSEval or not, its frames in seconds, and by what."""
+
+    metrics: Sequence[str]
+    bsseval: bool
+    window: float
+    hop: float
+    grid16: bool
+    engine: Engine = "mssctl"
+
+
+def document(
+    track: str,
+    audio: ReferenceAudio,
+    estimates: Mapping[str, Array],
+    left_out: Sequence[str],
+    scoring: Scoring,
+) -> Document:
+    """Score a track: ``scores``, ``skipped``, with BSSEval ``targets`` in museval's form.
+
+    Raises:
+        MssctlError: audio of unequal shape or with NaN, or museval is asked for and missing.
+    """
+    scores, skipped = score_track(
+        track,
+        audio.stems,
+        estimates,
+        audio.mixture,
+        rate=audio.rate,
+        metrics=scoring.metrics,
+        frames=(scoring.window, scoring.hop),
+    )
+    made: Document = {"track": track, "estimates_sha256": content_hash(estimates)}
+    if scoring.bsseval and scores:
+        frames, reasons = _bsseval(track, scores, audio, estimates, scoring)
+        made |= frames
+        skipped += reasons
+    return {**made, **packed(scores, [*left_out, *skipped])}
+
+
+def _bsseval(
+    track: str,
+    scores: Sequence[StemScore],
+    audio: ReferenceAudio,
+    estimates: Mapping[str, Array],
+    scoring: Scoring,
+) -> tuple[dict[str, Any], list[str]]:
+    """The frames, and the stems that BSSEval is not defined for, each with its reason."""
+    skipped: list[str] = []
+    true: dict[str, Array] = {}
+    for item in scores:
+        if np.any(estimates[item.stem].sum(axis=0)):  # museval's rule
+            true[item.stem] = audio.stems[item.stem]
+        else:
+            skipped.append(f"{track}: {item.stem}: the estimate is silent: no BSSEval")
+    length = next(iter(audio.stems.values())).shape[-1]
+    if length < TAPS:
+        return {}, [f"{track}: {length} samples, fewer than the {TAPS} taps: no BSSEval"]
+    if not true:
+        return {}, skipped
+    try:
+        frames = score_frames(
+            true,
+            dict(estimates),
+            rate=audio.rate,
+            window=scoring.window,
+            hop=scoring.hop,
+            grid16=scoring.grid16,
+            engine=scoring.engine,
+        )
+    except ValueError as error:
+        raise MssctlError(f"{track}: BSSEval: {error}") from None
+    return frames, skipped
+
+
+def jobs_within(jobs: int | None, memory: float | None, samples: int) -> int:
+    """How many tracks to score at once.
+
+    Args:
+        jobs: asked for; None: one for every two cores, as scoring a track uses two.
+        memory: GiB that all of them may take; None: four fifths of what is free.
+        samples: of the longest track: stems times channels times its length.
+    """
+    wanted = jobs or max(1, int(machine.cores()) // 2)
+    free = machine.memory()
+    unasked = 0.8 * free.available if free else float("inf")
+    limit = unasked if memory is None else memory * 2**30
+    each = _PROCESS + MEMORY + samples * 2 * (4 + 8)  # both signals, float32 and float64
+    return max(1, int(min(wanted, limit // each)))
+
+
+def in_order(
+    given: Sequence[Given],
+    submit: Callable[[Executor, Given], Future[Document]],
+    jobs: int,
+    done: Callable[[Given, Document], Document],
+) -> Iterator[Document]:
+    """A document for each of ``given``, in order; at most ``jobs`` at work at a time.
+
+    Args:
+        given: tracks.
+        submit: starts the work on one of them.
+        jobs: processes; 1 works in this one.
+        done: is called with each as soon as it is there, in any order; gives what is yielded.
+    """
+    ready: dict[int, Document] = {}
+    running: dict[Future[Document], int] = {}
+    pool: Executor = _Here() if jobs == 1 else _processes(jobs)
+    following = 0
+    try:
+        for number, item in enumerate(given):
+            running[submit(pool, item)] = number
+            if len(running) >= jobs:
+                _collect(running, ready, given, done)
+            while following in ready:
+                yield ready.pop(following)
+                following += 1
+        while running:
+            _collect(running, ready, given, done)
+        for number in range(following, len(given)):
+            yield ready[number]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _collect(
+    running: dict[Future[Document], int],
+    ready: dict[int, Document],
+    given: Sequence[Given],
+    done: Callable[[Given, Document], Document],
+) -> None:
+    finished, _ = wait(running, return_when=FIRST_COMPLETED)
+    for future in finished:
+        number = running.pop(future)
+        ready[number] = done(given[number], future.result())
+
+
+def _processes(jobs: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+
+
+class _Here(Executor):
+    """Does the work at once, in this process."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call ``fn``; its errors are raised here, too."""
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
