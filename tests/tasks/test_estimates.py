@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -243,3 +246,27 @@ def test_stem_mp4_files_are_references(musdb, tmp_path, monkeypatch):
     result = evaluate(oracle="mixture", musdb=musdb)
     assert {item.track for item in result.scores} == {"X - Y"}
     assert result.counts == {"vocals": 1, "drums": 1, "bass": 1, "other": 1}
+
+
+def test_killed_at_any_moment_and_started_again_the_result_is_the_same(estimates, songs, tmp_path):
+    def start(out):
+        words = ["eval", estimates, "-r", songs, "--metrics", "bsseval", "-o", tmp_path / out]
+        command = [sys.executable, "-m", "mssctl", *map(str, words), "-q"]
+        report = ["--report", str(tmp_path / f"{out}.html")]
+        return subprocess.Popen([*command, *report], stdout=subprocess.DEVNULL)
+
+    assert start("whole").wait(timeout=120) == 0
+    seen = []
+    for wanted in (1, 2):  # killed as soon as the first and the second document are there
+        process = start("parts")
+        while process.poll() is None and len(list((tmp_path / "parts").glob("*.json"))) < wanted:
+            time.sleep(0.002)
+        process.kill()
+        seen.append(process.wait())
+    assert seen[0] == -signal.SIGKILL
+    assert start("parts").wait(timeout=120) == 0
+    for name in ("a.json", "b.json", "summary.json", "scores.csv", "scores.md"):
+        texts = [(tmp_path / out / name).read_text("utf-8") for out in ("whole", "parts")]
+        assert texts[1].replace("/parts", "/whole") == texts[0]
+    assert (tmp_path / "parts.html").read_bytes() == (tmp_path / "whole.html").read_bytes()
+    assert not list((tmp_path / "parts").rglob(".*"))

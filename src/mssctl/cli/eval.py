@@ -100,6 +100,12 @@ Out = Annotated[
 KeepStems = Annotated[
     bool, typer.Option("--keep-stems", help="Keep what the model separates, below --out.")
 ]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        "--report", help="Page of tables, plots and sounds; needs --out.", metavar="FILE.html"
+    ),
+]
 Force = Annotated[
     bool,
     typer.Option("--force", help="Score a model on tracks it was trained on; marks the result."),
@@ -124,6 +130,7 @@ def score_command(
     out: Out = None,
     per_track: PerTrack = False,
     keep_stems: KeepStems = False,
+    report: Report = None,
     jobs: Jobs = None,
     memory: Memory = None,
     device: Device = "auto",
@@ -161,6 +168,7 @@ def score_command(
                 memory=memory,
                 out=out,
                 keep_stems=keep_stems,
+                html=report,
                 per_track=per_track,
                 force=force,
                 report=ui.report,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -84,6 +82,19 @@ def write(path: Path, document: Any) -> None:
         MssctlError: it cannot be written (exit 3).
     """
     _replace(path, json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text under another name, then rename; its folder is made.
+
+    Raises:
+        MssctlError: it cannot be written (exit 3).
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    _replace(path, text)
 
 
 def write_csv(path: Path, scores: Sequence[StemScore], documents: Sequence[Document]) -> None:
@@ -167,14 +178,13 @@ def unpacked(document: Document) -> list[StemScore]:
 
 def _replace(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".eval-")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-            Path(temporary).replace(path)
+            temporary.write_text(text, encoding="utf-8", newline="")
+            temporary.replace(path)
         finally:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise _unwritable(path, error) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -13,6 +14,7 @@ from mssctl import __version__
 from mssctl.audio.files import AtomicWriter, storage_error
 from mssctl.config.schema import AudioConfig
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.evaluation.excerpts import write_excerpt
 from mssctl.evaluation.frames import passport, spreads
 from mssctl.evaluation.guard import guard
 from mssctl.evaluation.metrics import chosen, definitions
@@ -23,6 +25,8 @@ from mssctl.evaluation.references import (
     find_tracks,
     read,
 )
+from mssctl.evaluation.report import plots
+from mssctl.evaluation.report import report as report_page
 from mssctl.evaluation.scores import counts, means
 from mssctl.evaluation.sdr import Array
 from mssctl.events import Notice, Progress, Reporter, silent
@@ -46,6 +50,7 @@ from mssctl.tasks.eval_store import (
     write,
     write_csv,
     write_markdown,
+    write_text,
 )
 from mssctl.tasks.scoring import Engine, Scoring, document, in_order, jobs_within
 from mssctl.tasks.separate import AMP_DTYPE, Dtype, check_numbers
@@ -100,6 +105,7 @@ def evaluate(
     memory: float | None = None,
     out: Path | str | None = None,
     keep_stems: bool = False,
+    html: Path | str | None = None,
     per_track: bool = False,
     force: bool = False,
     report: Reporter = silent,
@@ -132,6 +138,7 @@ def evaluate(
             tracks scored there before, with the same model, settings and files, are not computed
             again.
         keep_stems: also write the separated stems there.
+        html: also write a page of tables, plots and sounds, and the plots below ``out``.
         per_track: the result shows every track, not only what is over all of them.
         force: score a model also on tracks that it was trained on; the result is marked.
         report: is told what happens.
@@ -148,6 +155,12 @@ def evaluate(
         raise MssctlError(
             "--keep-stems writes the stems of a model below --out",
             hint="name a folder with --out, and a model with --name",
+            exit_code=ExitCode.USAGE,
+        )
+    if html is not None and out is None:
+        raise MssctlError(
+            "--report is made from the folder of the evaluation",
+            hint="name one with --out",
             exit_code=ExitCode.USAGE,
         )
     asked, framewise = chosen([metrics] if isinstance(metrics, str) else metrics)
@@ -169,12 +182,14 @@ def evaluate(
     where = {"musdb": f"MUSDB18 {split}"} if musdb is not None else {}
     papers = _passport(plan, scoring, where)
     store = Store(None if out is None else Path(out), papers)
-    documents = _score_all(plan, scoring, store, jobs, memory, keep_stems, report)
+    documents = _score_all(plan, scoring, store, jobs, memory, keep_stems, html is not None, report)
     result = _result(plan, scoring, documents, papers, str(musdb or reference), out, per_track)
     if out is not None:
         write_csv(Path(out) / "scores.csv", result.scores, documents)
         write_markdown(Path(out) / "scores.md", result)
         write(Path(out) / "summary.json", asdict(result))
+    if html is not None and out is not None:
+        _write_page(Path(out), Path(html))
     return result
 
 
@@ -324,6 +339,7 @@ def _score_all(
     jobs: int | None,
     memory: float | None,
     keep_stems: bool,
+    excerpts: bool,
     report: Reporter,
 ) -> list[Document]:
     """The document of each track, from the store or computed."""
@@ -331,15 +347,17 @@ def _score_all(
     documents: list[Document] = []
     report(Progress("eval", 0, total, "tracks"))
     kept = store.folder / "stems" if keep_stems and store.folder else None
+    heard = store.folder / "excerpts" if excerpts and store.folder else None
+    folders = [folder for folder in (kept, heard) if folder]
 
     def submit(pool: Executor, track: ReferenceTrack) -> Future[Document]:
         known = store.find(track, plan.source.mark(track))
-        if known is not None and (kept is None or (kept / track.name).is_dir()):
+        if known is not None and all((folder / track.name).is_dir() for folder in folders):
             future: Future[Document] = Future()
             future.set_result(known)
             return future
         if not plan.separates:
-            return pool.submit(_from_files, track, plan.source, plan.audio, scoring)
+            return pool.submit(_from_files, track, plan.source, plan.audio, scoring, heard)
         track = track.unpacked()
         if track.packed is None:
             check(track, model=plan.source.name, audio=plan.audio)
@@ -349,6 +367,8 @@ def _score_all(
         seconds[0] += audio.mixture.shape[-1] / audio.rate
         if kept is not None:
             _keep(kept / track.name, found, audio.rate)
+        if heard is not None:
+            write_excerpt(heard / track.name, audio, found)
         return pool.submit(document, track.name, audio, found, left_out, scoring)
 
     def done(track: ReferenceTrack, made: Document) -> Document:
@@ -362,14 +382,27 @@ def _score_all(
 
 
 def _from_files(
-    track: ReferenceTrack, source: Estimates, audio: AudioConfig, scoring: Scoring
+    track: ReferenceTrack,
+    source: Estimates,
+    audio: AudioConfig,
+    scoring: Scoring,
+    heard: Path | None,
 ) -> Document:
     """Read a track and its estimates, and score them."""
     track = track.unpacked()
     check(track, model=source.name, audio=audio, add_up=False)
     truth = read(track, audio.stems, add_up=False)
     found, left_out = source.of(track, truth)
+    if heard is not None:
+        write_excerpt(heard / track.name, truth, found)
     return document(track.name, truth, found, left_out, scoring)
+
+
+def _write_page(out: Path, html: Path) -> None:
+    """The report, and its plots as files."""
+    write_text(html, report_page(out))
+    for name, text in plots(out).items():
+        write_text(out / "plots" / name, text)
 
 
 def _jobs(plan: _Plan, jobs: int | None, memory: float | None) -> int:
@@ -381,7 +414,8 @@ def _keep(folder: Path, estimates: Mapping[str, Array], rate: int) -> None:
     """Write the stems as float WAVE files; the folder appears whole."""
     part = folder.with_name(f".{folder.name}.part")
     try:
-        part.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+        part.mkdir(parents=True)
         for stem, audio in estimates.items():
             with AtomicWriter(part / f"{stem}.wav", rate, len(audio), subtype="FLOAT") as file:
                 file.write(audio.astype("float32", copy=False))

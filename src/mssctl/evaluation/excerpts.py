@@ -1,0 +1,78 @@
+"""A few seconds of each track, kept beside its scores for listening."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from mssctl.audio import files
+from mssctl.audio.files import AtomicWriter, storage_error
+from mssctl.evaluation.references import MIXTURE, ReferenceAudio
+from mssctl.evaluation.sdr import Array
+
+SECONDS = 8.0
+
+
+def loudest(audio: Array, length: int, step: int) -> int:
+    """Where the ``length`` samples with the most energy begin, on a grid of ``step``.
+
+    Args:
+        audio: ``(C, N)``.
+        length: samples.
+        step: samples.
+    """
+    energy = np.square(audio.astype(np.float64)).sum(axis=0)
+    total = np.concatenate([[0.0], np.cumsum(energy)])
+    starts = np.arange(0, max(1, audio.shape[1] - length + 1), step)
+    ends = np.minimum(starts + length, audio.shape[1])
+    return int(starts[np.argmax(total[ends] - total[starts])])
+
+
+def write_excerpt(folder: Path, audio: ReferenceAudio, estimates: Mapping[str, Array]) -> None:
+    """Write the loudest seconds as 16-bit FLAC; the folder appears whole.
+
+    Args:
+        folder: gets ``mixture.flac``, ``STEM.reference.flac`` and ``STEM.estimate.flac``.
+        audio: the references and, where there is one, the mixture.
+        estimates: stem -> ``(C, N)``.
+
+    Raises:
+        MssctlError: it cannot be written (exit 3).
+    """
+    mixture = audio.mixture
+    if mixture is None:
+        mixture = np.sum(list(audio.stems.values()), axis=0)
+    length = int(SECONDS * audio.rate)
+    start = loudest(mixture, length, audio.rate)
+    sounds: dict[str, Array] = {MIXTURE: mixture}
+    for stem, estimate in estimates.items():
+        if stem in audio.stems:
+            sounds |= {f"{stem}.reference": audio.stems[stem], f"{stem}.estimate": estimate}
+    part = folder.with_name(f".{folder.name}.part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+        part.mkdir(parents=True)
+        for name, sound in sounds.items():
+            piece = np.clip(sound[:, start : start + length], -1.0, 1.0).astype(np.float32)
+            path = part / f"{name}.flac"
+            with AtomicWriter(path, audio.rate, len(piece), format="FLAC") as file:
+                file.write(piece)
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        part.rename(folder)
+    except OSError as error:
+        raise storage_error(folder, error) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def read_excerpt(folder: Path) -> tuple[dict[str, Array], int]:
+    """Name -> sound ``(C, n)``, and the rate; nothing where there is no excerpt."""
+    paths = sorted(folder.glob("*.flac"))
+    if not paths:
+        return {}, 0
+    rate = files.probe(paths[0]).sample_rate
+    return {path.stem: files.read(path) for path in paths}, rate

@@ -1,0 +1,341 @@
+"""One HTML page about an evaluation, with nothing outside it: tables, plots, sounds.
+
+It is made from the folder of the evaluation alone: ``summary.json``, the tracks' documents and
+their excerpts. So an evaluation that was interrupted has the same report as one that was not.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.resources import files as resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+import torch
+
+from mssctl.audio.resample import resample
+from mssctl.errors import MssctlError
+from mssctl.evaluation import svg
+from mssctl.evaluation.excerpts import SECONDS, read_excerpt
+from mssctl.evaluation.metrics import CSDR
+from mssctl.evaluation.sdr import Array
+from mssctl.evaluation.spectrogram import peak, spectrogram
+
+LISTENED = 8  # tracks with sounds: each takes about a megabyte
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
+_MAIN = "sdr"  # tracks are ordered by it
+
+
+def report(folder: Path) -> str:
+    """The page for the evaluation in ``folder``.
+
+    Raises:
+        MssctlError: there is no whole evaluation in it.
+    """
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        names = dict.fromkeys(item["track"] for item in summary["scores"])
+        documents = {
+            name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+            for name in names
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MssctlError(f"{folder}: no whole evaluation to report on: {error}") from None
+    title = f"{summary['model']} on {_place(summary)}"
+    body = [
+        _head(summary, title),
+        *_stems(summary),
+        *_framewise(summary),
+        *_plots(summary, documents),
+        *_sounds(folder, summary),
+        *_tracks(summary),
+        *_small_print(summary),
+    ]
+    style = (resources("mssctl.evaluation") / "report.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def plots(folder: Path) -> dict[str, str]:
+    """File name -> SVG of each plot of the evaluation in ``folder``.
+
+    Raises:
+        MssctlError: there is no whole evaluation in it.
+    """
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        found = {
+            f"{name}.svg": svg.box_plot(groups, _title(name), _unit(name))
+            for name, groups in _groups(summary).items()
+        }
+        for name in dict.fromkeys(item["track"] for item in summary["scores"]):
+            document = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+            if "targets" in document:
+                found[f"{name} over time.svg"] = _over_time(name, document)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MssctlError(f"{folder}: no whole evaluation to plot: {error}") from None
+    return found
+
+
+def _head(summary: Mapping[str, Any], title: str) -> str:
+    tracks = summary["tracks"]
+    words = [f"{tracks} track{'' if tracks == 1 else 's'}", summary["passport"]["program"]]
+    if summary["device"]:
+        words.append(f"{summary['dtype']} on {summary['device']}")
+    marks = "".join(f'<p class="mark">{escape(mark)}</p>' for mark in summary["marks"])
+    return f'<h1>{escape(title)}</h1>\n<p class="soft">{escape(", ".join(words))}</p>{marks}'
+
+
+def _stems(summary: Mapping[str, Any]) -> list[str]:
+    metrics = list(summary["definitions"])
+    head = ["stem", "tracks"]
+    for name in metrics:
+        head += [_title(name), "gain"]
+    rows = []
+    for stem, row in summary["means"].items():
+        cells = [stem, str(summary["counts"].get(stem, ""))]
+        for name in metrics:
+            score = row.get(name) or {"estimate": None, "improvement": None}
+            cells += [_two(score["estimate"]), _two(score["improvement"], sign=True)]
+        rows.append(cells)
+    words = (
+        "Means over tracks; of cSDR, medians. The gain is against the unprocessed mixture, where "
+        "there is one."
+    )
+    return [
+        "<h2>Stems</h2>",
+        f'<p class="soft">{words}</p>',
+        _table(head, rows, total=rows[-1][0] == "mean"),
+    ]
+
+
+def _framewise(summary: Mapping[str, Any]) -> list[str]:
+    if not summary["bsseval"]:
+        return []
+    head = ["stem", "", "median", "mean", "lower quartile", "upper quartile", "tracks", "frames"]
+    rows = [
+        [
+            stem if first else "",
+            name,
+            *(_two(value[key]) for key in ("median", "mean", "lower_quartile", "upper_quartile")),
+            str(value["tracks"]),
+            str(value["frames"]),
+        ]
+        for stem, table in summary["bsseval"].items()
+        for first, (name, value) in zip((True, *[False] * len(table)), table.items(), strict=False)
+    ]
+    paper = summary["passport"]["bsseval"]
+    words = (
+        f"{paper['metric']} by {paper['engine']}, dB: medians over frames of "
+        f"{paper['window_seconds']:g} s, and their distribution over tracks."
+    )
+    ill = "".join(
+        f"<p>{escape(track)}: ill-conditioned: ISR, SIR and SAR are not defined to 1e-3 dB.</p>"
+        for track in summary["ill_conditioned"]
+    )
+    return ["<h2>BSSEval</h2>", f'<p class="soft">{escape(words)}</p>', _table(head, rows), ill]
+
+
+def _plots(summary: Mapping[str, Any], documents: Mapping[str, Any]) -> list[str]:
+    boxes = [
+        svg.box_plot(groups, _title(name), _unit(name)) for name, groups in _groups(summary).items()
+    ]
+    parts = [
+        "<h2>Distribution over tracks</h2>",
+        '<p class="soft">Box: quartiles, median. Dot: a track; below -30 dB on the edge.</p>',
+        f'<div class="plots">{"".join(boxes)}</div>',
+    ]
+    lines = [
+        _over_time(name, document) for name, document in documents.items() if "targets" in document
+    ]
+    if lines:
+        parts += ["<h2>SDR over time</h2>", f'<div class="plots">{"".join(lines)}</div>']
+    return parts
+
+
+def _groups(summary: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
+    """Metric -> stem -> one value per track."""
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in summary["definitions"]}
+    for item in summary["scores"]:
+        for name, score in item["metrics"].items():
+            if score["estimate"] is not None:
+                found[name].setdefault(item["stem"], []).append(score["estimate"])
+    for row in summary["medians"].values():
+        for stem, metrics in row.items():
+            for name, value in metrics.items():
+                if name != "SDR":  # that is cSDR's
+                    found.setdefault(name, {}).setdefault(stem, []).append(value)
+    return {
+        name: {stem: groups[stem] for stem in summary["counts"] if stem in groups}
+        for name, groups in found.items()
+        if groups
+    }
+
+
+def _over_time(track: str, document: Mapping[str, Any]) -> str:
+    series = {
+        target["name"]: [(frame["time"], frame["metrics"]["SDR"]) for frame in target["frames"]]
+        for target in document["targets"]
+    }
+    return svg.over_time(series, track, "dB")
+
+
+def _sounds(folder: Path, summary: Mapping[str, Any]) -> list[str]:
+    """Players and spectrograms of tracks from the best to the worst."""
+    ranked = _ranked(summary)
+    chosen = _spread([n for n in ranked if (folder / "excerpts" / n).is_dir()], LISTENED)
+    if not chosen:
+        return []
+    some = f"{len(chosen)} of {len(ranked)} tracks" if len(chosen) < len(ranked) else "All tracks"
+    words = (
+        f"{some}, the best by mean SDR first: the {SECONDS:g} loudest seconds of each. "
+        "Spectrograms from 30 Hz up, 80 dB deep, as loud as the mixture's loudest."
+    )
+    parts = ["<h2>Listen</h2>", f'<p class="soft">{words}</p>']
+    for name in chosen:
+        sounds, rate = read_excerpt(folder / "excerpts" / name)
+        if not sounds:
+            continue
+        loudest = max(peak(sound) for sound in sounds.values())
+        figures = [_figure("mixture", "", sounds["mixture"], rate, loudest)]
+        for stem in summary["counts"]:
+            score = _score(summary, name, stem)
+            if score is not None and f"{stem}.estimate" in sounds:
+                figures += [
+                    _figure(stem, kind, sounds[f"{stem}.{kind}"], rate, loudest, score)
+                    for kind in ("reference", "estimate")
+                ]
+        parts += [f"<h3>{escape(name)}</h3>", f'<div class="sounds">{"".join(figures)}</div>']
+    return parts
+
+
+def _figure(
+    stem: str, kind: str, sound: Array, rate: int, loudest: float, score: float | None = None
+) -> str:
+    image = base64.b64encode(spectrogram(sound, rate, loudest)).decode()
+    audio = base64.b64encode(_mp3(sound, rate)).decode()
+    value = f", SDR {score:.2f} dB" if kind == "estimate" and score is not None else ""
+    words = f"<b>{escape(stem)}</b> {kind}{value}"
+    label = escape(f"{stem} {kind}".strip(), quote=True)
+    return (
+        f"<figure{' class=whole' * (not kind)}><figcaption>{words}</figcaption>"
+        f'<img alt="spectrogram of {label}" src="data:image/png;base64,{image}">'
+        f'<audio controls preload="metadata" aria-label="{label}" '
+        f'src="data:audio/mpeg;base64,{audio}"></audio></figure>'
+    )
+
+
+def _mp3(sound: Array, rate: int) -> bytes:
+    """MP3 of about 100 kbit/s: what every browser plays."""
+    file = io.BytesIO()
+    wanted = rate if rate in (16_000, 22_050, 24_000, 32_000, 44_100, 48_000) else 44_100
+    played = resample(torch.from_numpy(np.asarray(sound, np.float32)), rate, wanted).numpy()
+    sf.write(file, played.T, wanted, format="MP3", subtype="MPEG_LAYER_III", compression_level=0.6)
+    return file.getvalue()
+
+
+def _tracks(summary: Mapping[str, Any]) -> list[str]:
+    metrics = list(summary["definitions"])
+    rows = [
+        [
+            f"{item['track']}: {item['stem']}",
+            *(_two((item["metrics"].get(name) or {}).get("estimate")) for name in metrics),
+        ]
+        for item in summary["scores"]
+    ]
+    return ["<h2>Tracks</h2>", _table(["track and stem", *map(_title, metrics)], rows)]
+
+
+def _small_print(summary: Mapping[str, Any]) -> list[str]:
+    passport = summary["passport"]
+    words = [*summary["definitions"].values(), *(f"Left out: {x}" for x in summary["skipped"])]
+    words += summary["notes"]
+    listing = "".join(f"<p>{escape(sentence)}</p>" for sentence in words)
+    rows = [[key, value] for key, value in _flat(passport) if not key.startswith("metrics")]
+    table = "".join(
+        f'<tr><td>{escape(key)}</td><td class="words">{escape(str(value))}</td></tr>'
+        for key, value in rows
+    )
+    return [
+        "<h2>What was measured</h2>",
+        listing,
+        f"<details><summary>Passport</summary><table><tbody>{table}</tbody></table></details>",
+    ]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key} ")
+        elif value not in ("", [], None):
+            yield f"{prefix}{key}".replace("_", " "), value
+
+
+def _place(summary: Mapping[str, Any]) -> str:
+    passport = summary["passport"]
+    return str(passport.get("musdb") or Path(summary["reference"]).name or summary["reference"])
+
+
+def _ranked(summary: Mapping[str, Any]) -> list[str]:
+    """Tracks by the mean of their stems' SDR, the best first."""
+    values: dict[str, list[float]] = {}
+    for item in summary["scores"]:
+        values.setdefault(item["track"], []).append(item["metrics"][_MAIN]["estimate"])
+    return sorted(values, key=lambda name: -sum(values[name]) / len(values[name]))
+
+
+def _spread(names: Sequence[str], count: int) -> list[str]:
+    """At most ``count`` of them, evenly from first to last."""
+    if len(names) <= count:
+        return list(names)
+    return [names[round(i * (len(names) - 1) / (count - 1))] for i in range(count)]
+
+
+def _score(summary: Mapping[str, Any], track: str, stem: str) -> float | None:
+    for item in summary["scores"]:
+        if (item["track"], item["stem"]) == (track, stem):
+            value: float | None = item["metrics"][_MAIN]["estimate"]
+            return value
+    return None
+
+
+def _title(metric: str) -> str:
+    names = {"sdr": "SDR", "si_sdr": "SI-SDR", CSDR: "cSDR", "l1_freq": "L1 freq", "lsd": "LSD"}
+    return names.get(metric, metric)
+
+
+def _unit(metric: str) -> str:
+    return "" if metric in ("l1_freq", "bleedless", "fullness") else "dB"
+
+
+def _two(value: float | None, *, sign: bool = False) -> str:
+    if value is None:
+        return "–"
+    return (f"{value:+.2f}" if sign else f"{value:.2f}").replace("-", "−")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, total: bool = False) -> str:
+    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    lines = []
+    for number, row in enumerate(rows):
+        last = ' class="total"' if total and number == len(rows) - 1 else ""
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in row)
+        lines.append(f"<tr{last}>{cells}</tr>")
+    body = "".join(lines)
+    return (
+        f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>'
+        "</div>"
+    )

@@ -1,0 +1,206 @@
+"""The page about an evaluation: whole in itself, honest about names, alive in a browser."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ET
+import zlib
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from mssctl.errors import MssctlError
+from mssctl.evaluation import svg
+from mssctl.evaluation.excerpts import loudest
+from mssctl.evaluation.report import report
+from mssctl.evaluation.spectrogram import peak, spectrogram
+from mssctl.tasks.evaluate import Frames, evaluate
+
+RATE = 8_000
+EVIL = "<script>alert(1)</script> & 'co'"
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """An evaluation of two tracks of two seconds, one of an unfriendly name."""
+    root = tmp_path_factory.mktemp("report")
+    for seed, track in enumerate(("a", EVIL.replace("/", "_"))):
+        rng = np.random.default_rng(seed)
+        stems = {stem: 0.1 * rng.standard_normal((2 * RATE, 2)) for stem in ("vocals", "drums")}
+        for kind, leak in (("songs", 0.0), ("est", 0.2)):
+            path = root / kind / track
+            path.mkdir(parents=True)
+            for stem, audio in stems.items():
+                sf.write(path / f"{stem}.wav", audio + leak * sum(stems.values()), RATE)
+        sf.write(root / "songs" / track / "mixture.wav", sum(stems.values()), RATE)
+    evaluate(
+        estimates=root / "est",
+        reference=root / "songs",
+        metrics="all",
+        frames=Frames(0.5, 0.5),
+        out=root / "out",
+        html=root / "report.html",
+    )
+    return root
+
+
+class Links(HTMLParser):
+    """Everything that a browser would fetch, and every element."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.elements: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "data", "srcset", "poster"):
+                self.fetched.append(value or "")
+
+
+def parsed(page: str) -> Links:
+    links = Links()
+    links.feed(page)
+    return links
+
+
+def test_the_page_needs_nothing_outside_itself(folder):
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    links = parsed(page)
+    assert links.fetched
+    assert all(link.startswith("data:") for link in links.fetched)
+    assert "script" not in links.elements
+    assert "@import" not in page
+    assert "url(" not in page
+    assert links.elements.count("audio") == 2 * (1 + 2 * 2)
+
+
+def test_names_are_text(folder):
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_the_report_is_that_of_the_folder_alone(folder):
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert report(folder / "out") == page
+    summary = json.loads((folder / "out" / "summary.json").read_text(encoding="utf-8"))
+    shown = f"{summary['means']['vocals']['sdr']['estimate']:.2f}".replace("-", "−")
+    assert f"<td>{shown}</td>" in page
+
+
+def test_without_excerpts_there_are_no_players(folder, tmp_path):
+    shutil.copytree(folder / "out", tmp_path / "out", ignore=shutil.ignore_patterns("excerpts"))
+    assert "audio" not in parsed(report(tmp_path / "out")).elements
+
+
+def test_an_evaluation_that_is_not_whole_has_no_report(folder, tmp_path):
+    shutil.copytree(folder / "out", tmp_path / "out")
+    (tmp_path / "out" / "a.json").unlink()
+    with pytest.raises(MssctlError, match="no whole evaluation"):
+        report(tmp_path / "out")
+
+
+def test_the_plots_are_files_as_well(folder):
+    names = {path.name for path in (folder / "out" / "plots").iterdir()}
+    assert {"sdr.svg", "SIR.svg", "a over time.svg"} <= names
+    for path in (folder / "out" / "plots").iterdir():
+        ET.fromstring(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("values", [[1.0], [0.0, 0.0], [-90.0, 3.0, 4.0], list(range(50))])
+def test_every_dot_and_box_lies_inside_the_plot(values):
+    text = svg.box_plot({"vocals": values, "none": []}, "t", "dB")
+    ET.fromstring(text)
+    ys = [float(y) for y in re.findall(r'(?:cy|y1|y2)="([-\d.]+)"', text)]
+    assert min(ys) >= 0.0
+    assert max(ys) <= 250.0
+    assert text.count("<circle") == len(values)
+
+
+def test_a_line_breaks_where_there_is_no_score():
+    text = svg.over_time({"a": [(0.0, 1.0), (1.0, None), (2.0, 3.0)]}, "t", "dB")
+    (path,) = re.findall(r'<path d="([^"]*)"', text)
+    assert path.count("M") == 2
+
+
+def test_a_spectrogram_shows_a_tone_at_its_height():
+    tone = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)[None]
+    image = spectrogram(tone, RATE, peak(tone), width=20, height=60)
+    data = b"".join(re.findall(rb"IDAT(.*?)(?=\x00\x00\x00\x00IEND)", image, re.DOTALL))
+    rows = np.frombuffer(zlib.decompress(data[:-4]), np.uint8).reshape(60, 1 + 20 * 3)[:, 1:]
+    brightest = int(rows.sum(axis=1, dtype=int).argmax())
+    expected = 59 - 60 * np.log(1000 / 30) / np.log(RATE / 2 / 30)
+    assert brightest == pytest.approx(expected, abs=1.5)
+
+
+def test_the_loudest_seconds_are_chosen():
+    audio = np.zeros((1, 100))
+    audio[0, 62:70] = 1.0
+    assert loudest(audio, 10, 5) == 60
+    assert loudest(audio[:, :7], 10, 5) == 0
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs chromium or chrome")
+def test_a_browser_shows_it_without_errors_and_can_play_it(folder, tmp_path):
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    # The page itself allows no scripts: the one that looks at it comes with a policy of its own.
+    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    probe = """<script>
+      const faults = [];
+      window.addEventListener("error", event => faults.push(String(event.message)), true);
+      window.addEventListener("load", async () => {
+        const players = [...document.querySelectorAll("audio")];
+        await Promise.all(players.map(player => new Promise(done => {
+          if (player.readyState >= 1) return done();
+          player.addEventListener("loadedmetadata", done);
+          player.addEventListener("error", done);
+          player.load();
+        })));
+        const found = {
+          faults,
+          durations: players.map(player => player.duration),
+          images: [...document.images].map(image => image.naturalWidth),
+          wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+          requests: performance.getEntriesByType("resource")
+            .map(entry => entry.name).filter(name => !name.startsWith("data:")),
+        };
+        document.body.setAttribute("data-found", JSON.stringify(found));
+      });
+    </script>"""
+    path = tmp_path / "page.html"
+    path.write_text(page.replace("<body>", f"<body>{probe}"), encoding="utf-8")
+    command = [
+        str(BROWSER),
+        *"--headless --no-sandbox --disable-gpu --disable-dev-shm-usage".split(),
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--window-size=400,900",
+        "--virtual-time-budget=20000",
+        "--dump-dom",
+        path.as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    (text,) = re.findall(r'data-found="([^"]*)"', done.stdout)
+    found = json.loads(text.replace("&quot;", '"'))
+    assert found["faults"] == []
+    assert found["requests"] == []
+    assert len(found["durations"]) == 10
+    assert found["durations"] == pytest.approx([2.0] * 10, abs=0.2)
+    assert set(found["images"]) == {320}
+    assert found["wide"] <= 0
+
+
+def test_the_sounds_are_those_of_the_excerpts(folder):
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    (first, *_) = re.findall(r'src="data:audio/mpeg;base64,([^"]+)"', page)
+    assert base64.b64decode(first)[:2] in (b"ID", b"\xff\xfb", b"\xff\xe3", b"\xff\xf3")
