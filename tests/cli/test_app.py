@@ -83,15 +83,6 @@ def test_the_package_runs_as_a_module():
     assert done.stdout == f"{package.__version__}\n"
 
 
-@pytest.mark.parametrize("name", ["bench"])
-def test_a_command_that_is_not_there_yet_says_so_and_exits_3(mssctl, name):
-    outcome = mssctl(name)
-    assert outcome.exit_code == 3
-    assert outcome.stdout == ""
-    assert outcome.stderr.startswith(f"error: {name}")
-    assert "not available yet\nhint: " in outcome.stderr
-
-
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

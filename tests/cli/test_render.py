@@ -101,6 +101,9 @@ def test_there_is_an_example_of_every_result():
     # And those of `doctor` in tests/cli/test_doctor.py.
     plans |= {results.DoctorResult, results.Finding}
     # And comparisons of `eval` in tests/tasks/test_compare.py.
+    # And those of `bench` in tests/tasks/test_bench.py.
+    plans |= {results.StepBench, results.OperatorTime}
+    plans |= {results.BenchComparison, results.ComparedNumber}
     plans |= {results.EvalComparison, results.ComparedResult, results.PairedDifference}
     assert shown | inner | plans | parts | {results.CheckedPrediction} == {
         kind for _, kind in inspect.getmembers(results, dataclasses.is_dataclass)

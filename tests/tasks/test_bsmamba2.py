@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mssctl.errors import MssctlError
 from mssctl.models import weights
-from mssctl.tasks.bench import bench
+from mssctl.tasks.bench_scan import bench_scan
 from mssctl.tasks.models import import_model
 from mssctl.tasks.separate import separate
 from mssctl.tasks.train import resume, train
@@ -212,7 +212,7 @@ def test_a_run_goes_on_to_the_same_weights(tmp_path, make_song):
 
 def test_the_benchmark_compares_chunks_with_the_loop(tmp_path):
     (tmp_path / "tiny.yaml").write_text(TINY)
-    result = bench(str(tmp_path / "tiny.yaml"), mode="scan", device="cpu")
+    result = bench_scan(str(tmp_path / "tiny.yaml"), device="cpu")
     assert [timing.backend for timing in result.timings] == ["loop"] + ["torch"] * 5
     assert max(timing.error for timing in result.timings) < 1e-5
     assert result.timings[0].speedup == 1.0
@@ -222,4 +222,4 @@ def test_the_benchmark_compares_chunks_with_the_loop(tmp_path):
 
 def test_a_preset_without_a_scan_is_refused():
     with pytest.raises(MssctlError, match="a tf_locoformer has no scan"):
-        bench("base", mode="scan")
+        bench_scan("base")

@@ -2,31 +2,90 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from mssctl.cli.options import Device, Json, Preset
+import mssctl.cli.render_bench  # noqa: F401 (registers what the results look like)
+from mssctl.cli.options import Device, Json, Overrides
 from mssctl.cli.session import session
 
-Mode = Annotated[
-    Literal["train", "separate", "scan"],
-    typer.Option("--mode", help="What to measure; only scan is available yet."),
+Preset = Annotated[
+    str | None,
+    typer.Argument(
+        help="Bundled preset, or path of a YAML file; base on a GPU, starter elsewhere.",
+        metavar="[PRESET]",
+    ),
 ]
+Mode = Annotated[
+    Literal["train", "separate", "loader", "scan"],
+    typer.Option("--mode", help="Training steps, separation, reading data, or BSMamba2's scan."),
+]
+Steps = Annotated[int, typer.Option("--steps", help="Steps to measure.", min=1, metavar="N")]
+Warmup = Annotated[int, typer.Option("--warmup", help="Steps before them.", min=0, metavar="N")]
 Batch = Annotated[
-    int, typer.Option("--batch", help="Sequences at once, in mode scan.", min=1, metavar="N")
+    int | None,
+    typer.Option("--batch", help="Examples or segments at once; as in the preset.", min=1),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="Songs for mode loader; some are made up without.", metavar="DIR"),
+]
+Memory = Annotated[
+    float | None,
+    typer.Option("--memory", help="GiB that may be taken of the GPU's.", metavar="GIB"),
+]
+Profile = Annotated[
+    Path | None,
+    typer.Option("--profile", help="Trace of two more steps, and the longest operators."),
+]
+Compare = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option("--compare", help="Set two --json results beside each other; runs nothing."),
 ]
 
 
 def command(
-    preset: Preset = "base",
+    preset: Preset = None,
     mode: Mode = "train",
+    steps: Steps = 50,
+    warmup: Warmup = 3,
     device: Device = "auto",
-    batch: Batch = 1,
+    batch: Batch = None,
+    overrides: Overrides = None,
+    data: Data = None,
+    memory: Memory = None,
+    profile: Profile = None,
+    compare: Compare = None,
     json: Json = False,
 ) -> None:
-    """Measure the speed of a preset on this machine (mode scan; the others: not available yet)."""
+    """Measure how fast this machine trains, separates or reads, with the trainer's own step."""
     with session(json=json) as ui:
-        from mssctl.tasks.bench import bench
+        if compare is not None:
+            from mssctl.tasks.bench_compare import compare as set_beside
 
-        ui.show(bench(preset, mode=mode, device=device, batch=batch, report=ui.report))
+            ui.show(set_beside(*compare))
+        elif mode == "scan":
+            from mssctl.tasks.bench_scan import bench_scan
+
+            chosen = preset or "bsmamba2"
+            ui.show(bench_scan(chosen, device=device, batch=batch or 1, report=ui.report))
+        else:
+            from mssctl.tasks.bench import bench
+
+            ui.show(
+                bench(
+                    preset,
+                    mode=mode,
+                    steps=steps,
+                    warmup=warmup,
+                    device=device,
+                    batch=batch,
+                    overrides=overrides or (),
+                    data=data,
+                    memory=memory,
+                    profile=profile,
+                    report=ui.report,
+                )
+            )

@@ -1,182 +1,396 @@
-"""``mssctl bench``: how fast this machine is; the scan so far, whole presets not yet."""
+"""``mssctl bench``: how fast this machine trains, separates, and reads a data set."""
 
 from __future__ import annotations
 
+import os
 import platform
+import resource
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from mssctl import presets
-from mssctl.config.schema import BSMamba2Config, RunConfig
+from mssctl.config.schema import RunConfig
+from mssctl.data.layouts import find_songs
+from mssctl.data.loader import batches
+from mssctl.data.mixing import Mixer
+from mssctl.data.synth import synthesize
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.events import Progress, Reporter, silent
-from mssctl.hardware.device import choose_device, configure
-from mssctl.models.scans import Name, has_mamba_ssm, scan
-from mssctl.models.ssd import ssd_loop
-from mssctl.results import ScanBench, ScanTiming
+from mssctl.events import Notice, Progress, Reporter, silent
+from mssctl.hardware.device import AMP_DTYPES, autocast, choose_device, configure
+from mssctl.models.registry import build
+from mssctl.planning.cache import training_peak_of
+from mssctl.planning.cards import card_in
+from mssctl.planning.fit import GIB
+from mssctl.results import OperatorTime, StepBench
+from mssctl.separation.separator import SeparationSettings, separate_array
+from mssctl.tasks.bench_clock import Clock, Parts, Watch, spread
+from mssctl.training.loop import prepare
+from mssctl.training.receipt import make_receipt
+from mssctl.training.record import versions
+from mssctl.training.step import train_step
 
-CHUNK_SIZES = (16, 32, 64, 128, 256)
-REPEATS = 3
+Mode = Literal["train", "separate", "loader"]
 
-_Inputs = tuple[Tensor, ...]  # x, dt, A, B, C, D, all with gradients
-_Run = Callable[[_Inputs], Tensor]
+ON_CPU = "starter"  # a step takes about two seconds on two cores
+ON_GPU = "base"
+_PARTS = 3  # more steps, for the shares of their parts
+_OPERATORS = 10
 
 
 def bench(
-    preset: str = "base",
+    preset: str | None = None,
     *,
-    mode: str = "train",
+    mode: Mode = "train",
+    steps: int = 50,
+    warmup: int = 3,
     device: str = "auto",
-    batch: int = 1,
+    batch: int | None = None,
+    overrides: Sequence[str] = (),
+    data: Path | str | None = None,
+    memory: float | None = None,
+    profile: Path | str | None = None,
     report: Reporter = silent,
-) -> ScanBench:
-    """Measure the scan of a preset's model: backends, chunk sizes and a loop over time steps.
-
-    Each is run forward and backward at the model's own shapes, in float32, and its output and
-    gradients are compared with those of the loop in float64.
+) -> StepBench:
+    """Measure steps of a preset.
 
     Args:
-        preset: bundled name or path of a YAML file.
-        mode: ``scan``; the others are not available yet.
+        preset: bundled name or path of a YAML file; None: ``base`` on a GPU, ``starter`` elsewhere.
+        mode: ``train``: the trainer's own step on noise; ``separate``: a song of four segments of
+            noise per step; ``loader``: a batch of training examples per step, without a model.
+        steps: measured.
+        warmup: steps before them that are not.
         device: ``auto``, ``cpu``, ``cuda`` ...
-        batch: sequences at once. The loop keeps every state: about 1.3 GB per sequence at the
-            published sizes.
+        batch: examples, or segments, at once; None as in the preset.
+        overrides: ``section.key=value``.
+        data: songs for mode ``loader``; a few are made up without.
+        memory: GiB that the process may take of the GPU's.
+        profile: file for a trace that browsers open (chrome://tracing, Perfetto), of two more
+            steps; the result then has the operators that took longest.
         report: is told what happens.
 
     Raises:
-        MssctlError: another mode, a preset without a scan, no such device (exit 3).
+        MssctlError: no such preset or device, a trace that cannot be written, or out of memory.
     """
-    if mode != "scan":
-        raise MssctlError(
-            f"bench --mode {mode}: not available yet",
-            hint="--mode scan is; mssctl separate prints its own speed, training its steps",
-            exit_code=ExitCode.ENVIRONMENT,
-        )
-    config = presets.load(preset)
-    if not isinstance(config.model, BSMamba2Config):
-        raise MssctlError(
-            f"bench --mode scan: a {config.model.name} has no scan",
-            hint="mssctl bench bsmamba2 --mode scan",
-            exit_code=ExitCode.ENVIRONMENT,
-        )
     chosen = choose_device(device).device
-    configure(chosen, tf32=False, cudnn_benchmark=False)
-    inputs = _inputs(config, config.model, batch)
-    truth = _results(lambda given: ssd_loop(*given)[0], _on(inputs, chosen, torch.float64))
-    inputs = _on(inputs, chosen, torch.float32)
+    if preset is None:
+        preset = ON_GPU if chosen.type == "cuda" else ON_CPU
+        report(Notice(f"preset {preset}: the default on {chosen.type}"))
+    if batch is not None:
+        section = "separation" if mode == "separate" else "training"
+        overrides = [*overrides, f"{section}.batch_size={batch}"]
+    config = presets.load(preset, overrides)
+    _check_writable(profile)
+    if memory is not None and chosen.type == "cuda":
+        total = torch.cuda.get_device_properties(chosen).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, memory * GIB / total), chosen)
+    elif memory is not None:
+        raise MssctlError(
+            f"--memory caps a GPU, and this is {chosen.type}", exit_code=ExitCode.USAGE
+        )
+    with _bench_of(mode, config, chosen, data, report) as work:
+        return _measure(work, preset, mode, config, chosen, steps, warmup, profile, report)
 
-    timings: list[ScanTiming] = []
-    runs = _runs(chosen)
-    for number, (name, chunk_size, run) in enumerate(runs):
-        report(Progress("bench", number, len(runs), "runs"))
-        error = max(map(_relative_error, _results(run, inputs), truth))
-        seconds = _seconds(run, inputs, 1 if chunk_size is None else REPEATS)
-        loop = timings[0].seconds if timings else seconds
-        timings.append(ScanTiming(name, chunk_size, seconds, loop / seconds, error))
-    report(Progress("bench", len(runs), len(runs), "runs"))
-    _, length, heads, features = inputs[0].shape
-    return ScanBench(
+
+@dataclass
+class _Work:
+    """One step of what is measured, and what is known of it.
+
+    Attributes:
+        step: does it.
+        audio: seconds of audio that go through it.
+        parts: starts to look at its parts; None where it has none.
+        receipt: what is in force.
+        learns: whether the planner's step is the same.
+    """
+
+    step: Callable[[], object]
+    audio: float
+    parts: Callable[[Clock], Parts] | None
+    receipt: dict[str, Any]
+    learns: bool
+
+
+@contextmanager
+def _bench_of(
+    mode: Mode, config: RunConfig, device: torch.device, data: Path | str | None, report: Reporter
+) -> Iterator[_Work]:
+    if mode == "train":
+        yield _training(config, device)
+    elif mode == "separate":
+        yield _separation(config, device)
+    else:
+        with _loading(config, data, report) as work:
+            yield work
+
+
+def _training(config: RunConfig, device: torch.device) -> _Work:
+    training, audio = config.training, config.audio
+    state = prepare(config, device)
+    receipt = make_receipt(state, config, device, None)
+    shape = training.batch_size, len(audio.stems), audio.channels, training.segment_length
+    noise = 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    noise = noise.pin_memory() if device.type == "cuda" else noise
+    micro = training.gradient_accumulation_steps
+    seconds = training.batch_size * micro * training.segment_length / audio.sample_rate
+    return _Work(
+        step=lambda: train_step(state, [noise] * micro, config),
+        audio=seconds,
+        parts=lambda clock: Parts(state.model, state.optimizer, clock),
+        receipt=receipt,
+        learns=True,
+    )
+
+
+def _separation(config: RunConfig, device: torch.device) -> _Work:
+    training = config.training
+    dtype = training.amp_dtype if device.type == "cuda" else "float32"
+    configure(
+        device,
+        tf32=training.tf32,
+        cudnn_benchmark=training.cudnn_benchmark,
+        flash_attention=training.flash_attention,
+    )
+    torch.manual_seed(training.seed)
+    model = build(config).to(device).eval()
+    settings = SeparationSettings.from_config(config, amp_dtype=dtype)
+    song = 0.1 * torch.randn(
+        config.audio.channels, 4 * settings.segment, generator=torch.Generator().manual_seed(0)
+    )
+    receipt = {
+        "amp_dtype": dtype,
+        "segment_seconds": settings.segment / config.audio.sample_rate,
+        "overlap": settings.overlap,
+        "batch_size": settings.batch_size,
+        "tf32": torch.backends.cuda.matmul.allow_tf32 if device.type == "cuda" else None,
+    }
+    return _Work(
+        step=lambda: separate_array(model, song, settings),
+        audio=song.shape[-1] / config.audio.sample_rate,
+        parts=None,
+        receipt=receipt,
+        learns=False,
+    )
+
+
+@contextmanager
+def _loading(config: RunConfig, data: Path | str | None, report: Reporter) -> Iterator[_Work]:
+    """Batches of a data set, or of a small one that is made up for it."""
+    training = config.training
+    with tempfile.TemporaryDirectory(prefix="mssctl-bench-") as made:
+        folder = Path(made) if data is None else Path(data)
+        if data is None:
+            report(Notice("no --data: reading eight made-up songs of 20 s"))
+            synthesize(
+                folder,
+                hours=8 * 20 / 3600,
+                song_seconds=20.0,
+                sample_rate=config.audio.sample_rate,
+                workers=1,
+            )
+        songs = find_songs([folder], config.audio, report=report)
+        stream = batches(Mixer(songs.train, config), training, first=0, end=1_000_000_000)
+        micro = training.gradient_accumulation_steps
+        with closing(stream):
+            yield _Work(
+                step=lambda: [next(stream) for _ in range(micro)],
+                audio=training.batch_size
+                * micro
+                * training.segment_length
+                / config.audio.sample_rate,
+                parts=None,
+                receipt={"workers": training.num_workers, "prefetch": training.prefetch_factor},
+                learns=False,
+            )
+
+
+def _measure(
+    work: _Work,
+    preset: str,
+    mode: Mode,
+    config: RunConfig,
+    device: torch.device,
+    steps: int,
+    warmup: int,
+    profile: Path | str | None,
+    report: Reporter,
+) -> StepBench:
+    clock = Clock(device)
+    total = warmup + steps
+    marks = []
+    with Watch(device) as watch:
+        for number in range(total):
+            report(Progress("bench", number, total, "steps"))
+            if number == warmup:
+                clock.wait()
+                watch.samples.clear()
+                if clock.cuda:
+                    torch.cuda.reset_peak_memory_stats(device)
+            start = clock.now()
+            work.step()
+            marks.append((start, clock.now()))
+        clock.wait()
+    report(Progress("bench", total, total, "steps"))
+    times = spread([clock.between(*pair) for pair in marks[warmup:]])
+    cuda = device.type == "cuda"
+    allocated = torch.cuda.max_memory_allocated(device) / GIB if cuda else None
+    reserved = torch.cuda.max_memory_reserved(device) / GIB if cuda else None
+    flops, predicted, rate, whose = _arithmetic(work, config, device)
+    return StepBench(
         preset=preset,
-        device=str(chosen),
-        machine=_machine(chosen),
-        threads=torch.get_num_threads(),
-        torch=torch.__version__,
-        shape={
-            "sequences": batch,
-            "steps": length,
-            "heads": heads,
-            "headdim": features,
-            "d_state": inputs[3].shape[-1],
-        },
-        timings=timings,
-        left_out=_left_out(chosen),
+        mode=mode,
+        device=str(device),
+        steps=steps,
+        warmup=warmup,
+        seconds=times.median,
+        seconds_p10=times.p10,
+        seconds_p90=times.p90,
+        seconds_least=times.least,
+        audio_seconds=work.audio,
+        speed=work.audio / times.median,
+        shares=_shares(work, clock),
+        allocated_gib=allocated,
+        reserved_gib=reserved,
+        predicted_gib=predicted,
+        resident_gib=None if cuda else _resident(),
+        tflop=flops,
+        tflop_rate=flops / times.median if flops else None,
+        full_rate=rate,
+        full_rate_of=whose,
+        utilisation=watch.mean("utilisation"),
+        power=watch.mean("power"),
+        clock=watch.mean("clock"),
+        operators=_profiled(work, device, Path(profile)) if profile is not None else [],
+        trace=None if profile is None else str(profile),
+        environment=_environment(device, work.receipt),
     )
 
 
-def _inputs(config: RunConfig, model: BSMamba2Config, sequences: int) -> _Inputs:
-    """What the first mixer along time would see at the start of a training, but random."""
-    generator = torch.Generator().manual_seed(0)
-    length = config.training.segment_length // config.stft.hop_length + 1
-    heads = model.expand * model.emb_dim // model.headdim
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        values = torch.rand(*shape, generator=generator, dtype=torch.float64)
-        return low + (high - low) * values
-
-    return (
-        normal(sequences, length, heads, model.headdim),
-        uniform(model.dt_min, model.dt_max, sequences, length, heads),
-        -uniform(*model.A_init_range, heads),
-        normal(sequences, length, model.d_state),
-        normal(sequences, length, model.d_state),
-        normal(heads),
-    )
+def _shares(work: _Work, clock: Clock) -> dict[str, float]:
+    """Where the time goes, in steps of their own: looking costs time."""
+    if work.parts is None:
+        return {}
+    parts = work.parts(clock)
+    try:
+        for _ in range(_PARTS):
+            with parts.step():
+                work.step()
+        return parts.shares()
+    finally:
+        parts.remove()
 
 
-def _on(inputs: _Inputs, device: torch.device, dtype: torch.dtype) -> _Inputs:
-    return tuple(value.detach().to(device, dtype).requires_grad_() for value in inputs)
+def _arithmetic(
+    work: _Work, config: RunConfig, device: torch.device
+) -> tuple[float | None, float | None, float | None, str | None]:
+    """TFLOP of a step and its peak by the planner; TFLOP/s of the machine, and of what."""
+    if not work.learns:
+        return None, None, None, None
+    cuda = device.type == "cuda"
+    capability = torch.cuda.get_device_capability(device) if cuda else (9, 0)
+    peak = training_peak_of(config, capability, None)
+    flops = peak.flops * config.training.gradient_accumulation_steps / 1e12
+    if cuda:
+        card = card_in(torch.cuda.get_device_name(device))
+        if card is None:
+            return flops, peak.allocated / GIB, None, None
+        return flops, peak.allocated / GIB, card.bf16, card.name
+    dtype = config.training.amp_dtype
+    return flops, None, _matmul_rate(device, dtype), f"a {dtype} matrix product here"
 
 
-def _runs(device: torch.device) -> list[tuple[str, int | None, _Run]]:
-    """What to measure: name, chunk size and function; the loop first."""
-    names: list[Name] = ["torch"]
+def _matmul_rate(device: torch.device, dtype: str) -> float:
+    """TFLOP/s of the best of a few products of 2048 x 2048."""
+    size = 2048
+    with torch.inference_mode(), autocast(device, dtype):
+        kind = AMP_DTYPES.get(dtype, torch.float32)
+        a = torch.ones(size, size, device=device, dtype=kind)
+        best = float("inf")
+        for _ in range(4):
+            start = time.perf_counter()
+            _ready(a @ a)
+            best = min(best, time.perf_counter() - start)
+    return 2.0 * size**3 / best / 1e12
+
+
+def _ready(tensor: Tensor) -> None:
+    tensor[0, 0].item()  # waits for the device
+
+
+def _profiled(work: _Work, device: torch.device, path: Path) -> list[OperatorTime]:
+    """Two more steps under PyTorch's profiler."""
+    activities = [torch.profiler.ProfilerActivity.CPU]
     if device.type == "cuda":
-        names.append("compiled")
-        if has_mamba_ssm():
-            names.append("mamba_ssm")
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities, acc_events=True) as profiler:
+        for _ in range(2):
+            work.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        profiler.export_chrome_trace(str(temporary))
+        temporary.replace(path)
+    except OSError as error:
+        raise MssctlError(
+            f"{path}: cannot be written: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    own = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    rows = [(float(getattr(row, own, 0.0)), row) for row in profiler.key_averages()]
+    whole = sum(taken for taken, _ in rows) or 1.0
+    rows.sort(key=lambda pair: -pair[0])
     return [
-        ("loop", None, lambda given: ssd_loop(*given)[0]),
-        *((name, size, _chunked(name, size)) for name in names for size in CHUNK_SIZES),
+        OperatorTime(row.key, taken / 1e6 / 2, taken / whole, row.count // 2)
+        for taken, row in rows[:_OPERATORS]
     ]
 
 
-def _chunked(name: Name, chunk_size: int) -> _Run:
-    def run(given: _Inputs) -> Tensor:
-        x, dt, A, B, C, D = given
-        return scan(name)(x, dt, A, B, C, D, chunk_size)
-
-    return run
-
-
-def _left_out(device: torch.device) -> list[str]:
-    """Backends that were not measured, and why."""
-    if device.type != "cuda":
-        return [
-            f"compiled: measured on CUDA only, where it is the default; this is {device.type}",
-            f"mamba_ssm: its kernels do not run on {device.type}",
-        ]
-    return [] if has_mamba_ssm() else ["mamba_ssm: not installed"]
+def _check_writable(path: Path | str | None) -> None:
+    """Before minutes of work, not after."""
+    if path is None:
+        return
+    folder = Path(path).absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise MssctlError(
+            f"--profile {path}: no such folder, or no permission to write there",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
 
 
-def _results(run: _Run, inputs: _Inputs) -> list[Tensor]:
-    """Output, and gradients of the sum of its squares."""
-    y = run(inputs)
-    return [y.detach(), *torch.autograd.grad(y.square().sum(), inputs)]
+def _resident() -> float:
+    """Peak of the process's memory so far, GiB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB
 
 
-def _relative_error(value: Tensor, truth: Tensor) -> float:
-    return float((value.double() - truth).norm() / truth.norm())
+def _environment(device: torch.device, receipt: dict[str, Any]) -> dict[str, Any]:
+    cuda = device.type == "cuda"
+    return {
+        **versions(),
+        "machine": platform.machine(),
+        "cpu": _cpu(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name(device) if cuda else None,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version() if cuda else None,
+        **receipt,
+    }
 
 
-def _seconds(run: _Run, inputs: _Inputs, repeats: int) -> float:
-    """Least time of a forward and a backward pass."""
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        _results(run, inputs)
-        if inputs[0].is_cuda:
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return best
-
-
-def _machine(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return platform.processor() or platform.machine()
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

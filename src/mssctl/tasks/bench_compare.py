@@ -1,0 +1,67 @@
+"""``mssctl bench --compare``: two measurements beside each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.results import BenchComparison, ComparedNumber
+
+_NUMBERS = (
+    "seconds",
+    "seconds_p10",
+    "seconds_p90",
+    "speed",
+    "allocated_gib",
+    "reserved_gib",
+    "resident_gib",
+    "tflop_rate",
+    "utilisation",
+    "power",
+)
+
+
+def compare(first: Path | str, second: Path | str) -> BenchComparison:
+    """What ``mssctl bench --json`` printed, twice.
+
+    Raises:
+        MssctlError: a file that is no such document (exit 4), or another mode or amount of audio
+            per step (exit 2).
+    """
+    a, b = _read(Path(first)), _read(Path(second))
+    for key in ("mode", "audio_seconds"):
+        if a[key] != b[key]:
+            raise MssctlError(
+                f"not the same work: {key} is {a[key]} in {first} and {b[key]} in {second}",
+                hint="measure both with the same --mode, preset and --batch",
+                exit_code=ExitCode.USAGE,
+            )
+    numbers = [
+        ComparedNumber(key, a[key], b[key], b[key] / a[key])
+        for key in _NUMBERS
+        if a.get(key) and b.get(key)
+    ]
+    settings = {**a["environment"], **b["environment"]}
+    different = {
+        key: [str(side.get(key)) for side in ({**a, **a["environment"]}, {**b, **b["environment"]})]
+        for key in ("preset", "device", *settings)
+        if {**a, **a["environment"]}.get(key) != {**b, **b["environment"]}.get(key)
+    }
+    return BenchComparison(str(first), str(second), a["mode"], numbers, different)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = document["data"]
+        found["mode"], found["audio_seconds"], found["seconds"], found["environment"]
+    except OSError as error:
+        raise MssctlError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise MssctlError(
+            f"{path}: not what `mssctl bench --json` prints",
+            hint="mssctl bench --json > FILE makes one",
+        ) from None
+    return found

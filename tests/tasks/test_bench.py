@@ -1,0 +1,149 @@
+"""Measuring speed: the same step as training, whole numbers, and nothing left behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from mssctl.cli import render_bench  # noqa: F401 (registers the text form)
+from mssctl.cli.render import as_json, as_text
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.events import Progress
+from mssctl.planning import runs
+from mssctl.tasks import bench as module
+from mssctl.tasks.bench import bench
+from mssctl.tasks.bench_clock import spread
+from mssctl.tasks.bench_compare import compare
+from mssctl.training import loop, session, step
+
+TINY = """
+audio: {sample_rate: 8000}
+stft: {n_fft: 256, hop_length: 128}
+model: {freqs_per_bands: [16, 16, 32, 65], n_layers: 1, emb_dim: 8, attention_dim: 8, n_heads: 2,
+        ffn_hidden_dim: [8, 8], num_groups: 2, mask_expansion: 1}
+loss: {spectral_n_fft: [256]}
+training: {segment_length: 4000, batch_size: 2, gradient_accumulation_steps: 2,
+           amp_dtype: float32, num_workers: 0}
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "tiny.yaml").write_text(TINY, encoding="utf-8")
+    return str(tmp_path / "tiny.yaml")
+
+
+def measured(tiny, **options):
+    return bench(tiny, steps=3, warmup=1, device="cpu", **options)
+
+
+def test_the_step_is_the_trainers_and_the_planners():
+    assert module.train_step is session.train_step is loop.train_step is step.train_step
+    assert runs.train_step is step.train_step
+
+
+def test_a_training_step_is_measured(tiny):
+    result = measured(tiny)
+    assert 0.0 < result.seconds_least <= result.seconds_p10 <= result.seconds
+    assert result.seconds <= result.seconds_p90
+    assert result.audio_seconds == pytest.approx(2 * 2 * 0.5)
+    assert result.speed == pytest.approx(result.audio_seconds / result.seconds)
+    assert set(result.shares) == {"forward", "loss", "backward", "optimizer", "rest"}
+    assert sum(result.shares.values()) == pytest.approx(1.0)
+    assert min(result.shares[part] for part in ("forward", "loss", "backward")) > 0.01
+    assert result.tflop_rate == pytest.approx(result.tflop / result.seconds)
+    assert (result.allocated_gib, result.predicted_gib) == (None, None)
+    assert result.resident_gib > 0.1
+    assert result.environment["effective_batch"] == 4
+    text = as_text(result)
+    assert "mode train" in text
+    assert "GiB resident" in text
+
+
+def test_arithmetic_counts_every_micro_batch(tiny):
+    once = measured(tiny, overrides=["training.gradient_accumulation_steps=1"])
+    twice = measured(tiny)
+    assert twice.tflop == pytest.approx(2 * once.tflop, rel=0.02)
+
+
+@pytest.mark.parametrize("mode", ["separate", "loader"])
+def test_separation_and_reading_are_measured(tiny, mode):
+    result = measured(tiny, mode=mode)
+    assert result.speed > 0.0
+    assert (result.shares, result.tflop) == ({}, None)
+    assert f"mode {mode}" in as_text(result)
+
+
+def test_the_batch_is_that_of_the_mode(tiny):
+    assert measured(tiny, batch=5).audio_seconds == pytest.approx(5 * 2 * 0.5)
+    assert measured(tiny, mode="separate", batch=3).environment["batch_size"] == 3
+
+
+def test_a_profile_names_the_operators_and_leaves_a_trace(tiny, tmp_path):
+    result = measured(tiny, profile=tmp_path / "trace.json")
+    assert result.operators
+    assert sum(operator.share for operator in result.operators) <= 1.0 + 1e-9
+    assert [op.seconds for op in result.operators] == sorted(
+        (op.seconds for op in result.operators), reverse=True
+    )
+    assert json.loads((tmp_path / "trace.json").read_text(encoding="utf-8"))["traceEvents"]
+    assert not list(tmp_path.glob(".*"))
+    assert "ms a step" in as_text(result)
+
+
+def test_a_trace_that_cannot_be_written_is_refused_before_the_work(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "prepare", lambda *_: pytest.fail("the work has begun"))
+    with pytest.raises(MssctlError, match="--profile") as caught:
+        measured(tiny, profile=tmp_path / "no" / "trace.json")
+    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+
+
+def test_a_cap_of_a_gpus_memory_needs_a_gpu(tiny):
+    with pytest.raises(MssctlError, match="--memory") as caught:
+        measured(tiny, memory=8.0)
+    assert caught.value.exit_code == ExitCode.USAGE
+
+
+def test_progress_counts_warm_up_and_steps(tiny):
+    seen = []
+    measured(tiny, report=seen.append)
+    steps = [event for event in seen if isinstance(event, Progress)]
+    assert [(event.done, event.total) for event in steps] == [(n, 4) for n in range(5)]
+
+
+def test_the_percentiles_are_values_of_steps():
+    found = spread([3.0, 1.0, 2.0, 5.0, 4.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0])
+    assert (found.least, found.p10, found.median, found.p90) == (1.0, 2.0, 6.0, 10.0)
+
+
+def test_two_results_beside_each_other(tiny, tmp_path):
+    result = measured(tiny)
+    slow = dataclasses.replace(
+        result,
+        seconds=2.0 * result.seconds,
+        environment={**result.environment, "threads": "many"},
+    )
+    for name, one in (("a", result), ("b", slow)):
+        (tmp_path / f"{name}.json").write_text(as_json(0, one, None), encoding="utf-8")
+    found = compare(tmp_path / "a.json", tmp_path / "b.json")
+    assert {item.name: item.ratio for item in found.numbers}["seconds"] == pytest.approx(2.0)
+    assert list(found.differs) == ["threads"]
+    assert "differs: threads" in as_text(found)
+
+
+def test_unlike_work_is_not_compared(tiny, tmp_path):
+    result = measured(tiny)
+    other = dataclasses.replace(result, mode="separate")
+    for name, one in (("a", result), ("b", other)):
+        (tmp_path / f"{name}.json").write_text(as_json(0, one, None), encoding="utf-8")
+    with pytest.raises(MssctlError, match="not the same work") as caught:
+        compare(tmp_path / "a.json", tmp_path / "b.json")
+    assert caught.value.exit_code == ExitCode.USAGE
+    (tmp_path / "c.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(MssctlError, match="not what"):
+        compare(tmp_path / "a.json", tmp_path / "c.json")
+    with pytest.raises(MssctlError, match="cannot be read"):
+        compare(tmp_path / "a.json", tmp_path / "d.json")
