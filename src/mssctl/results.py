@@ -182,10 +182,14 @@ class PairedDifference:
 
 @dataclass(frozen=True)
 class ComparedResult:
-    """One result beside the first: its differences, and the tracks that only one of both has."""
+    """One result beside the first: its differences, and the tracks that only one of both has.
+
+    ``left_out`` says which differences would mean nothing, and why.
+    """
 
     name: str
     differences: list[PairedDifference]
+    left_out: list[str]
     only_here: list[str]
     missing: list[str]
 

@@ -28,7 +28,13 @@ def summary(folder, numbers, *, model="m", metric="sdr", **passport):
     document = {
         "model": model,
         "definitions": {metric: "a ratio"},
-        "passport": {"metrics": {metric: "a ratio"}, "frames": {"hop_seconds": 1.0}, **passport},
+        "passport": {
+            "metrics": {metric: "a ratio"},
+            "frames": {"hop_seconds": 1.0},
+            "scored_together": {key: ["vocals"] for key in numbers},
+            "references_sha256": {track: {"vocals": "f0"} for track in numbers},
+            **passport,
+        },
         "scores": scores,
         "medians": {},
     }
@@ -71,6 +77,7 @@ def test_where_lower_is_better_a_fall_is_a_win(tmp_path):
         ({"frames": {"hop_seconds": 0.5}}, "frames hop_seconds: 1.0 against 0.5"),
         ({"metrics": {"sdr": "another"}}, "metrics sdr: a ratio against another"),
         ({"musdb": "MUSDB18 test"}, "musdb: none against MUSDB18 test"),
+        ({"references_sha256": {"x": {"vocals": "e1"}}}, "x: other references"),
     ],
 )
 def test_unlike_definitions_are_refused_by_name(tmp_path, passport, what):
@@ -80,6 +87,27 @@ def test_unlike_definitions_are_refused_by_name(tmp_path, passport, what):
         compare([one, two])
     assert what in caught.value.message
     assert caught.value.exit_code == ExitCode.BAD_INPUT
+
+
+def test_every_difference_of_the_definitions_is_named(tmp_path):
+    one = summary(tmp_path / "a", {"x": 1.0})
+    two = summary(tmp_path / "b", {"x": 1.0}, frames={"hop_seconds": 0.5}, gain="matched")
+    with pytest.raises(
+        MssctlError, match=r"hop_seconds: 1\.0 against 0\.5; gain: none against match"
+    ):
+        compare([one, two])
+
+
+def test_what_depends_on_the_other_stems_is_left_out_where_those_differ(tmp_path):
+    together = {"scored_together": {"x": ["vocals", "drums"]}}
+    one = summary(tmp_path / "a", {"x": 1.0}, metric="csdr")
+    two = summary(tmp_path / "b", {"x": 1.0}, metric="csdr", **together)
+    with pytest.raises(MssctlError, match="in common"):
+        compare([one, two])
+    three = summary(tmp_path / "c", {"x": 1.0})
+    four = summary(tmp_path / "d", {"x": 3.0}, **together)
+    (other,) = compare([three, four]).others
+    assert [item.metric for item in other.differences] == ["sdr"]
 
 
 def test_what_is_no_result_is_an_error(tmp_path):

@@ -105,6 +105,7 @@ def _(result: EvalComparison) -> str:
         ]
         head = ["", "tracks", "mean", "95 % of the mean", "median", "better on"]
         lines.append(aligned(head, rows, numbers=True).rstrip("\n"))
+        lines += [f"left out: {reason}" for reason in other.left_out]
         lines += [f"only in {other.name}: {track}" for track in other.only_here]
         lines += [f"not in {other.name}: {track}" for track in other.missing]
     lines += [f"{name}: {meaning}" for name, meaning in result.definitions.items()]

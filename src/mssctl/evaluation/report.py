@@ -30,6 +30,7 @@ from mssctl.evaluation.spectrogram import peak, spectrogram
 LISTENED = 8  # tracks with sounds: each takes about a megabyte
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
+_SHOWN = {"metrics", "references", "scored"}  # elsewhere, or hashes and lists per track
 _MAIN = "sdr"  # tracks are ordered by it
 
 
@@ -264,7 +265,7 @@ def _small_print(summary: Mapping[str, Any]) -> list[str]:
     words = [*summary["definitions"].values(), *(f"Left out: {x}" for x in summary["skipped"])]
     words += summary["notes"]
     listing = "".join(f"<p>{escape(sentence)}</p>" for sentence in words)
-    rows = [[key, value] for key, value in _flat(passport) if not key.startswith("metrics")]
+    rows = [[key, value] for key, value in _flat(passport) if key.split()[0] not in _SHOWN]
     table = "".join(
         f'<tr><td>{escape(key)}</td><td class="words">{escape(str(value))}</td></tr>'
         for key, value in rows

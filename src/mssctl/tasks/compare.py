@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.evaluation.metrics import METRICS
+from mssctl.evaluation.metrics import CSDR, METRICS
 from mssctl.evaluation.paired import RESAMPLES, interval
 from mssctl.results import ComparedResult, EvalComparison, PairedDifference
 
 SUMMARY = "summary.json"
 _MUST_AGREE = ("metrics", "frames", "bsseval", "gain", "musdb")
+_OF_ONE_STEM = set(METRICS) - {CSDR}
 
 Numbers = dict[tuple[str, str], dict[str, float]]  # (stem, metric) -> track -> number
 
@@ -35,12 +36,11 @@ def compare(results: Sequence[Path | str]) -> EvalComparison:
     first, *others = [_read(path) for path in paths]
     for path, other in zip(paths[1:], others, strict=True):
         _refuse_unlike(paths[0], first, path, other)
-    base = _numbers(first)
     names = _names(paths, [first, *others])
     return EvalComparison(
         first=names[0],
         others=[
-            _compared(name, path, base, _numbers(other))
+            _compared(name, path, first, other)
             for name, path, other in zip(names[1:], paths[1:], others, strict=True)
         ],
         definitions=first["definitions"],
@@ -48,32 +48,46 @@ def compare(results: Sequence[Path | str]) -> EvalComparison:
     )
 
 
-def _compared(name: str, path: Path, base: Numbers, other: Numbers) -> ComparedResult:
-    differences = []
-    for (stem, metric), numbers in other.items():
+def _compared(
+    name: str, path: Path, first: dict[str, Any], other: dict[str, Any]
+) -> ComparedResult:
+    base, numbers = _numbers(first), _numbers(other)
+    unlike = _scored_with_others(first, other)
+    differences, left_out = [], []
+    for (stem, metric), found in numbers.items():
         ours = base.get((stem, metric), {})
-        pairs = [(numbers[track], ours[track]) for track in numbers if track in ours]
-        if not pairs:
-            continue
-        less = [new - old for new, old in pairs]
-        sign = -1.0 if metric in METRICS and not METRICS[metric].higher else 1.0
-        low, high = interval(less)
-        differences.append(
-            PairedDifference(
-                stem=stem,
-                metric=metric,
-                mean=statistics.fmean(less),
-                median=statistics.median(less),
-                low=low,
-                high=high,
-                wins=sum(sign * value > 0.0 for value in less),
-                tracks=len(less),
-            )
-        )
+        tracks = [track for track in found if track in ours]
+        if metric not in _OF_ONE_STEM and unlike.intersection(tracks):
+            left_out.append(f"{stem}: {metric}: scored together with other stems")
+        elif tracks:
+            pairs = [(found[track], ours[track]) for track in tracks]
+            differences.append(_difference(stem, metric, pairs))
     if not differences:
         raise MssctlError(f"{path}: no track and stem in common with the first result")
-    here, there = _tracks(other), _tracks(base)
-    return ComparedResult(name, differences, sorted(here - there), sorted(there - here))
+    here, there = _tracks(numbers), _tracks(base)
+    return ComparedResult(name, differences, left_out, sorted(here - there), sorted(there - here))
+
+
+def _difference(stem: str, metric: str, pairs: Sequence[tuple[float, float]]) -> PairedDifference:
+    less = [new - old for new, old in pairs]
+    sign = -1.0 if metric in METRICS and not METRICS[metric].higher else 1.0
+    low, high = interval(less)
+    return PairedDifference(
+        stem=stem,
+        metric=metric,
+        mean=statistics.fmean(less),
+        median=statistics.median(less),
+        low=low,
+        high=high,
+        wins=sum(sign * value > 0.0 for value in less),
+        tracks=len(less),
+    )
+
+
+def _scored_with_others(first: dict[str, Any], other: dict[str, Any]) -> set[str]:
+    """Tracks of both whose stems are not the same: frames that count, SIR and SAR depend on it."""
+    one, two = (result["passport"]["scored_together"] for result in (first, other))
+    return {track for track in one if track in two and set(one[track]) != set(two[track])}
 
 
 def _file(path: Path) -> Path:
@@ -85,7 +99,8 @@ def _read(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
         # What --json printed holds the same under "data".
         found: dict[str, Any] = document.get("data", document)
-        _numbers(found), found["passport"], found["definitions"], found["model"]
+        _numbers(found), found["definitions"], found["model"]
+        found["passport"]["scored_together"], found["passport"]["references_sha256"]
     except OSError as error:
         raise MssctlError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -97,18 +112,23 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _refuse_unlike(a: Path, first: dict[str, Any], b: Path, other: dict[str, Any]) -> None:
-    """Numbers of other definitions are no comparison."""
+    """Numbers of other definitions, or about other references, are no comparison."""
+    reasons: list[str] = []
     for key in _MUST_AGREE:
         one, two = first["passport"].get(key), other["passport"].get(key)
-        if one == two:
-            continue
         if isinstance(one, dict) and isinstance(two, dict) and one and two:
             inner = [k for k in {**one, **two} if one.get(k) != two.get(k)]
-            what = "; ".join(f"{key} {k}: {one.get(k)} against {two.get(k)}" for k in inner)
-        else:
-            what = f"{key}: {one or 'none'} against {two or 'none'}"
+            reasons += [f"{key} {k}: {one.get(k)} against {two.get(k)}" for k in inner]
+        elif one != two:
+            reasons.append(f"{key}: {one or 'none'} against {two or 'none'}")
+    true, same = (result["passport"]["references_sha256"] for result in (first, other))
+    for track in sorted(true.keys() & same.keys()):
+        stems = true[track].keys() & same[track].keys()
+        if any(true[track][stem] != same[track][stem] for stem in stems):
+            reasons.append(f"{track}: other references")
+    if reasons:
         raise MssctlError(
-            f"{a} and {b} are not comparable: {what}",
+            f"{a} and {b} are not comparable: {'; '.join(reasons)}",
             hint="evaluate both with the same --metrics, --window, --hop and references",
         )
 

@@ -209,13 +209,12 @@ def form_of(tracks: Sequence[ReferenceTrack], stems: Sequence[str]) -> AudioConf
     )
 
 
-def content_hash(estimates: Mapping[str, Array]) -> str:
-    """SHA-256 of the samples, for passports: the same estimates, wherever they lie."""
-    digest = hashlib.sha256()
-    for stem in sorted(estimates):
-        digest.update(stem.encode())
-        digest.update(np.ascontiguousarray(estimates[stem], dtype=np.float32).tobytes())
-    return digest.hexdigest()
+def content_hashes(stems: Mapping[str, Array]) -> dict[str, str]:
+    """Stem -> SHA-256 of its samples, for passports: the same audio, wherever it lies."""
+    return {
+        stem: hashlib.sha256(np.ascontiguousarray(audio, dtype=np.float32).tobytes()).hexdigest()
+        for stem, audio in stems.items()
+    }
 
 
 def _unlike(path: Path, reference: Array, rate: int) -> str | None:

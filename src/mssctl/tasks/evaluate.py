@@ -459,7 +459,11 @@ def _result(
         skipped=skipped,
         notes=list(plan.notes),
         marks=list(plan.marks),
-        passport=dict(papers),
+        passport={
+            **papers,
+            "scored_together": {made["track"]: made["scored_together"] for made in documents},
+            "references_sha256": {made["track"]: made["references_sha256"] for made in documents},
+        },
         bsseval={stem: table[stem] for stem in stems if stem in table},
         medians={made["track"]: _medians(made) for made in framewise},
         ill_conditioned=[made["track"] for made in framewise if made.get("ill_conditioned")],

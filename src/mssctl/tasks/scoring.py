@@ -19,7 +19,7 @@ from mssctl.evaluation.scores import score_track
 from mssctl.evaluation.sdr import Array
 from mssctl.hardware import machine
 from mssctl.results import StemScore
-from mssctl.tasks.estimates import content_hash
+from mssctl.tasks.estimates import content_hashes
 from mssctl.tasks.eval_store import Document, packed
 
 Engine = Literal["mssctl", "museval"]
@@ -61,7 +61,13 @@ def document(
         metrics=scoring.metrics,
         frames=(scoring.window, scoring.hop),
     )
-    made: Document = {"track": track, "estimates_sha256": content_hash(estimates)}
+    scored = [item.stem for item in scores]
+    made: Document = {
+        "track": track,
+        "scored_together": scored,
+        "references_sha256": content_hashes({stem: audio.stems[stem] for stem in scored}),
+        "estimates_sha256": content_hashes({stem: estimates[stem] for stem in scored}),
+    }
     if scoring.bsseval and scores:
         frames, reasons = _bsseval(track, scores, audio, estimates, scoring)
         made |= frames
