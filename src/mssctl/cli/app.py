@@ -26,8 +26,8 @@ _data = typer.Typer(rich_markup_mode=None, help="Check training data, and make s
 _eval = typer.Typer(
     rich_markup_mode=None,
     cls=eval.ScoreByDefault,
-    help="Score estimates against references, and compare results. `mssctl eval -n MODEL -r DIR` is "
-    "`mssctl eval score …`: see `mssctl eval score --help`.",
+    help="Score estimates against references, and compare results. The word score can be left "
+    "out: `mssctl eval -n MODEL -r DIR`; options: `mssctl eval score --help`.",
 )
 _models = typer.Typer(rich_markup_mode=None, help="See which models there are, and pass one on.")
 
