@@ -128,6 +128,26 @@ def test_a_perfect_estimate_has_a_finite_number_in_the_document(songs, tmp_path)
     json.loads(text, parse_constant=pytest.fail)
 
 
+def test_an_exact_estimate_counts_in_every_metric_of_bsseval(songs, estimates, tmp_path):
+    write(estimates / "a" / "vocals.wav", sf.read(songs / "a" / "vocals.wav")[0])
+    result = run(
+        estimates, songs, metrics="bsseval", frames=Frames(grid16=False), out=tmp_path / "out"
+    )
+    table = result.bsseval["vocals"]
+    assert {row.tracks for row in table.values()} == {2}
+    assert result.medians["a"]["vocals"]["SDR"] == 100.0
+    assert result.medians["b"]["vocals"]["SDR"] == pytest.approx(20.0, abs=0.3)
+    document = json.loads((tmp_path / "out" / "a.json").read_text(encoding="utf-8"))
+    assert document["infinite_frames"] == {"vocals": {"SDR": [0, 1]}}
+
+
+def test_estimates_of_one_name_in_two_splits_are_refused(estimates, songs, tmp_path):
+    for split in ("train", "test"):
+        shutil.copytree(estimates, tmp_path / "both" / split)
+    with pytest.raises(MssctlError, match="a, b are there twice"):
+        run(tmp_path / "both", songs)
+
+
 def test_csdr_is_the_median_of_the_frames_of_museval(estimates, songs):
     result = run(estimates, songs, frames=Frames(window=0.5, hop=0.25))
     s, e = (
@@ -143,7 +163,7 @@ def test_without_a_mixture_there_is_no_gain(estimates, songs):
     (songs / "a" / "mixture.wav").unlink()
     result = run(estimates, songs)
     assert result.means["vocals"]["sdr"].improvement is None
-    assert "a: no mixture file: no scores of the mixture" in result.notes
+    assert "no mixture file in 1 of 2 tracks: no gains over it there" in result.notes
 
 
 def test_the_mixture_as_oracle_gains_nothing_and_masks_gain(songs):

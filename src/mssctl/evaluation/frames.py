@@ -16,16 +16,17 @@ import numpy as np
 
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.bsseval import METRICS, TAPS, bsseval
-from mssctl.evaluation.sdr import Array
+from mssctl.evaluation.sdr import SI_SDR_LIMIT, Array
 from mssctl.evaluation.spectra import Real
 from mssctl.results import Spread
 
+LIMIT = SI_SDR_LIMIT  # dB: where an estimate is exact, scores are infinite, or rounding
 GRID = 32_768  # steps of 16-bit audio
 
 DEFINITION = {
     "metric": "BSSEval v4",
     "numbers_of": "museval 0.4.1",
-    "aggregation": "median over frames, then median over tracks",
+    "aggregation": "median over frames, then median over tracks; beyond +-100 dB counts as that",
     "silent_frames": "a frame with any silent reference or estimate is left out for every stem",
 }
 
@@ -83,7 +84,7 @@ def score_frames(
     found = bsseval(s, e, window=window * rate, hop=hop * rate)
     scores = np.stack([found.sdr, found.isr, found.sir, found.sar])
     return _document(stems, scores, window, hop) | {
-        "condition": _plain(found.condition),
+        "condition": _plain(float(f"{found.condition:.2e}")),  # its last digits depend on threads
         "ill_conditioned": found.ill_conditioned,
         "solver": found.solver,
         "dropped_channels": found.dropped,
@@ -133,8 +134,18 @@ def _document(stems: Sequence[str], scores: Real, window: float, hop: float) -> 
         }
         for j, stem in enumerate(stems)
     ]
+    infinite = {
+        stem: {
+            name: [t for t in frames if np.isposinf(row[j, t])]
+            for name, row in zip(METRICS, scores, strict=True)
+            if np.isposinf(row[j]).any()
+        }
+        for j, stem in enumerate(stems)
+        if np.isposinf(scores[:, j]).any()
+    }
     return {
         "targets": targets,
+        "infinite_frames": infinite,
         "target_set": list(stems),
         "silent_frames": [t for t in frames if np.isnan(scores[0, 0, t])],
     }
@@ -148,12 +159,16 @@ def spreads(documents: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Sprea
         for target in document.get("targets", ()):
             stem = target["name"]
             rows = [frame["metrics"] for frame in target["frames"]]
+            exact = document["infinite_frames"].get(stem, {})
             for name in METRICS:
-                values = [row[name] for row in rows if row[name] is not None]
+                found = [row[name] for row in rows if row[name] is not None]
+                values = [max(min(value, LIMIT), -LIMIT) for value in found]
+                values += [LIMIT] * len(exact.get(name, ()))
                 if values:
                     own = medians.setdefault(stem, {}).setdefault(name, [])
                     own.append(float(np.median(values)))
-            frames[stem] = frames.get(stem, 0) + sum(row["SDR"] is not None for row in rows)
+            sounding = sum(row["SDR"] is not None for row in rows) + len(exact.get("SDR", ()))
+            frames[stem] = frames.get(stem, 0) + sounding
     return {
         stem: {name: _spread(values, frames[stem]) for name, values in table.items()}
         for stem, table in medians.items()
@@ -166,5 +181,8 @@ def _spread(values: Sequence[float], frames: int) -> Spread:
 
 
 def _plain(value: float) -> float | None:
-    """A number that JSON has; museval too writes null for what is not finite."""
+    """A number that JSON has; museval too writes null for what is not finite.
+
+    `infinite_frames` in the document tells which of them are infinite, and not undefined.
+    """
     return float(value) if math.isfinite(value) else None

@@ -15,11 +15,10 @@ _TEST = re.compile(r"\btest\b", re.IGNORECASE)
 
 
 def trained_on(name: str, card: Mapping[str, str]) -> str | None:
-    """What a model's card, or its name, says about its training data."""
-    if "trained_on" in card:
-        return card["trained_on"]
+    """What a model's name, or else its card, says about its training data."""
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower())
-    return next((data for known, data in _KNOWN.items() if known in plain), None)
+    by_name = next((data for known, data in _KNOWN.items() if known in plain), None)
+    return by_name or card.get("trained_on")
 
 
 def guard(name: str, card: Mapping[str, str], *, split: str, force: bool) -> list[str]:
@@ -27,7 +26,7 @@ def guard(name: str, card: Mapping[str, str], *, split: str, force: bool) -> lis
 
     Args:
         name: of the model, or of the folder of its estimates.
-        card: of the model; its ``trained_on`` is looked at, and the name where there is none.
+        card: of the model; its ``trained_on`` is looked at where the name is not known.
         split: of MUSDB18: ``train``, ``valid`` or ``test``.
         force: go on all the same.
 

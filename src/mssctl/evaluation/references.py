@@ -139,9 +139,7 @@ def check(
             f"{track.name}: none of the stems of '{model}' ({', '.join(stems)})",
             hint=f"found: {', '.join(track.stems) or 'the mixture only'}",
         )
-    if track.mixture is None and not add_up:
-        notes.append(f"{track.name}: no mixture file: no scores of the mixture")
-    elif track.mixture is None:
+    if track.mixture is None and add_up:
         missing = [stem for stem in audio.stems if stem not in track.stems]
         if missing:
             raise MssctlError(

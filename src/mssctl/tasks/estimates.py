@@ -108,6 +108,13 @@ class FromFolder:
         self.identity = {"estimates": self.name}
         found, self.notes = find_tracks(self.folder, nested=True)
         self._tracks = {track.name: track for track in found}
+        if len(self._tracks) < len(found):
+            names_found = [track.name for track in found]
+            twice = sorted({name for name in names_found if names_found.count(name) > 1})
+            raise MssctlError(
+                f"{self.folder}: estimates of {', '.join(twice)} are there twice",
+                hint="name the folder of one split, such as its 'test'",
+            )
         names = {stem for track in found for stem in track.stems}
         self.stems = (*(s for s in STEMS if s in names), *sorted(names.difference(STEMS)))
 

@@ -241,6 +241,8 @@ def _without_model(
         if track.packed is None:
             more += check(track, model=source.name, audio=audio, add_up=False)
         kept.append(track)
+    if bare := [track.name for track in kept if track.packed is None and track.mixture is None]:
+        more.append(f"no mixture file in {len(bare)} of {len(kept)} tracks: no gains over it there")
     return _Plan(source, audio, kept, [*notes, *more], [])
 
 
