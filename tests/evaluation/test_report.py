@@ -128,6 +128,27 @@ def test_every_dot_and_box_lies_inside_the_plot(values):
     assert text.count("<circle") == len(values)
 
 
+def test_the_box_is_of_the_scores_and_not_of_where_they_are_drawn():
+    """The median of -90 and 10 is -40: below the plot, so at its edge, not in the middle."""
+    text = svg.box_plot({"vocals": [-90.0, 10.0]}, "t", "dB")
+    edge = max(float(y) for y in re.findall(r'cy="([-\d.]+)"', text))
+    (median,) = re.findall(r'y2="([-\d.]+)" stroke-width="2.5"', text)
+    assert float(median) == edge
+    assert "median -40.00 dB" in text
+
+
+@pytest.mark.parametrize("count", [1, 4, 6, 20])
+def test_every_name_of_the_legend_lies_inside_the_plot(count):
+    names = [f"stem {number} of some length" for number in range(count)]
+    text = svg.over_time({name: [(0.0, 1.0), (1.0, 2.0)] for name in names}, "t", "dB")
+    height = float(re.findall(r'viewBox="0 0 480 (\d+)"', text)[0])
+    places = re.findall(r'<rect x="(\d+)" y="(\d+)" width="14"', text)
+    assert len(set(places)) == count
+    for (x, y), name in zip(places, names, strict=True):
+        assert int(x) + 20 + 7 * len(name) <= 480
+        assert int(y) <= height
+
+
 def test_a_line_breaks_where_there_is_no_score():
     text = svg.over_time({"a": [(0.0, 1.0), (1.0, None), (2.0, 3.0)]}, "t", "dB")
     (path,) = re.findall(r'<path d="([^"]*)"', text)

@@ -17,6 +17,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _WIDTH, _HEIGHT = 480, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 30, 44
 _TICKS = 5
+_LEGEND_LINE = 18
+_LETTER = 7.0  # about the width of one
 _DEEPEST = -30.0  # what lies below is drawn at the lower edge: it would flatten all the rest
 
 
@@ -34,9 +36,8 @@ def box_plot(groups: Mapping[str, Sequence[float]], title: str, unit: str) -> st
     axis = _Axis([value for values in shown.values() for value in values])
     wide = (_WIDTH - _LEFT - _RIGHT) / max(1, len(shown))
     parts = [axis.lines(unit)]
-    for index, (name, found) in enumerate(shown.items()):
+    for index, (name, values) in enumerate(shown.items()):
         colour = _colour(name, index)
-        values = [max(value, axis.low) for value in found]
         centre, half = _LEFT + (index + 0.5) * wide, min(34.0, wide * 0.26)
         low, middle, high = (float(q) for q in np.quantile(values, (0.25, 0.5, 0.75)))
         reach = 1.5 * (high - low)
@@ -61,7 +62,7 @@ def box_plot(groups: Mapping[str, Sequence[float]], title: str, unit: str) -> st
             for value in values
         ]
         parts.append("</g>")
-        label = f"{name} ({len(values)})"
+        label = _fitted(name, f" ({len(values)})", wide)
         parts.append(_text(centre, _HEIGHT - _BOTTOM + 18, label, anchor="middle"))
     described = "; ".join(
         f"{name}: median {float(np.median(values)):.2f} {unit}" for name, values in shown.items()
@@ -86,6 +87,7 @@ def over_time(
     def x(time: float) -> float:
         return _LEFT + span * time / end
 
+    places, lines = _legend(list(series))
     parts = [axis.lines(unit)]
     for seconds in _steps(0.0, end, 6):
         clock = f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
@@ -97,18 +99,18 @@ def over_time(
             if value is None:
                 pen = "M"
                 continue
-            path.append(f"{pen}{x(time):.1f} {axis.y(max(value, axis.low)):.1f}")
+            path.append(f"{pen}{x(time):.1f} {axis.y(value):.1f}")
             pen = "L"
         parts.append(
             f'<path d="{"".join(path)}" fill="none" stroke="{colour}" stroke-width="1.6" '
             'stroke-linejoin="round" stroke-linecap="round"/>'
         )
-        place = _LEFT + index * 96
-        parts.append(
-            f'<rect x="{place}" y="{_HEIGHT - 16}" width="14" height="4" fill="{colour}"/>'
-        )
-        parts.append(_text(place + 20, _HEIGHT - 10, name))
-    return _figure(parts, title, f"{unit} over time for {', '.join(series)}")
+        left, line_number = places[index]
+        base = _HEIGHT - 10 + line_number * _LEGEND_LINE
+        parts.append(f'<rect x="{left:.0f}" y="{base - 6}" width="14" height="4" fill="{colour}"/>')
+        parts.append(_text(left + 20, base, name))
+    more = (lines - 1) * _LEGEND_LINE
+    return _figure(parts, title, f"{unit} over time for {', '.join(series)}", _HEIGHT + more)
 
 
 class _Axis:
@@ -121,7 +123,8 @@ class _Axis:
         self.low, self.high = low - room, high + room
 
     def y(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
+        """Where a value is drawn: at the lower edge, if it lies below."""
+        share = (max(value, self.low) - self.low) / (self.high - self.low)
         return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
 
     def lines(self, unit: str) -> str:
@@ -132,8 +135,21 @@ class _Axis:
                 f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" '
                 f'stroke="currentColor" stroke-opacity="{strong}"/>'
             )
-            parts.append(_text(_LEFT - 8, y + 4, f"{value:g}", anchor="end"))
+            parts.append(_text(_LEFT - 8, y + 4, f"{value:g}".replace("-", "−"), anchor="end"))
         return "".join(parts)
+
+
+def _legend(names: Sequence[str]) -> tuple[list[tuple[float, int]], int]:
+    """Left edge and line of each name, as many to a line as fit, and the number of lines."""
+    places: list[tuple[float, int]] = []
+    left, line = float(_LEFT), 0
+    for name in names:
+        wide = max(96.0, 34.0 + _LETTER * len(name))
+        if left > _LEFT and left + wide > _WIDTH:
+            left, line = float(_LEFT), line + 1
+        places.append((left, line))
+        left += wide
+    return places, line + 1
 
 
 def _steps(low: float, high: float, count: int) -> list[float]:
@@ -159,9 +175,15 @@ def _text(x: float, y: float, words: str, anchor: str = "start") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
-def _figure(parts: Sequence[str], title: str, described: str) -> str:
+def _fitted(name: str, ending: str, wide: float) -> str:
+    """The name and its ending, the name cut where its neighbours' would touch it."""
+    room = max(1, int(wide / _LETTER) - len(ending))
+    return (name if len(name) <= room else f"{name[: max(1, room - 1)]}…") + ending
+
+
+def _figure(parts: Sequence[str], title: str, described: str, height: int = _HEIGHT) -> str:
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
         'font-family="system-ui, sans-serif" font-size="12" fill="currentColor">'
     )
     name = f"<title>{escape(title)}</title><desc>{escape(described)}</desc>"
