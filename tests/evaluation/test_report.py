@@ -104,6 +104,35 @@ def test_without_excerpts_there_are_no_players(folder, tmp_path):
     assert "audio" not in parsed(report(tmp_path / "out")).elements
 
 
+@pytest.mark.parametrize(("value", "shown"), [(None, "–"), (float("inf"), "∞")])
+def test_a_score_that_is_no_number_is_shown_and_not_drawn(folder, tmp_path, value, shown):
+    shutil.copytree(folder / "out", tmp_path / "out")
+    path = tmp_path / "out" / "summary.json"
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    first = summary["scores"][0]
+    for item in summary["scores"]:
+        if item["track"] == first["track"]:
+            item["metrics"]["sdr"]["estimate"] = value
+    path.write_text(json.dumps(summary), encoding="utf-8")
+    page = report(tmp_path / "out")
+    assert f"<td>{shown}</td>" in page
+    assert f"{first['stem']} (1)" in page
+
+
+def test_an_excerpt_that_misses_files_shows_the_others(folder, tmp_path):
+    shutil.copytree(folder / "out", tmp_path / "out")
+    (tmp_path / "out" / "excerpts" / "a" / "mixture.flac").unlink()
+    (tmp_path / "out" / "excerpts" / "a" / "vocals.reference.flac").unlink()
+    assert parsed(report(tmp_path / "out")).elements.count("audio") == 8
+
+
+def test_six_channels_can_be_heard(folder, tmp_path):
+    shutil.copytree(folder / "out", tmp_path / "out")
+    for path in (tmp_path / "out" / "excerpts" / "a").iterdir():
+        sf.write(path, np.zeros((RATE, 6)), RATE)
+    assert parsed(report(tmp_path / "out")).elements.count("audio") == 10
+
+
 def test_an_evaluation_that_is_not_whole_has_no_report(folder, tmp_path):
     shutil.copytree(folder / "out", tmp_path / "out")
     (tmp_path / "out" / "a.json").unlink()

@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files as resources
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from mssctl.errors import MssctlError
 from mssctl.evaluation import svg
 from mssctl.evaluation.excerpts import SECONDS, read_excerpt
 from mssctl.evaluation.metrics import CSDR
+from mssctl.evaluation.references import MIXTURE
 from mssctl.evaluation.sdr import Array
 from mssctl.evaluation.spectrogram import peak, spectrogram
 
@@ -172,7 +175,7 @@ def _groups(summary: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
     found: dict[str, dict[str, list[float]]] = {name: {} for name in summary["definitions"]}
     for item in summary["scores"]:
         for name, score in item["metrics"].items():
-            if score["estimate"] is not None:
+            if _is_number(score["estimate"]):
                 found[name].setdefault(item["stem"], []).append(score["estimate"])
     for row in summary["medians"].values():
         for stem, metrics in row.items():
@@ -211,14 +214,16 @@ def _sounds(folder: Path, summary: Mapping[str, Any]) -> list[str]:
         if not sounds:
             continue
         loudest = max(peak(sound) for sound in sounds.values())
-        figures = [_figure("mixture", "", sounds["mixture"], rate, loudest)]
+        figures = []
+        if MIXTURE in sounds:
+            figures.append(_figure(MIXTURE, "", sounds[MIXTURE], rate, loudest))
         for stem in summary["counts"]:
             score = _score(summary, name, stem)
-            if score is not None and f"{stem}.estimate" in sounds:
-                figures += [
-                    _figure(stem, kind, sounds[f"{stem}.{kind}"], rate, loudest, score)
-                    for kind in ("reference", "estimate")
-                ]
+            figures += [
+                _figure(stem, kind, sounds[f"{stem}.{kind}"], rate, loudest, score)
+                for kind in ("reference", "estimate")
+                if f"{stem}.{kind}" in sounds
+            ]
         parts += [f"<h3>{escape(name)}</h3>", f'<div class="sounds">{"".join(figures)}</div>']
     return parts
 
@@ -228,7 +233,7 @@ def _figure(
 ) -> str:
     image = base64.b64encode(spectrogram(sound, rate, loudest)).decode()
     audio = base64.b64encode(_mp3(sound, rate)).decode()
-    value = f", SDR {score:.2f} dB" if kind == "estimate" and score is not None else ""
+    value = f", SDR {_two(score)} dB" if kind == "estimate" and score is not None else ""
     words = f"<b>{escape(stem)}</b> {kind}{value}"
     label = escape(f"{stem} {kind}".strip(), quote=True)
     return (
@@ -240,9 +245,11 @@ def _figure(
 
 
 def _mp3(sound: Array, rate: int) -> bytes:
-    """MP3 of about 100 kbit/s: what every browser plays."""
+    """MP3 of about 100 kbit/s: what every browser plays; more than two channels as their mean."""
     file = io.BytesIO()
     wanted = rate if rate in (16_000, 22_050, 24_000, 32_000, 44_100, 48_000) else 44_100
+    if len(sound) > 2:
+        sound = np.mean(sound, axis=0, keepdims=True)
     played = resample(torch.from_numpy(np.asarray(sound, np.float32)), rate, wanted).numpy()
     sf.write(file, played.T, wanted, format="MP3", subtype="MPEG_LAYER_III", compression_level=0.6)
     return file.getvalue()
@@ -294,8 +301,9 @@ def _ranked(summary: Mapping[str, Any]) -> list[str]:
     """Tracks by the mean of their stems' SDR, the best first."""
     values: dict[str, list[float]] = {}
     for item in summary["scores"]:
-        values.setdefault(item["track"], []).append(item["metrics"][_MAIN]["estimate"])
-    return sorted(values, key=lambda name: -sum(values[name]) / len(values[name]))
+        score = item["metrics"][_MAIN]["estimate"]
+        values.setdefault(item["track"], []).extend([score] if _is_number(score) else [])
+    return sorted(values, key=lambda name: -fmean(values[name]) if values[name] else math.inf)
 
 
 def _spread(names: Sequence[str], count: int) -> list[str]:
@@ -313,6 +321,11 @@ def _score(summary: Mapping[str, Any], track: str, stem: str) -> float | None:
     return None
 
 
+def _is_number(value: float | None) -> bool:
+    """Whether it can be drawn and averaged."""
+    return value is not None and math.isfinite(value)
+
+
 def _title(metric: str) -> str:
     names = {"sdr": "SDR", "si_sdr": "SI-SDR", CSDR: "cSDR", "l1_freq": "L1 freq", "lsd": "LSD"}
     return names.get(metric, metric)
@@ -323,8 +336,10 @@ def _unit(metric: str) -> str:
 
 
 def _two(value: float | None, *, sign: bool = False) -> str:
-    if value is None:
+    if value is None or math.isnan(value):
         return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
     return (f"{value:+.2f}" if sign else f"{value:.2f}").replace("-", "−")
 
 
