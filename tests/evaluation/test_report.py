@@ -19,7 +19,8 @@ from mssctl.errors import MssctlError
 from mssctl.evaluation import svg
 from mssctl.evaluation.excerpts import loudest
 from mssctl.evaluation.report import report
-from mssctl.evaluation.spectrogram import peak, spectrogram
+from mssctl.evaluation.sounds import figure
+from mssctl.evaluation.spectrogram import peak, place, spectrogram
 from mssctl.tasks.evaluate import Frames, evaluate
 
 RATE = 8_000
@@ -126,6 +127,15 @@ def test_an_excerpt_that_misses_files_shows_the_others(folder, tmp_path):
     assert parsed(report(tmp_path / "out")).elements.count("audio") == 8
 
 
+def test_a_stem_that_was_not_scored_has_no_players(folder, tmp_path):
+    shutil.copytree(folder / "out", tmp_path / "out")
+    path = tmp_path / "out" / "summary.json"
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    del summary["scores"][0]
+    path.write_text(json.dumps(summary), encoding="utf-8")
+    assert parsed(report(tmp_path / "out")).elements.count("audio") == 8
+
+
 def test_six_channels_can_be_heard(folder, tmp_path):
     shutil.copytree(folder / "out", tmp_path / "out")
     for path in (tmp_path / "out" / "excerpts" / "a").iterdir():
@@ -194,11 +204,65 @@ def test_a_spectrogram_shows_a_tone_at_its_height():
     assert brightest == pytest.approx(expected, abs=1.5)
 
 
+def test_frequencies_are_marked_where_the_image_has_them():
+    assert place(30.0, RATE) == 0.0
+    assert place(RATE / 2, RATE) == pytest.approx(1.0)
+    tone = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)[None]
+    html = figure("a", "a", tone, RATE, 1.0)
+    marks = re.findall(r'bottom:([\d.]+)%">([^<]+)<', html)
+    assert [words for _, words in marks] == ["100 Hz", "1 kHz"]
+    assert float(marks[1][0]) == pytest.approx(100 * place(1000.0, RATE), abs=0.05)
+
+
+def test_the_quartiles_of_every_metric_are_a_table(folder):
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    summary = json.loads((folder / "out" / "summary.json").read_text(encoding="utf-8"))
+    values = [i["metrics"]["sdr"]["estimate"] for i in summary["scores"] if i["stem"] == "drums"]
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+    numbers = [f"{x:.2f}".replace("-", "−") for x in (middle, np.mean(values), low, high)]
+    cells = "".join(f"<td>{cell}</td>" for cell in ["SDR", *numbers, "2"])
+    assert f'<tr><th scope="row">drums</th>{cells}</tr>' in page
+
+
 def test_the_loudest_seconds_are_chosen():
     audio = np.zeros((1, 100))
     audio[0, 62:70] = 1.0
     assert loudest(audio, 10, 5) == 60
     assert loudest(audio[:, :7], 10, 5) == 0
+
+
+def browsed(path, tmp_path):
+    """The page as the browser has it in the end, and what it wrote to its console."""
+    command = [
+        str(BROWSER),
+        *"--headless --no-sandbox --disable-gpu --disable-dev-shm-usage".split(),
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--window-size=400,900",
+        "--virtual-time-budget=20000",
+        "--enable-logging=stderr",
+        "--dump-dom",
+        path.as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs chromium or chrome")
+def test_under_its_own_policy_the_console_stays_empty(folder, tmp_path):
+    """Whatever the policy of the page forbids would be a line on the console."""
+    dom, console = browsed(folder / "report.html", tmp_path)
+    assert console == []
+    assert dom.count("<figure") == 10
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs chromium or chrome")
+def test_the_console_is_really_read(folder, tmp_path):
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    path = tmp_path / "page.html"
+    path.write_text(page.replace("<body>", '<body><img src="other.png">'), encoding="utf-8")
+    _, console = browsed(path, tmp_path)
+    assert len(console) == 1
+    assert "Content Security Policy" in console[0]
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium or chrome")
@@ -230,17 +294,8 @@ def test_a_browser_shows_it_without_errors_and_can_play_it(folder, tmp_path):
     </script>"""
     path = tmp_path / "page.html"
     path.write_text(page.replace("<body>", f"<body>{probe}"), encoding="utf-8")
-    command = [
-        str(BROWSER),
-        *"--headless --no-sandbox --disable-gpu --disable-dev-shm-usage".split(),
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--window-size=400,900",
-        "--virtual-time-budget=20000",
-        "--dump-dom",
-        path.as_uri(),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    (text,) = re.findall(r'data-found="([^"]*)"', done.stdout)
+    dom, _ = browsed(path, tmp_path)
+    (text,) = re.findall(r'data-found="([^"]*)"', dom)
     found = json.loads(text.replace("&quot;", '"'))
     assert found["faults"] == []
     assert found["requests"] == []

@@ -6,8 +6,6 @@ their excerpts. So an evaluation that was interrupted has the same report as one
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,17 +16,14 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-import soundfile as sf
-import torch
 
-from mssctl.audio.resample import resample
 from mssctl.errors import MssctlError
 from mssctl.evaluation import svg
 from mssctl.evaluation.excerpts import SECONDS, read_excerpt
 from mssctl.evaluation.metrics import CSDR
 from mssctl.evaluation.references import MIXTURE
-from mssctl.evaluation.sdr import Array
-from mssctl.evaluation.spectrogram import peak, spectrogram
+from mssctl.evaluation.sounds import figure
+from mssctl.evaluation.spectrogram import LOWEST, RANGE_DB, peak
 
 LISTENED = 8  # tracks with sounds: each takes about a megabyte
 
@@ -132,14 +127,14 @@ def _framewise(summary: Mapping[str, Any]) -> list[str]:
     head = ["stem", "", "median", "mean", "lower quartile", "upper quartile", "tracks", "frames"]
     rows = [
         [
-            stem if first else "",
+            stem,
             name,
             *(_two(value[key]) for key in ("median", "mean", "lower_quartile", "upper_quartile")),
             str(value["tracks"]),
             str(value["frames"]),
         ]
         for stem, table in summary["bsseval"].items()
-        for first, (name, value) in zip((True, *[False] * len(table)), table.items(), strict=False)
+        for name, value in table.items()
     ]
     paper = summary["passport"]["bsseval"]
     words = (
@@ -159,15 +154,33 @@ def _plots(summary: Mapping[str, Any], documents: Mapping[str, Any]) -> list[str
     ]
     parts = [
         "<h2>Distribution over tracks</h2>",
-        '<p class="soft">Box: quartiles, median. Dot: a track; below -30 dB on the edge.</p>',
+        '<p class="soft">Box: quartiles, median. Dot: a track; below −30 dB on the edge.</p>',
         f'<div class="plots">{"".join(boxes)}</div>',
+        f"<details><summary>Numbers</summary>{_quartiles(summary)}</details>",
     ]
     lines = [
         _over_time(name, document) for name, document in documents.items() if "targets" in document
     ]
     if lines:
-        parts += ["<h2>SDR over time</h2>", f'<div class="plots">{"".join(lines)}</div>']
+        parts += [
+            "<h2>SDR over time</h2>",
+            '<p class="soft">Per frame; below −30 dB on the edge. A gap: a stem is silent.</p>',
+            f'<div class="plots">{"".join(lines)}</div>',
+        ]
     return parts
+
+
+def _quartiles(summary: Mapping[str, Any]) -> str:
+    """What the boxes show, as a table."""
+    head = ["stem", "", "median", "mean", "lower quartile", "upper quartile", "tracks"]
+    groups = _groups(summary)
+    rows = []
+    for stem in summary["counts"]:
+        for metric, values in ((m, found[stem]) for m, found in groups.items() if stem in found):
+            low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+            numbers = [_two(float(value)) for value in (middle, fmean(values), low, high)]
+            rows.append([stem, _title(metric), *numbers, str(len(values))])
+    return _table(head, rows)
 
 
 def _groups(summary: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
@@ -206,8 +219,12 @@ def _sounds(folder: Path, summary: Mapping[str, Any]) -> list[str]:
     some = f"{len(chosen)} of {len(ranked)} tracks" if len(chosen) < len(ranked) else "All tracks"
     words = (
         f"{some}, the best by mean SDR first: the {SECONDS:g} loudest seconds of each. "
-        "Spectrograms from 30 Hz up, 80 dB deep, as loud as the mixture's loudest."
+        f"Spectrograms from {LOWEST:g} Hz up, {RANGE_DB:g} dB deep, all of a track on one scale."
     )
+    scores: dict[str, dict[str, float | None]] = {name: {} for name in chosen}
+    for item in summary["scores"]:
+        if item["track"] in scores:
+            scores[item["track"]][item["stem"]] = item["metrics"][_MAIN]["estimate"]
     parts = ["<h2>Listen</h2>", f'<p class="soft">{words}</p>']
     for name in chosen:
         sounds, rate = read_excerpt(folder / "excerpts" / name)
@@ -216,11 +233,17 @@ def _sounds(folder: Path, summary: Mapping[str, Any]) -> list[str]:
         loudest = max(peak(sound) for sound in sounds.values())
         figures = []
         if MIXTURE in sounds:
-            figures.append(_figure(MIXTURE, "", sounds[MIXTURE], rate, loudest))
-        for stem in summary["counts"]:
-            score = _score(summary, name, stem)
+            caption = f"<b>{MIXTURE}</b>"
+            figures.append(figure(caption, MIXTURE, sounds[MIXTURE], rate, loudest, whole=True))
+        for stem, score in scores[name].items():  # a stem that was left out has no players
             figures += [
-                _figure(stem, kind, sounds[f"{stem}.{kind}"], rate, loudest, score)
+                figure(
+                    _caption(stem, kind, score),
+                    f"{stem} {kind}",
+                    sounds[f"{stem}.{kind}"],
+                    rate,
+                    loudest,
+                )
                 for kind in ("reference", "estimate")
                 if f"{stem}.{kind}" in sounds
             ]
@@ -228,31 +251,9 @@ def _sounds(folder: Path, summary: Mapping[str, Any]) -> list[str]:
     return parts
 
 
-def _figure(
-    stem: str, kind: str, sound: Array, rate: int, loudest: float, score: float | None = None
-) -> str:
-    image = base64.b64encode(spectrogram(sound, rate, loudest)).decode()
-    audio = base64.b64encode(_mp3(sound, rate)).decode()
+def _caption(stem: str, kind: str, score: float | None) -> str:
     value = f", SDR {_two(score)} dB" if kind == "estimate" and score is not None else ""
-    words = f"<b>{escape(stem)}</b> {kind}{value}"
-    label = escape(f"{stem} {kind}".strip(), quote=True)
-    return (
-        f"<figure{' class=whole' * (not kind)}><figcaption>{words}</figcaption>"
-        f'<img alt="spectrogram of {label}" src="data:image/png;base64,{image}">'
-        f'<audio controls preload="metadata" aria-label="{label}" '
-        f'src="data:audio/mpeg;base64,{audio}"></audio></figure>'
-    )
-
-
-def _mp3(sound: Array, rate: int) -> bytes:
-    """MP3 of about 100 kbit/s: what every browser plays; more than two channels as their mean."""
-    file = io.BytesIO()
-    wanted = rate if rate in (16_000, 22_050, 24_000, 32_000, 44_100, 48_000) else 44_100
-    if len(sound) > 2:
-        sound = np.mean(sound, axis=0, keepdims=True)
-    played = resample(torch.from_numpy(np.asarray(sound, np.float32)), rate, wanted).numpy()
-    sf.write(file, played.T, wanted, format="MP3", subtype="MPEG_LAYER_III", compression_level=0.6)
-    return file.getvalue()
+    return f"<b>{escape(stem)}</b> {kind}{value}"
 
 
 def _tracks(summary: Mapping[str, Any]) -> list[str]:
@@ -313,14 +314,6 @@ def _spread(names: Sequence[str], count: int) -> list[str]:
     return [names[round(i * (len(names) - 1) / (count - 1))] for i in range(count)]
 
 
-def _score(summary: Mapping[str, Any], track: str, stem: str) -> float | None:
-    for item in summary["scores"]:
-        if (item["track"], item["stem"]) == (track, stem):
-            value: float | None = item["metrics"][_MAIN]["estimate"]
-            return value
-    return None
-
-
 def _is_number(value: float | None) -> bool:
     """Whether it can be drawn and averaged."""
     return value is not None and math.isfinite(value)
@@ -344,14 +337,14 @@ def _two(value: float | None, *, sign: bool = False) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, total: bool = False) -> str:
-    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    names = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     lines = []
     for number, row in enumerate(rows):
         last = ' class="total"' if total and number == len(rows) - 1 else ""
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in row)
-        lines.append(f"<tr{last}>{cells}</tr>")
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
+        lines.append(f'<tr{last}><th scope="row">{escape(row[0])}</th>{cells}</tr>')
     body = "".join(lines)
     return (
-        f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>'
-        "</div>"
+        '<div class="scroll" tabindex="0"><table>'
+        f"<thead><tr>{names}</tr></thead><tbody>{body}</tbody></table></div>"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from mssctl.evaluation.sdr import Array
 
 _N_FFT = 4096
-_LOWEST = 30.0  # Hz
-_RANGE_DB = 80.0
+LOWEST = 30.0  # Hz
+RANGE_DB = 80.0
 # Dark blue over purple and orange to pale yellow: even steps of lightness, also for the
 # colour-blind. Points of (level 0 to 1, red, green, blue).
 _POINTS = np.array(
@@ -42,16 +43,21 @@ def spectrogram(
     """
     S = _magnitudes(audio)  # (bins, frames)
     top = rate / 2.0
-    edges = np.geomspace(_LOWEST, top, height + 1) / top * (len(S) - 1)
+    edges = np.geomspace(LOWEST, top, height + 1) / top * (len(S) - 1)
     rows = np.stack([_between(S, edges[i], edges[i + 1]) for i in range(height)])
     columns = np.linspace(0, S.shape[1] - 1, width).round().astype(int)
     level = 20.0 * np.log10(np.maximum(rows[::-1, columns], 1e-12) / max(loudest, 1e-12))
-    return _png(_coloured(np.clip(1.0 + level / _RANGE_DB, 0.0, 1.0)))
+    return _png(_coloured(np.clip(1.0 + level / RANGE_DB, 0.0, 1.0)))
 
 
 def peak(audio: Array) -> float:
     """The largest magnitude in the spectrogram of ``audio (C, N)``."""
     return float(_magnitudes(audio).max())
+
+
+def place(frequency: float, rate: int) -> float:
+    """Where a frequency in Hz lies in the image: 0 at the bottom, 1 at the top."""
+    return math.log(frequency / LOWEST) / math.log(rate / 2.0 / LOWEST)
 
 
 def _magnitudes(audio: Array) -> NDArray[np.float64]:
