@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 
 import pytest
+import torch
 
 from mssctl.cli import render_bench  # noqa: F401 (registers the text form)
 from mssctl.cli.render import as_json, as_text
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Progress
+from mssctl.hardware import nvml
 from mssctl.planning import runs
 from mssctl.tasks import bench as module
+from mssctl.tasks import bench_clock
 from mssctl.tasks.bench import bench
 from mssctl.tasks.bench_clock import spread
 from mssctl.tasks.bench_compare import compare
@@ -147,3 +151,52 @@ def test_unlike_work_is_not_compared(tiny, tmp_path):
         compare(tmp_path / "a.json", tmp_path / "c.json")
     with pytest.raises(MssctlError, match="cannot be read"):
         compare(tmp_path / "a.json", tmp_path / "d.json")
+
+
+def test_running_out_of_memory_is_an_error_with_a_remedy(tiny, monkeypatch):
+    def full(*_given):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(module, "train_step", full)
+    with pytest.raises(MssctlError, match="memory ran out") as caught:
+        measured(tiny)
+    assert "mssctl plan" in str(caught.value.hint)
+
+
+def test_no_setting_is_silent(tiny, tmp_path, mssctl):
+    with pytest.raises(MssctlError, match="mode loader only"):
+        measured(tiny, data=tmp_path)
+    with pytest.raises(MssctlError, match="a folder"):
+        measured(tiny, profile=tmp_path)
+    for arguments in (["--mode", "scan", "--set", "a.b=1"], ["--compare", "a", "b", "--data", "c"]):
+        outcome = mssctl("bench", *arguments)
+        assert outcome.exit_code == 2
+        assert "does nothing with" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("visible", "index"), [(None, 1), ("", 1), ("3,5", 5), ("GPU-ab,GPU-cd", None), ("7", None)]
+)
+def test_the_gpu_that_is_watched_is_the_one_that_computes(monkeypatch, visible, index):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert bench_clock._nvml_index(torch.device("cuda", 1)) == index
+
+
+def test_a_watched_gpu_gives_means_of_what_it_says(monkeypatch):
+    gpus = [nvml.Gpu(0, utilisation=10), nvml.Gpu(1, utilisation=90, power=300.0)]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(nvml, "gpus", lambda: gpus)
+    with bench_clock.Watch(torch.device("cuda", 1)) as watch:
+        time.sleep(0.5)
+    assert (watch.mean("utilisation"), watch.mean("power")) == (90.0, 300.0)
+    assert watch.mean("clock") is None
+
+
+@pytest.mark.parametrize("text", ['{"data": {"mode": "train", "environment": []}}', "[]", "\xff"])
+def test_a_damaged_result_is_no_traceback(tmp_path, text):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.json").write_text(text, encoding="latin-1")
+    with pytest.raises(MssctlError, match="not what"):
+        compare(tmp_path / "a.json", tmp_path / "b.json")

@@ -10,6 +10,7 @@ import typer
 import mssctl.cli.render_bench  # noqa: F401 (registers what the results look like)
 from mssctl.cli.options import Device, Json, Overrides
 from mssctl.cli.session import session
+from mssctl.errors import ExitCode, MssctlError
 
 Preset = Annotated[
     str | None,
@@ -22,7 +23,9 @@ Mode = Annotated[
     Literal["train", "separate", "loader", "scan"],
     typer.Option("--mode", help="Training steps, separation, reading data, or BSMamba2's scan."),
 ]
-Steps = Annotated[int, typer.Option("--steps", help="Steps to measure.", min=1, metavar="N")]
+Steps = Annotated[
+    int, typer.Option("--steps", help="Steps to measure; not in mode scan.", min=1, metavar="N")
+]
 Warmup = Annotated[int, typer.Option("--warmup", help="Steps before them.", min=0, metavar="N")]
 Batch = Annotated[
     int | None,
@@ -63,10 +66,12 @@ def command(
     """Measure how fast this machine trains, separates or reads, with the trainer's own step."""
     with session(json=json) as ui:
         if compare is not None:
+            _refuse("--compare", overrides, data, memory, profile)
             from mssctl.tasks.bench_compare import compare as set_beside
 
             ui.show(set_beside(*compare))
         elif mode == "scan":
+            _refuse("--mode scan", overrides, data, memory, profile)
             from mssctl.tasks.bench_scan import bench_scan
 
             chosen = preset or "bsmamba2"
@@ -89,3 +94,11 @@ def command(
                     report=ui.report,
                 )
             )
+
+
+def _refuse(way: str, *given: object) -> None:
+    """No silent setting."""
+    names = ("--set", "--data", "--memory", "--profile")
+    for name, value in zip(names, given, strict=True):
+        if value:
+            raise MssctlError(f"{name} does nothing with {way}", exit_code=ExitCode.USAGE)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import resource
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from mssctl import presets
 from mssctl.config.schema import RunConfig
@@ -25,17 +21,18 @@ from mssctl.data.mixing import Mixer
 from mssctl.data.synth import synthesize
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Progress, Reporter, silent
-from mssctl.hardware.device import AMP_DTYPES, autocast, choose_device, configure
+from mssctl.hardware.device import choose_device, configure
 from mssctl.models.registry import build
 from mssctl.planning.cache import training_peak_of
 from mssctl.planning.cards import card_in
 from mssctl.planning.fit import GIB
-from mssctl.results import OperatorTime, StepBench
+from mssctl.results import StepBench
 from mssctl.separation.separator import SeparationSettings, separate_array
 from mssctl.tasks.bench_clock import Clock, Parts, Watch, spread
+from mssctl.tasks.bench_place import environment, matmul_rate
+from mssctl.tasks.bench_trace import check_writable, profiled
 from mssctl.training.loop import prepare
 from mssctl.training.receipt import make_receipt
-from mssctl.training.record import versions
 from mssctl.training.step import train_step
 
 Mode = Literal["train", "separate", "loader"]
@@ -43,7 +40,6 @@ Mode = Literal["train", "separate", "loader"]
 ON_CPU = "starter"  # a step takes about two seconds on two cores
 ON_GPU = "base"
 _PARTS = 3  # more steps, for the shares of their parts
-_OPERATORS = 10
 
 
 def bench(
@@ -88,16 +84,34 @@ def bench(
         section = "separation" if mode == "separate" else "training"
         overrides = [*overrides, f"{section}.batch_size={batch}"]
     config = presets.load(preset, overrides)
-    _check_writable(profile)
-    if memory is not None and chosen.type == "cuda":
-        total = torch.cuda.get_device_properties(chosen).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, memory * GIB / total), chosen)
-    elif memory is not None:
+    if data is not None and mode != "loader":
+        raise MssctlError("--data is read in mode loader only", exit_code=ExitCode.USAGE)
+    if profile is not None:
+        check_writable(Path(profile))
+    if mode == "loader":
+        chosen = torch.device("cpu")  # nothing of it happens on a GPU
+    if memory is not None:
+        _cap(memory, chosen)
+    try:
+        with _bench_of(mode, config, chosen, data, report) as work:
+            return _measure(work, preset, mode, config, chosen, steps, warmup, profile, report)
+    except torch.OutOfMemoryError:
         raise MssctlError(
-            f"--memory caps a GPU, and this is {chosen.type}", exit_code=ExitCode.USAGE
+            f"{preset}, batch {config.training.batch_size}: memory ran out",
+            hint=f"`mssctl plan {preset}` says what it needs and what to change; --batch takes less",
+        ) from None
+
+
+def _cap(memory: float, device: torch.device) -> None:
+    """Let the process take ``memory`` GiB of a GPU."""
+    if device.type != "cuda":
+        raise MssctlError(
+            f"--memory caps a GPU, and this is {device.type}", exit_code=ExitCode.USAGE
         )
-    with _bench_of(mode, config, chosen, data, report) as work:
-        return _measure(work, preset, mode, config, chosen, steps, warmup, profile, report)
+    if not memory > 0.0:
+        raise MssctlError("--memory is GiB above 0", exit_code=ExitCode.USAGE)
+    total = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, memory * GIB / total), device)
 
 
 @dataclass
@@ -241,6 +255,7 @@ def _measure(
     report(Progress("bench", total, total, "steps"))
     times = spread([clock.between(*pair) for pair in marks[warmup:]])
     cuda = device.type == "cuda"
+    resident = None if cuda else _resident()
     allocated = torch.cuda.max_memory_allocated(device) / GIB if cuda else None
     reserved = torch.cuda.max_memory_reserved(device) / GIB if cuda else None
     flops, predicted, rate, whose = _arithmetic(work, config, device)
@@ -260,7 +275,7 @@ def _measure(
         allocated_gib=allocated,
         reserved_gib=reserved,
         predicted_gib=predicted,
-        resident_gib=None if cuda else _resident(),
+        resident_gib=resident,
         tflop=flops,
         tflop_rate=flops / times.median if flops else None,
         full_rate=rate,
@@ -268,9 +283,9 @@ def _measure(
         utilisation=watch.mean("utilisation"),
         power=watch.mean("power"),
         clock=watch.mean("clock"),
-        operators=_profiled(work, device, Path(profile)) if profile is not None else [],
+        operators=profiled(work.step, device, Path(profile)) if profile is not None else [],
         trace=None if profile is None else str(profile),
-        environment=_environment(device, work.receipt),
+        environment=environment(device, work.receipt),
     )
 
 
@@ -294,103 +309,19 @@ def _arithmetic(
     """TFLOP of a step and its peak by the planner; TFLOP/s of the machine, and of what."""
     if not work.learns:
         return None, None, None, None
-    cuda = device.type == "cuda"
+    cuda, dtype = device.type == "cuda", config.training.amp_dtype
     capability = torch.cuda.get_device_capability(device) if cuda else (9, 0)
     peak = training_peak_of(config, capability, None)
     flops = peak.flops * config.training.gradient_accumulation_steps / 1e12
     if cuda:
         card = card_in(torch.cuda.get_device_name(device))
-        if card is None:
+        if card is None or dtype != "bfloat16":
             return flops, peak.allocated / GIB, None, None
-        return flops, peak.allocated / GIB, card.bf16, card.name
-    dtype = config.training.amp_dtype
-    return flops, None, _matmul_rate(device, dtype), f"a {dtype} matrix product here"
-
-
-def _matmul_rate(device: torch.device, dtype: str) -> float:
-    """TFLOP/s of the best of a few products of 2048 x 2048."""
-    size = 2048
-    with torch.inference_mode(), autocast(device, dtype):
-        kind = AMP_DTYPES.get(dtype, torch.float32)
-        a = torch.ones(size, size, device=device, dtype=kind)
-        best = float("inf")
-        for _ in range(4):
-            start = time.perf_counter()
-            _ready(a @ a)
-            best = min(best, time.perf_counter() - start)
-    return 2.0 * size**3 / best / 1e12
-
-
-def _ready(tensor: Tensor) -> None:
-    tensor[0, 0].item()  # waits for the device
-
-
-def _profiled(work: _Work, device: torch.device, path: Path) -> list[OperatorTime]:
-    """Two more steps under PyTorch's profiler."""
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    if device.type == "cuda":
-        activities.append(torch.profiler.ProfilerActivity.CUDA)
-    with torch.profiler.profile(activities=activities, acc_events=True) as profiler:
-        for _ in range(2):
-            work.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        profiler.export_chrome_trace(str(temporary))
-        temporary.replace(path)
-    except OSError as error:
-        raise MssctlError(
-            f"{path}: cannot be written: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-    own = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
-    rows = [(float(getattr(row, own, 0.0)), row) for row in profiler.key_averages()]
-    whole = sum(taken for taken, _ in rows) or 1.0
-    rows.sort(key=lambda pair: -pair[0])
-    return [
-        OperatorTime(row.key, taken / 1e6 / 2, taken / whole, row.count // 2)
-        for taken, row in rows[:_OPERATORS]
-    ]
-
-
-def _check_writable(path: Path | str | None) -> None:
-    """Before minutes of work, not after."""
-    if path is None:
-        return
-    folder = Path(path).absolute().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise MssctlError(
-            f"--profile {path}: no such folder, or no permission to write there",
-            exit_code=ExitCode.ENVIRONMENT,
-        )
+        return flops, peak.allocated / GIB, card.bf16, f"{card.name}'s bf16"
+    return flops, None, matmul_rate(device, dtype), f"a {dtype} matrix product here"
 
 
 def _resident() -> float:
     """Peak of the process's memory so far, GiB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB
-
-
-def _environment(device: torch.device, receipt: dict[str, Any]) -> dict[str, Any]:
-    cuda = device.type == "cuda"
-    return {
-        **versions(),
-        "machine": platform.machine(),
-        "cpu": _cpu(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name(device) if cuda else None,
-        "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version() if cuda else None,
-        **receipt,
-    }
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

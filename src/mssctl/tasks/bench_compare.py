@@ -41,7 +41,7 @@ def compare(first: Path | str, second: Path | str) -> BenchComparison:
     numbers = [
         ComparedNumber(key, a[key], b[key], b[key] / a[key])
         for key in _NUMBERS
-        if a.get(key) and b.get(key)
+        if isinstance(a.get(key), float) and isinstance(b.get(key), float) and a[key]
     ]
     settings = {**a["environment"], **b["environment"]}
     different = {
@@ -56,10 +56,14 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         found: dict[str, Any] = document["data"]
-        found["mode"], found["audio_seconds"], found["seconds"], found["environment"]
+        found["mode"], found["audio_seconds"] + found["seconds"], {**found["environment"]}
     except OSError as error:
         raise MssctlError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
+        if "timings" in path.read_text(encoding="utf-8", errors="replace"):
+            raise MssctlError(
+                f"{path}: of mode scan, which already sets its ways beside each other"
+            ) from None
         raise MssctlError(
             f"{path}: not what `mssctl bench --json` prints",
             hint="mssctl bench --json > FILE makes one",

@@ -1,0 +1,67 @@
+"""A trace of benchmark steps by PyTorch's profiler, and the operators that took longest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.results import OperatorTime
+
+_OPERATORS = 10
+
+
+def profiled(step: Callable[[], object], device: torch.device, path: Path) -> list[OperatorTime]:
+    """Two more steps under PyTorch's profiler.
+
+    Args:
+        step: does one.
+        device: it computes on.
+        path: the trace goes there, in Chrome's format; it appears whole or not at all.
+
+    Raises:
+        MssctlError: the trace cannot be written (exit 3).
+    """
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if device.type == "cuda":
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities, acc_events=True) as profiler:
+        for _ in range(2):
+            step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        profiler.export_chrome_trace(str(temporary))
+        temporary.replace(path)
+    except OSError as error:
+        raise MssctlError(
+            f"{path}: cannot be written: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    own = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    rows = [(float(getattr(row, own, 0.0)), row) for row in profiler.key_averages()]
+    whole = sum(taken for taken, _ in rows) or 1.0
+    rows.sort(key=lambda pair: -pair[0])
+    return [
+        OperatorTime(row.key, taken / 1e6 / 2, taken / whole, row.count // 2)
+        for taken, row in rows[:_OPERATORS]
+    ]
+
+
+def check_writable(path: Path) -> None:
+    """Before minutes of work, not after.
+
+    Raises:
+        MssctlError: no file can be written there (exit 3).
+    """
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise MssctlError(
+            f"--profile {path}: a folder, in no folder, or no permission to write there",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
