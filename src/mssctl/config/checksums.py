@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 WEIGHTS = {
-    "starter": "57cfaafe063183c6956ec6fd967a5c0445177c68737b9c1eb86f10a6733483e7",
+    "starter": "8beed4201904dfd7888079be7d25324db4e7c9ae1f5c96198f51bfdfaf814b98",
 }

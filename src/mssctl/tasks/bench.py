@@ -98,7 +98,7 @@ def bench(
     except torch.OutOfMemoryError:
         raise MssctlError(
             f"{preset}, batch {config.training.batch_size}: memory ran out",
-            hint=f"`mssctl plan {preset}` says what it needs and what to change; --batch takes less",
+            hint=f"`mssctl plan {preset}` says what to change; a smaller --batch needs less",
         ) from None
 
 
