@@ -17,7 +17,7 @@ demo: $(STAMP)  ## separate a short generated song with the bundled model
 	@echo "The stems are in $(CURDIR)/demo/stems"
 
 test: $(STAMP)  ## the whole test suite (but the tests marked slow or gpu)
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
 
 check: format lint types layers docs-drift test  ## all that CI runs
 
