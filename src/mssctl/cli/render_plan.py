@@ -69,7 +69,7 @@ def _verdict(result: PlanResult) -> list[str]:
         )
     elif result.largest_batch is not None:
         lines.append(
-            f"largest batch that fits: {result.largest_batch} "
+            f"largest batch that fits, with 2 % to spare: {result.largest_batch} "
             f"(batch {result.largest_batch + 1} needs {result.next_gib:.2f} GiB)"
         )
     return lines

@@ -57,15 +57,25 @@ CARDS = (
 
 
 def card_named(name: str) -> Card:
-    """The card of that name; spaces and case do not matter.
+    """The card of that name, or the only one with these words; spaces and case do not matter.
 
     Raises:
-        MssctlError: not in the table (exit 3).
+        MssctlError: not in the table, or several are meant (exit 3).
     """
     wanted = _plain(name)
     for card in CARDS:
         if _plain(card.name) == wanted:
             return card
+    words = set(name.lower().split())
+    found = [card for card in CARDS if words and words <= set(card.name.lower().split())]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise MssctlError(
+            f"'{name}' may be {' or '.join(card.name for card in found)}",
+            hint="name one of them, or say --vram GIB",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
     raise MssctlError(
         f"no GPU '{name}' in the table",
         hint=did_you_mean(name, [card.name for card in CARDS]),

@@ -163,4 +163,5 @@ def _changes(config: RunConfig, attention: str | None) -> Iterator[tuple[str, Ru
             yield f"n_fft {half}, hop {hop}", fewer, kernel
     samples = training.segment_length // 2
     seconds = samples / config.audio.sample_rate
-    yield f"segments of {seconds:g} s", with_training(config, segment_length=samples), kernel
+    if samples >= stft.n_fft:
+        yield f"segments of {seconds:g} s", with_training(config, segment_length=samples), kernel

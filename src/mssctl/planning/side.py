@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +15,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 import torch
+
+_PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -30,8 +35,7 @@ def side_by_side(work: Callable[[Given], Result], warm_up: Given) -> Iterator[Ma
         yield lambda given: [work(item) for item in given]
         return
     context = multiprocessing.get_context("fork")
-    # The threads of torch's pool are not forked: the copy must not wait for them.
-    pool = ProcessPoolExecutor(1, context, torch.set_num_threads, (1,))
+    pool = ProcessPoolExecutor(1, context, _begin, (os.getpid(),))
     pool.submit(work, warm_up)
 
     def many(given: Sequence[Given]) -> list[Result]:
@@ -50,3 +54,11 @@ def side_by_side(work: Callable[[Given], Result], warm_up: Given) -> Iterator[Ma
         for process in list(pool._processes.values()):  # it may be at work that nobody awaits
             process.terminate()
         pool.shutdown(cancel_futures=True)
+
+
+def _begin(parent: int) -> None:
+    """In the other process: use no threads, and end when the first one does, however it ends."""
+    torch.set_num_threads(1)  # the threads of torch's pool were not forked: nothing may wait there
+    ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:  # it has ended already
+        os._exit(1)

@@ -41,6 +41,8 @@ class Target:
 
 def target(vram: float | None = None, gpu: str | None = None) -> Target:
     """The card that ``--vram`` and ``--gpu`` mean; this machine's where neither is given."""
+    if vram is not None and not 0.0 < vram < float("inf"):
+        raise MssctlError(f"--vram {vram}: GiB above 0", exit_code=ExitCode.USAGE)
     if gpu is not None:
         card = card_named(gpu)
         return Target(card.name, card.memory if vram is None else vram, card)

@@ -148,7 +148,7 @@ def plan_table(
         pick=pick,
         reason="the largest model that fits" if pick else "no preset fits, not even at batch 1",
         next_gib=found.beyond.device / GIB if found and found.beyond else None,
-        command=_command(pick, known[pick], config, overrides, "train") if pick else None,
+        command=_pick_command(pick, known[pick], config, overrides, segment) if pick else None,
         written=written,
         left_out=left_out,
     )
@@ -373,6 +373,17 @@ def _command(
                if value != getattr(asked.training, key)]  # fmt: skip
     sets = "".join(f" --set {item}" for item in [*overrides, *changed])
     return f"mssctl train {preset} --data SONGS{sets}"
+
+
+def _pick_command(
+    pick: str,
+    asked: RunConfig,
+    run: RunConfig | None,
+    overrides: Sequence[str],
+    segment: float | None,
+) -> str:
+    """What to type for a row of the table."""
+    return _command(pick, asked, run, load(pick, overrides, segment)[1], "train")
 
 
 def _write(path: str | Path, config: RunConfig | None) -> str:

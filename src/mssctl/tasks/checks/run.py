@@ -38,7 +38,7 @@ class Check:
 
     title: str
     function: str
-    seconds: float = 20.0
+    seconds: float = 60.0  # on a busy machine a second can take half a minute
     needs: tuple[str, ...] = ()
 
 
