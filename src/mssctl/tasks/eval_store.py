@@ -14,6 +14,7 @@ from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.frames import spreads
 from mssctl.evaluation.references import ReferenceTrack
 from mssctl.results import EvalResult, Score, StemScore
+from mssctl.training.record import write_whole
 
 Document = dict[str, Any]
 
@@ -178,13 +179,8 @@ def unpacked(document: Document) -> list[StemScore]:
 
 def _replace(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        try:
-            temporary.write_text(text, encoding="utf-8", newline="")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, text)
     except OSError as error:
         raise _unwritable(path, error) from None
 

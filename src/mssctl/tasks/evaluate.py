@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +29,14 @@ from mssctl.evaluation.report import plots
 from mssctl.evaluation.report import report as report_page
 from mssctl.evaluation.scores import counts, means
 from mssctl.evaluation.sdr import Array
-from mssctl.events import Notice, Progress, Reporter, silent
-from mssctl.hardware.device import choose_device, configure
-from mssctl.models import weights
+from mssctl.events import Progress, Reporter, silent
 from mssctl.results import EvalResult
-from mssctl.separation.separator import SeparationSettings
 from mssctl.tasks.estimates import (
-    STEMS,
     Estimates,
-    FromFolder,
     FromModel,
-    FromOracle,
     Oracle,
-    form_of,
 )
+from mssctl.tasks.eval_plan import Plan, with_model, without_model
 from mssctl.tasks.eval_store import (
     Document,
     Store,
@@ -53,7 +47,7 @@ from mssctl.tasks.eval_store import (
     write_text,
 )
 from mssctl.tasks.scoring import Engine, Scoring, document, in_order, jobs_within
-from mssctl.tasks.separate import AMP_DTYPE, Dtype, check_numbers
+from mssctl.tasks.separate import Dtype, check_numbers
 
 
 @dataclass(frozen=True)
@@ -63,26 +57,6 @@ class Frames:
     window: float = 1.0
     hop: float = 1.0
     grid16: bool = True
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What is evaluated: whose estimates, of which form, on which tracks, into which passport."""
-
-    source: Estimates
-    audio: AudioConfig
-    tracks: Sequence[ReferenceTrack]
-    notes: Sequence[str]
-    marks: Sequence[str]
-    device: str = ""
-    dtype: str = ""
-    sha256: str = ""
-    settings: Mapping[str, Any] | None = None
-
-    @property
-    def separates(self) -> bool:
-        """Whether a model has to run."""
-        return isinstance(self.source, FromModel)
 
 
 def evaluate(
@@ -171,14 +145,15 @@ def evaluate(
         assert reference is not None
         tracks, notes = find_tracks(Path(reference))
     if estimates is not None or oracle is not None:
-        plan = _without_model(estimates, oracle, tracks, notes)
+        plan = without_model(estimates, oracle, tracks, notes)
     else:
-        plan = _with_model(
+        plan = with_model(
             name or "starter", tracks, notes, device, dtype, segment, overlap, batch, report
         )
     if musdb is not None:
         card = plan.source.model.card if isinstance(plan.source, FromModel) else {}
-        plan = _marked(plan, guard(plan.source.name, card, split=split, force=force))
+        marks = guard(plan.source.name, card, split=split, force=force)
+        plan = replace(plan, marks=marks)
     where = {"musdb": f"MUSDB18 {split}"} if musdb is not None else {}
     papers = _passport(plan, scoring, where)
     store = Store(None if out is None else Path(out), papers)
@@ -213,109 +188,7 @@ def _check_choice(
         )
 
 
-def _without_model(
-    estimates: Path | str | None,
-    oracle: Oracle | None,
-    tracks: Sequence[ReferenceTrack],
-    notes: Sequence[str],
-) -> _Plan:
-    """Estimates from files, or from the references themselves."""
-    known = [tracks[0].unpacked(), *tracks[1:]]
-    source: Estimates
-    more: list[str] = []
-    if estimates is not None:
-        source = FromFolder(Path(estimates))
-        more = [*source.notes, *source.unused(tracks)]
-        stems = source.stems
-    else:
-        assert oracle is not None
-        names = {stem for track in known for stem in track.stems}
-        stems = (*(s for s in STEMS if s in names), *sorted(names.difference(STEMS)))
-        source = FromOracle(oracle, stems)
-    audio = form_of(known, stems)
-    kept: list[ReferenceTrack] = []
-    for track in known:
-        if track.packed is None and not set(stems) & set(track.stems):
-            more.append(f"{track.name}: none of the stems {', '.join(stems)}: left out")
-            continue
-        if track.packed is None:
-            more += check(track, model=source.name, audio=audio, add_up=False)
-        kept.append(track)
-    if bare := [track.name for track in kept if track.packed is None and track.mixture is None]:
-        more.append(f"no mixture file in {len(bare)} of {len(kept)} tracks: no gains over it there")
-    return _Plan(source, audio, kept, [*notes, *more], [])
-
-
-def _with_model(
-    name: str,
-    tracks: Sequence[ReferenceTrack],
-    notes: Sequence[str],
-    device: str,
-    dtype: Dtype,
-    segment: float | None,
-    overlap: float | None,
-    batch: int | None,
-    report: Reporter,
-) -> _Plan:
-    """A model, checked against the tracks before it is loaded."""
-    chosen_device = choose_device(device)
-    if dtype == "auto":
-        dtype = "bf16" if chosen_device.device.type == "cuda" else "fp32"
-    path = weights.find(name)
-    config, _ = weights.read_metadata(path)
-    settings = SeparationSettings.from_config(
-        config,
-        segment_seconds=segment,
-        overlap=overlap,
-        batch_size=batch,
-        amp_dtype=AMP_DTYPE[dtype],
-    )
-    more: list[str] = []
-    for track in tracks:
-        if track.packed is None:
-            more += check(track, model=path.stem, audio=config.audio)
-    report(Notice(f"device {chosen_device.device}: {chosen_device.reason}"))
-    model = weights.load(name, chosen_device.device)
-    configure(
-        chosen_device.device,
-        tf32=config.training.tf32,
-        cudnn_benchmark=config.training.cudnn_benchmark,
-        flash_attention=config.training.flash_attention,
-    )
-    run_settings: dict[str, str | int | float | bool] = {
-        "sample_rate": config.audio.sample_rate,
-        "segment_seconds": settings.segment / config.audio.sample_rate,
-        "overlap": settings.overlap,
-        "fade": settings.fade,
-        "batch_size": settings.batch_size,
-        "mix_consistent": settings.mix_consistent and config.audio.complete,
-        **model.separator.backends(),
-    }
-    identity = {
-        "model": model.name,
-        "sha256": model.sha256,
-        "device": str(chosen_device.device),
-        "dtype": dtype,
-        "settings": run_settings,
-    }
-    return _Plan(
-        FromModel(model, settings, identity),
-        config.audio,
-        tracks,
-        [*notes, *more],
-        [],
-        str(chosen_device.device),
-        dtype,
-        model.sha256,
-        run_settings,
-    )
-
-
-def _marked(plan: _Plan, marks: Sequence[str]) -> _Plan:
-    return _Plan(**{**vars(plan), "marks": [*plan.marks, *marks]})
-
-
-def _passport(plan: _Plan, scoring: Scoring, where: Mapping[str, str]) -> dict[str, Any]:
+def _passport(plan: Plan, scoring: Scoring, where: Mapping[str, str]) -> dict[str, Any]:
     """What the scores depend on, beside the audio."""
     framewise = (
         passport(scoring.window, scoring.hop, scoring.grid16, scoring.engine)
@@ -335,7 +208,7 @@ def _passport(plan: _Plan, scoring: Scoring, where: Mapping[str, str]) -> dict[s
 
 
 def _score_all(
-    plan: _Plan,
+    plan: Plan,
     scoring: Scoring,
     store: Store,
     jobs: int | None,
@@ -360,8 +233,8 @@ def _score_all(
             return future
         if not plan.separates:
             return pool.submit(_from_files, track, plan.source, plan.audio, scoring, heard)
-        track = track.unpacked()
-        if track.packed is None:
+        if track.packed is not None:  # the others were checked before
+            track = track.unpacked()
             check(track, model=plan.source.name, audio=plan.audio)
         audio = read(track, plan.source.stems)
         found, left_out = plan.source.of(track, audio)
@@ -391,8 +264,9 @@ def _from_files(
     heard: Path | None,
 ) -> Document:
     """Read a track and its estimates, and score them."""
-    track = track.unpacked()
-    check(track, model=source.name, audio=audio, add_up=False)
+    if track.packed is not None:  # the others were checked before
+        track = track.unpacked()
+        check(track, model=source.name, audio=audio, add_up=False)
     truth = read(track, audio.stems, add_up=False)
     found, left_out = source.of(track, truth)
     if heard is not None:
@@ -407,7 +281,7 @@ def _write_page(out: Path, html: Path) -> None:
         write_text(out / "plots" / name, text)
 
 
-def _jobs(plan: _Plan, jobs: int | None, memory: float | None) -> int:
+def _jobs(plan: Plan, jobs: int | None, memory: float | None) -> int:
     lengths = [track.samples() for track in plan.tracks]
     return min(jobs_within(jobs, memory, max(lengths)), len(plan.tracks))
 
@@ -428,7 +302,7 @@ def _keep(folder: Path, estimates: Mapping[str, Array], rate: int) -> None:
 
 
 def _result(
-    plan: _Plan,
+    plan: Plan,
     scoring: Scoring,
     documents: Sequence[Document],
     papers: Mapping[str, Any],

@@ -1,0 +1,143 @@
+"""What ``mssctl eval`` evaluates: whose estimates, on which tracks, checked before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mssctl.config.schema import AudioConfig
+from mssctl.evaluation.references import ReferenceTrack, check
+from mssctl.events import Notice, Reporter
+from mssctl.hardware.device import choose_device, configure
+from mssctl.models import weights
+from mssctl.separation.separator import SeparationSettings
+from mssctl.tasks.estimates import (
+    STEMS,
+    Estimates,
+    FromFolder,
+    FromModel,
+    FromOracle,
+    Oracle,
+    form_of,
+)
+from mssctl.tasks.separate import AMP_DTYPE, Dtype
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is evaluated: whose estimates, of which form, on which tracks, into which passport."""
+
+    source: Estimates
+    audio: AudioConfig
+    tracks: Sequence[ReferenceTrack]
+    notes: Sequence[str]
+    marks: Sequence[str]
+    device: str = ""
+    dtype: str = ""
+    sha256: str = ""
+    settings: Mapping[str, Any] | None = None
+
+    @property
+    def separates(self) -> bool:
+        """Whether a model has to run."""
+        return isinstance(self.source, FromModel)
+
+
+def without_model(
+    estimates: Path | str | None,
+    oracle: Oracle | None,
+    tracks: Sequence[ReferenceTrack],
+    notes: Sequence[str],
+) -> Plan:
+    """Estimates from files, or from the references themselves."""
+    known = [tracks[0].unpacked(), *tracks[1:]]
+    source: Estimates
+    more: list[str] = []
+    if estimates is not None:
+        source = FromFolder(Path(estimates))
+        more = [*source.notes, *source.unused(tracks)]
+        stems = source.stems
+    else:
+        assert oracle is not None
+        names = {stem for track in known for stem in track.stems}
+        stems = (*(s for s in STEMS if s in names), *sorted(names.difference(STEMS)))
+        source = FromOracle(oracle, stems)
+    audio = form_of(known, stems)
+    kept: list[ReferenceTrack] = []
+    for track in known:
+        if track.packed is None and not set(stems) & set(track.stems):
+            more.append(f"{track.name}: none of the stems {', '.join(stems)}: left out")
+            continue
+        if track.packed is None:
+            more += check(track, model=source.name, audio=audio, add_up=False)
+        kept.append(track)
+    if bare := [track.name for track in kept if track.packed is None and track.mixture is None]:
+        more.append(f"no mixture file in {len(bare)} of {len(kept)} tracks: no gains over it there")
+    return Plan(source, audio, kept, [*notes, *more], [])
+
+
+def with_model(
+    name: str,
+    tracks: Sequence[ReferenceTrack],
+    notes: Sequence[str],
+    device: str,
+    dtype: Dtype,
+    segment: float | None,
+    overlap: float | None,
+    batch: int | None,
+    report: Reporter,
+) -> Plan:
+    """A model, checked against the tracks before it is loaded."""
+    chosen_device = choose_device(device)
+    if dtype == "auto":
+        dtype = "bf16" if chosen_device.device.type == "cuda" else "fp32"
+    path = weights.find(name)
+    config, _ = weights.read_metadata(path)
+    settings = SeparationSettings.from_config(
+        config,
+        segment_seconds=segment,
+        overlap=overlap,
+        batch_size=batch,
+        amp_dtype=AMP_DTYPE[dtype],
+    )
+    more: list[str] = []
+    for track in tracks:
+        if track.packed is None:
+            more += check(track, model=path.stem, audio=config.audio)
+    report(Notice(f"device {chosen_device.device}: {chosen_device.reason}"))
+    model = weights.load(name, chosen_device.device)
+    configure(
+        chosen_device.device,
+        tf32=config.training.tf32,
+        cudnn_benchmark=config.training.cudnn_benchmark,
+        flash_attention=config.training.flash_attention,
+    )
+    run_settings: dict[str, str | int | float | bool] = {
+        "sample_rate": config.audio.sample_rate,
+        "segment_seconds": settings.segment / config.audio.sample_rate,
+        "overlap": settings.overlap,
+        "fade": settings.fade,
+        "batch_size": settings.batch_size,
+        "mix_consistent": settings.mix_consistent and config.audio.complete,
+        **model.separator.backends(),
+    }
+    identity = {
+        "model": model.name,
+        "sha256": model.sha256,
+        "device": str(chosen_device.device),
+        "dtype": dtype,
+        "settings": run_settings,
+    }
+    return Plan(
+        FromModel(model, settings, identity),
+        config.audio,
+        tracks,
+        [*notes, *more],
+        [],
+        str(chosen_device.device),
+        dtype,
+        model.sha256,
+        run_settings,
+    )
