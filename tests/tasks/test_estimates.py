@@ -207,6 +207,12 @@ def test_the_tables_are_there_for_people_too(estimates, songs, tmp_path):
         {"name": "starter"},
         {"oracle": "irm", "reference": "y", "keep_stems": True, "out": "z"},
         {"oracle": "irm", "reference": "y", "metrics": "cat"},
+        {"estimates": "x", "reference": "y", "segment": 3.0},
+        {"oracle": "irm", "reference": "y", "device": "cpu"},
+        {"oracle": "irm", "reference": "y", "engine": "museval"},
+        {"oracle": "irm", "reference": "y", "frames": Frames(grid16=False)},
+        {"oracle": "irm", "reference": "y", "split": "valid"},
+        {"oracle": "irm", "reference": "y", "force": True},
     ],
 )
 def test_contradictions_are_usage_errors(options):

@@ -56,7 +56,8 @@ Musdb = Annotated[
     typer.Option("--musdb", help="MUSDB18 or MUSDB18-HQ as the reference.", metavar="DIR"),
 ]
 Split = Annotated[
-    Literal["test", "valid", "train"], typer.Option("--split", help="Tracks of MUSDB18.")
+    Literal["test", "valid", "train"] | None,
+    typer.Option("--split", help="Tracks of MUSDB18; test if left out."),
 ]
 Metrics = Annotated[
     list[str] | None,
@@ -121,7 +122,7 @@ def score_command(
     oracle: Oracle = None,
     reference: Reference = None,
     musdb: Musdb = None,
-    split: Split = "test",
+    split: Split = None,
     metrics: Metrics = None,
     window: Window = 1.0,
     hop: Hop = 1.0,

@@ -66,7 +66,7 @@ def evaluate(
     oracle: Oracle | None = None,
     reference: Path | str | None = None,
     musdb: Path | str | None = None,
-    split: str = "test",
+    split: str | None = None,
     device: str = "auto",
     dtype: Dtype = "auto",
     segment: float | None = None,
@@ -97,7 +97,7 @@ def evaluate(
             ``mixture`` as wav or flac. For a model without ``mixture``, the sum of its stems is
             used.
         musdb: folder of MUSDB18 or MUSDB18-HQ instead.
-        split: of MUSDB18: ``test``, ``valid`` or ``train``.
+        split: of MUSDB18: ``test`` (if None), ``valid`` or ``train``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         dtype: inside the model; ``auto`` is bf16 on CUDA and fp32 elsewhere.
         segment: seconds that the model sees at once; None as in its configuration.
@@ -138,6 +138,23 @@ def evaluate(
             exit_code=ExitCode.USAGE,
         )
     asked, framewise = chosen([metrics] if isinstance(metrics, str) else metrics)
+    of_a_model = (device, dtype, segment, overlap, batch) != ("auto", "auto", None, None, None)
+    _refuse_silent(
+        {"--device, --dtype, --segment, --overlap and --batch": of_a_model},
+        unless=estimates is None and oracle is None,
+        purpose="a model",
+    )
+    _refuse_silent(
+        {"--engine museval": engine == "museval", "--no-round16": not frames.grid16},
+        unless=framewise,
+        purpose="--metrics bsseval",
+    )
+    _refuse_silent(
+        {"--split": split is not None, "--force": force},
+        unless=musdb is not None,
+        purpose="--musdb",
+    )
+    split = split or "test"
     scoring = Scoring(asked, framewise, frames.window, frames.hop, frames.grid16, engine)
     if musdb is not None:
         tracks, notes = find_musdb(Path(musdb), split), list[str]()
@@ -186,6 +203,13 @@ def _check_choice(
             "one of --reference DIR and --musdb DIR says what is true",
             exit_code=ExitCode.USAGE,
         )
+
+
+def _refuse_silent(given: Mapping[str, bool], *, unless: bool, purpose: str) -> None:
+    """Options that would do nothing."""
+    for name, there in given.items():
+        if there and not unless:
+            raise MssctlError(f"{name}: only with {purpose}", exit_code=ExitCode.USAGE)
 
 
 def _passport(plan: Plan, scoring: Scoring, where: Mapping[str, str]) -> dict[str, Any]:
