@@ -168,7 +168,12 @@ def test_no_setting_is_silent(tiny, tmp_path, mssctl):
         measured(tiny, data=tmp_path)
     with pytest.raises(MssctlError, match="a folder"):
         measured(tiny, profile=tmp_path)
-    for arguments in (["--mode", "scan", "--set", "a.b=1"], ["--compare", "a", "b", "--data", "c"]):
+    for arguments in (
+        ["--mode", "scan", "--set", "a.b=1"],
+        ["--mode", "scan", "--steps", "9"],
+        ["--compare", "a", "b", "--data", "c"],
+        ["--compare", "a", "b", "--warmup", "0"],
+    ):
         outcome = mssctl("bench", *arguments)
         assert outcome.exit_code == 2
         assert "does nothing with" in outcome.stderr

@@ -24,9 +24,11 @@ Mode = Annotated[
     typer.Option("--mode", help="Training steps, separation, reading data, or BSMamba2's scan."),
 ]
 Steps = Annotated[
-    int, typer.Option("--steps", help="Steps to measure; not in mode scan.", min=1, metavar="N")
+    int | None, typer.Option("--steps", help="Steps to measure; 50.", min=1, metavar="N")
 ]
-Warmup = Annotated[int, typer.Option("--warmup", help="Steps before them.", min=0, metavar="N")]
+Warmup = Annotated[
+    int | None, typer.Option("--warmup", help="Steps before them; 3.", min=0, metavar="N")
+]
 Batch = Annotated[
     int | None,
     typer.Option("--batch", help="Examples or segments at once; as in the preset.", min=1),
@@ -52,8 +54,8 @@ Compare = Annotated[
 def command(
     preset: Preset = None,
     mode: Mode = "train",
-    steps: Steps = 50,
-    warmup: Warmup = 3,
+    steps: Steps = None,
+    warmup: Warmup = None,
     device: Device = "auto",
     batch: Batch = None,
     overrides: Overrides = None,
@@ -66,12 +68,12 @@ def command(
     """Measure how fast this machine trains, separates or reads, with the trainer's own step."""
     with session(json=json) as ui:
         if compare is not None:
-            _refuse("--compare", overrides, data, memory, profile)
+            _refuse("--compare", steps, warmup, overrides, data, memory, profile)
             from mssctl.tasks.bench_compare import compare as set_beside
 
             ui.show(set_beside(*compare))
         elif mode == "scan":
-            _refuse("--mode scan", overrides, data, memory, profile)
+            _refuse("--mode scan", steps, warmup, overrides, data, memory, profile)
             from mssctl.tasks.bench_scan import bench_scan
 
             chosen = preset or "bsmamba2"
@@ -83,8 +85,8 @@ def command(
                 bench(
                     preset,
                     mode=mode,
-                    steps=steps,
-                    warmup=warmup,
+                    steps=50 if steps is None else steps,
+                    warmup=3 if warmup is None else warmup,
                     device=device,
                     batch=batch,
                     overrides=overrides or (),
@@ -98,7 +100,7 @@ def command(
 
 def _refuse(way: str, *given: object) -> None:
     """No silent setting."""
-    names = ("--set", "--data", "--memory", "--profile")
+    names = ("--steps", "--warmup", "--set", "--data", "--memory", "--profile")
     for name, value in zip(names, given, strict=True):
-        if value:
+        if value not in (None, []):
             raise MssctlError(f"{name} does nothing with {way}", exit_code=ExitCode.USAGE)
