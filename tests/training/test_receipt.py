@@ -42,7 +42,21 @@ def test_the_dtype_is_seen_inside_the_model(receipt, dtype):
 
 def test_the_attention_kernel_is_seen_per_axis(receipt):
     assert set(receipt()["attention"]) == {"freq", "time"}
-    assert all("flash (CPU), float32" in kernel for kernel in receipt()["attention"].values())
+    assert set(receipt()["attention"].values()) == {"flash (CPU), float32"}
+
+
+def test_dropout_brings_another_attention_kernel_on_a_cpu(receipt):
+    found = receipt("model.dropout=0.1")
+    assert set(found["attention"].values()) == {"in pieces with dropout (CPU), float32"}
+
+
+def test_looking_changes_neither_mode_nor_random_numbers(receipt):
+    config = presets.override(presets.load("starter"), ["model.dropout=0.1"])
+    state = prepare(config, CPU)
+    before = torch.get_rng_state()
+    make_receipt(state, config, CPU, None)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert state.model.training
 
 
 @pytest.mark.parametrize("fused", [True, False])

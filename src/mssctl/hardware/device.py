@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone knows)
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.hardware.cpu_attention import attention_with_dropout
 
 AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
@@ -159,11 +160,12 @@ def attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
     Raises:
         MssctlError: no fused kernel takes these tensors (exit 3).
     """
+    if q.device.type == "cpu" and dropout:
+        return attention_with_dropout(q, k, v, dropout)
     if q.device.type == "cpu" and not torch.cpu._is_amx_tile_supported():
         # Without AMX the CPU kernel gains nothing by bfloat16, and is several times slower in
         # training on short axes.
-        y = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), dropout_p=dropout)
-        return y.to(q.dtype)
+        return F.scaled_dot_product_attention(q.float(), k.float(), v.float()).to(q.dtype)
     if q.device.type != "cuda":
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
     if q.shape[0] > MAX_SEQUENCES:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from mssctl.hardware.device import attention, full_precision
+from mssctl.hardware.dropout import Dropout
 
 
 class RMSGroupNorm(nn.Module):
@@ -76,7 +77,7 @@ class SelfAttention(nn.Module):
         self.heads, self.dropout = heads, dropout
         self.qkv = nn.Linear(dim, 3 * attention_dim, bias=False)
         self.out = nn.Linear(attention_dim, dim, bias=False)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     def forward(self, x: Tensor, rope: RotaryEmbedding | None) -> Tensor:
         """Attend over all positions; ``rope`` rotates queries and keys."""
@@ -104,7 +105,7 @@ class ConvSwiGLU(nn.Module):
         self.kernel = kernel
         self.conv = nn.Conv1d(dim, 2 * hidden, kernel)
         self.deconv = nn.ConvTranspose1d(hidden, dim, kernel)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix features and neighbouring positions."""

@@ -16,15 +16,18 @@ from mssctl.hardware.device import autocast
 from mssctl.models.base import Separator
 from mssctl.training.step import TrainState
 
-_KERNELS = {  # name of PyTorch's operator after "_scaled_dot_product_" -> kernel
-    "flash_attention": "flash",
-    "flash_attention_for_cpu": "flash (CPU)",
-    "cudnn_attention": "cuDNN",
-    "efficient_attention": "memory-efficient",
-    "fused_attention_overrideable": "overrideable",
-    "attention_math_for_mps": "math (MPS)",
-}
 _PREFIX = "_scaled_dot_product_"
+_KERNELS = {  # name of PyTorch's operator -> kernel
+    f"{_PREFIX}flash_attention": "flash",
+    f"{_PREFIX}flash_attention_for_cpu": "flash (CPU)",
+    f"{_PREFIX}cudnn_attention": "cuDNN",
+    f"{_PREFIX}efficient_attention": "memory-efficient",
+    f"{_PREFIX}fused_attention_overrideable": "overrideable",
+    f"{_PREFIX}attention_math_for_mps": "math (MPS)",
+    # Two that are made of several operators, known by their softmax.
+    "_safe_softmax": "math",
+    "softmax": "in pieces with dropout (CPU)",
+}
 
 
 def make_receipt(
@@ -110,7 +113,7 @@ def seen_inside(
 ) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
     """What happens inside the model under autocast, seen by running it once.
 
-    It runs in eval mode on a short ramp without noise, and no random generator is touched.
+    It runs as in training, dropout included, on a short ramp; the random generators are put back.
 
     Returns:
         layer class -> dtype it gives out -> how many layers; and axis -> attention kernel, where
@@ -125,9 +128,10 @@ def seen_inside(
             seen.setdefault(type(layer).__name__, Counter())[dtype] += 1
 
     training = model.training
-    model.eval()
+    model.train()
     try:
         with ExitStack() as stack:
+            stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
             for layer in model.modules():
                 if not any(layer.children()):
                     stack.callback(layer.register_forward_hook(watch).remove)
@@ -169,9 +173,8 @@ class _AttentionWatch(TorchDispatchMode):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         name = func.overloadpacket.__name__
-        if name.startswith(_PREFIX):
-            kernel = name.removeprefix(_PREFIX)
+        if name in _KERNELS or name.startswith(_PREFIX):
             axis = self._axes[-1] if self._axes else "model"
             dtype = str(args[0].dtype).removeprefix("torch.")
-            self._found[axis] = f"{_KERNELS.get(kernel, kernel)}, {dtype}"
+            self._found[axis] = f"{_KERNELS.get(name, name)}, {dtype}"
         return func(*args, **(kwargs or {}))

@@ -1,0 +1,101 @@
+"""Attention with dropout on a CPU, a few score matrices at a time.
+
+PyTorch's fused CPU kernel has no dropout: with it, all scores of all heads are written out, several
+times over. Here a piece of them at a time stays in the cache, and backward computes it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from mssctl.hardware.dropout import keep_bits, kept_levels, kept_scale
+
+# Scores at once: 4 MiB in float32.
+PIECE = 1 << 20
+
+
+def attention_with_dropout(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
+    """``dropout(softmax(q kᵀ / √d)) v`` in float32, for tensors on the CPU.
+
+    Args:
+        q: queries, ``(N, H, L, d)``.
+        k: keys, likewise.
+        v: values, likewise.
+        dropout: the fraction of attention weights to drop, kept to the nearest 1/65536.
+
+    Returns:
+        ``(N, H, L, d)`` in the dtype of ``q``.
+    """
+    y: Tensor = _Attend.apply(q, k, v, kept_levels(dropout))  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Attend(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, kept: int) -> Tensor:
+        ctx.save_for_backward(q, k, v)
+        ctx.kept, ctx.seed = kept, int(torch.randint(2**62, ()))
+        with torch.autocast("cpu", enabled=False):
+            queries, keys, values = _flat(q).mul_(q.shape[-1] ** -0.5), _flat(k), _flat(v)
+            y = torch.empty_like(values)
+            for heads, rows, weights, keep in _weights(queries, keys, kept, ctx.seed):
+                y[heads, rows] = torch.bmm(weights.mul_(keep), values[heads])
+            return y.mul_(kept_scale(kept)).view_as(q).to(q.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        q, k, v = ctx.saved_tensors
+        scale = q.shape[-1] ** -0.5
+        with torch.autocast("cpu", enabled=False):
+            queries, keys, values = _flat(q).mul_(scale), _flat(k), _flat(v)
+            dy = _flat(grad).mul_(kept_scale(ctx.kept))
+            dq, dk, dv = (torch.zeros_like(x) for x in (queries, keys, values))
+            for heads, rows, weights, keep in _weights(queries, keys, ctx.kept, ctx.seed):
+                dweights = torch.bmm(dy[heads, rows], values[heads].mT).mul_(keep)
+                dscores = torch._softmax_backward_data(dweights, weights, -1, weights.dtype)
+                dv[heads].baddbmm_(weights.mul_(keep).mT, dy[heads, rows])
+                dk[heads].baddbmm_(dscores.mT, queries[heads, rows])
+                dq[heads, rows] = torch.bmm(dscores, keys[heads])
+            dq.mul_(scale)
+            return (
+                dq.view_as(q).to(q.dtype),
+                dk.view_as(k).to(k.dtype),
+                dv.view_as(v).to(v.dtype),
+                None,
+            )
+
+
+def _flat(x: Tensor) -> Tensor:
+    """``(N, H, L, d)`` of any dtype and strides -> a new ``(N·H, L, d)`` in float32."""
+    y = torch.empty(x.shape, dtype=torch.float32)
+    return y.copy_(x).flatten(0, 1)
+
+
+def _weights(
+    queries: Tensor, keys: Tensor, kept: int, seed: int
+) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
+    """Attention weights before dropout, piece by piece, and which of them are kept (1 or 0).
+
+    The same ``seed`` gives the same draws. Yields heads, rows of queries, and both tensors
+    ``(heads, rows, L)``, which the caller may change.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for heads, rows in _pieces(queries.shape[0], queries.shape[1]):
+        scores = torch.bmm(queries[heads, rows], keys[heads].mT)
+        weights = torch.softmax(scores, dim=-1, out=scores)
+        yield heads, rows, weights, keep_bits(weights.shape, kept, generator).bool().float()
+
+
+def _pieces(heads: int, length: int) -> Iterator[tuple[slice, slice]]:
+    """Ranges of heads and of rows whose scores are at most `PIECE`, or one row's."""
+    rows = max(1, min(length, PIECE // length))
+    together = max(1, PIECE // (length * length))
+    for head in range(0, heads, together):
+        for row in range(0, length, rows):
+            yield slice(head, head + together), slice(row, row + rows)
