@@ -72,10 +72,12 @@ def test_the_switches_of_a_gpu_are_set(
     seen: dict[str, object] = {}
     monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda p: seen.update(precision=p))
     monkeypatch.setattr(torch.backends.cuda, "enable_math_sdp", lambda on: seen.update(math=on))
+    monkeypatch.setitem(hardware._ALLOWED, "math", True)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not tf32)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
     hardware.configure(torch.device("cuda"), tf32=tf32, cudnn_benchmark=True)
     assert seen == {"precision": precision, "math": False}
+    assert hardware._ALLOWED["math"] is False
     assert torch.backends.cudnn.allow_tf32 is tf32
     assert torch.backends.cudnn.benchmark is True
 
@@ -97,7 +99,7 @@ def test_long_axes_never_meet_the_math_kernel_unless_allowed(
         def __exit__(self, *_: object) -> None: ...
 
     monkeypatch.setattr(hardware, "sdpa_kernel", Recorded)
-    monkeypatch.setattr(torch.backends.cuda, "math_sdp_enabled", lambda: allowed)
+    monkeypatch.setitem(hardware._ALLOWED, "math", allowed)
     with hardware._kernels(length):
         pass
     assert seen[0] == SDPBackend.FLASH_ATTENTION

@@ -47,7 +47,9 @@ def test_the_attention_kernel_is_seen_per_axis(receipt):
 
 def test_dropout_brings_another_attention_kernel_on_a_cpu(receipt):
     found = receipt("model.dropout=0.1")
-    assert set(found["attention"].values()) == {"in pieces with dropout (CPU), float32"}
+    assert set(found["attention"].values()) == {
+        "in pieces with dropout (CPU, float32 inside), float32"
+    }
 
 
 def test_looking_changes_neither_mode_nor_random_numbers(receipt):

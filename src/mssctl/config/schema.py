@@ -264,7 +264,8 @@ class TrainingConfig(Section):
     ``batch_size * gradient_accumulation_steps`` examples. ``ema_momentum`` 0 turns the moving
     average of the weights off. ``validate_songs`` 0 means all. ``save_every_steps`` 0 means at
     the end of each epoch only. ``early_stopping`` ends the run after so many validations without
-    a better score; 0 never. ``tensorboard`` writes curves and audio to RUN/tensorboard.
+    a better score; 0 never. ``tensorboard`` writes curves and audio to RUN/tensorboard. ``compile``
+    puts the repeated parts of the model through torch.compile; memory is predicted without it.
     """
 
     num_epochs: Count = 300
@@ -279,6 +280,7 @@ class TrainingConfig(Section):
     tf32: bool = True
     cudnn_benchmark: bool = True
     flash_attention: bool = True
+    compile: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     num_workers: Annotated[int, Field(ge=0)] = 4
     prefetch_factor: Count = 4

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from mssctl.hardware.dropout import keep_bits, kept_levels, kept_scale
 
@@ -31,44 +30,64 @@ def attention_with_dropout(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> T
     Returns:
         ``(N, H, L, d)`` in the dtype of ``q``.
     """
-    y: Tensor = _Attend.apply(q, k, v, kept_levels(dropout))  # type: ignore[no-untyped-call]
+    y: Tensor = _attend(q, k, v, torch.randint(2**62, ()), kept_levels(dropout))
     return y
 
 
-class _Attend(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, kept: int) -> Tensor:
-        ctx.save_for_backward(q, k, v)
-        ctx.kept, ctx.seed = kept, int(torch.randint(2**62, ()))
-        with torch.autocast("cpu", enabled=False):
-            queries, keys, values = _flat(q).mul_(q.shape[-1] ** -0.5), _flat(k), _flat(v)
-            y = torch.empty_like(values)
-            for heads, rows, weights, keep in _weights(queries, keys, kept, ctx.seed):
-                y[heads, rows] = torch.bmm(weights.mul_(keep), values[heads])
-            return y.mul_(kept_scale(kept)).view_as(q).to(q.dtype)
+# An operator of its own, so that torch.compile and the receipt see one call and not its pieces.
+@torch.library.custom_op("mssctl::attention_with_dropout", mutates_args=())
+def _attend(q: Tensor, k: Tensor, v: Tensor, seed: Tensor, kept: int) -> Tensor:
+    with torch.autocast("cpu", enabled=False):
+        queries, keys, values = _flat(q).mul_(q.shape[-1] ** -0.5), _flat(k), _flat(v)
+        y = torch.empty_like(values)
+        for heads, rows, weights, keep in _weights(queries, keys, kept, seed):
+            y[heads, rows] = torch.bmm(weights.mul_(keep), values[heads])
+        return y.mul_(kept_scale(kept)).view(q.shape).to(q.dtype)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        q, k, v = ctx.saved_tensors
-        scale = q.shape[-1] ** -0.5
-        with torch.autocast("cpu", enabled=False):
-            queries, keys, values = _flat(q).mul_(scale), _flat(k), _flat(v)
-            dy = _flat(grad).mul_(kept_scale(ctx.kept))
-            dq, dk, dv = (torch.zeros_like(x) for x in (queries, keys, values))
-            for heads, rows, weights, keep in _weights(queries, keys, ctx.kept, ctx.seed):
-                dweights = torch.bmm(dy[heads, rows], values[heads].mT).mul_(keep)
-                dscores = torch._softmax_backward_data(dweights, weights, -1, weights.dtype)
-                dv[heads].baddbmm_(weights.mul_(keep).mT, dy[heads, rows])
-                dk[heads].baddbmm_(dscores.mT, queries[heads, rows])
-                dq[heads, rows] = torch.bmm(dscores, keys[heads])
-            dq.mul_(scale)
-            return (
-                dq.view_as(q).to(q.dtype),
-                dk.view_as(k).to(k.dtype),
-                dv.view_as(v).to(v.dtype),
-                None,
-            )
+
+@torch.library.custom_op("mssctl::attention_with_dropout_backward", mutates_args=())
+def _attend_backward(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, seed: Tensor, kept: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    scale = q.shape[-1] ** -0.5
+    with torch.autocast("cpu", enabled=False):
+        queries, keys, values = _flat(q).mul_(scale), _flat(k), _flat(v)
+        dy = _flat(grad).mul_(kept_scale(kept))
+        dq, dk, dv = (torch.zeros_like(x) for x in (queries, keys, values))
+        for heads, rows, weights, keep in _weights(queries, keys, kept, seed):
+            dweights = torch.bmm(dy[heads, rows], values[heads].mT).mul_(keep)
+            dscores = torch._softmax_backward_data(dweights, weights, -1, weights.dtype)
+            dv[heads].baddbmm_(weights.mul_(keep).mT, dy[heads, rows])
+            dk[heads].baddbmm_(dscores.mT, queries[heads, rows])
+            dq[heads, rows] = torch.bmm(dscores, keys[heads])
+        dq.mul_(scale)
+        return (
+            dq.view(q.shape).to(q.dtype),
+            dk.view(k.shape).to(k.dtype),
+            dv.view(v.shape).to(v.dtype),
+        )
+
+
+@_attend.register_fake
+def _(q: Tensor, *_: object) -> Tensor:
+    return q.new_empty(q.shape)
+
+
+@_attend_backward.register_fake
+def _(_: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    return tuple(x.new_empty(x.shape) for x in inputs[:3])
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+    *tensors, ctx.kept = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return *_attend_backward(grad, *ctx.saved_tensors, ctx.kept), None, None
+
+
+_attend.register_autograd(_gradients, setup_context=_remember)
 
 
 def _flat(x: Tensor) -> Tensor:
@@ -78,14 +97,14 @@ def _flat(x: Tensor) -> Tensor:
 
 
 def _weights(
-    queries: Tensor, keys: Tensor, kept: int, seed: int
+    queries: Tensor, keys: Tensor, kept: int, seed: Tensor
 ) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
     """Attention weights before dropout, piece by piece, and which of them are kept (1 or 0).
 
     The same ``seed`` gives the same draws. Yields heads, rows of queries, and both tensors
     ``(heads, rows, L)``, which the caller may change.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
     for heads, rows in _pieces(queries.shape[0], queries.shape[1]):
         scores = torch.bmm(queries[heads, rows], keys[heads].mT)
         weights = torch.softmax(scores, dim=-1, out=scores)

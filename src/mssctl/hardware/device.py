@@ -23,6 +23,8 @@ AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": t
 # Below this length the score matrix is small, so the un-fused kernel can do no harm.
 SHORT_AXIS = 256
 
+_AMX = torch.cpu._is_amx_tile_supported()
+
 # CUDA grids have at most this many blocks along the axis that attention kernels map sequences to.
 MAX_SEQUENCES = 65_535
 
@@ -106,7 +108,17 @@ def configure(
     torch.set_float32_matmul_precision(precision)
     torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.benchmark = cudnn_benchmark
-    torch.backends.cuda.enable_math_sdp(not flash_attention)
+    allow_math_attention(not flash_attention)
+
+
+def allow_math_attention(on: bool) -> None:
+    """Let attention over long axes use the un-fused math kernel on CUDA, or not."""
+    torch.backends.cuda.enable_math_sdp(on)
+    _ALLOWED["math"] = on
+
+
+# What `allow_math_attention` said last. torch.compile reads this and cannot read PyTorch's own.
+_ALLOWED = {"math": True}
 
 
 def let_segments_grow() -> None:
@@ -162,7 +174,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
     """
     if q.device.type == "cpu" and dropout:
         return attention_with_dropout(q, k, v, dropout)
-    if q.device.type == "cpu" and not torch.cpu._is_amx_tile_supported():
+    if q.device.type == "cpu" and not _AMX:
         # Without AMX the CPU kernel gains nothing by bfloat16, and is several times slower in
         # training on short axes.
         return F.scaled_dot_product_attention(q.float(), k.float(), v.float()).to(q.dtype)
@@ -226,6 +238,6 @@ def attention_kernel(
 @contextlib.contextmanager
 def _kernels(length: int) -> Iterator[None]:
     """Allow the fused kernels, and the math kernel where it is harmless or was asked for."""
-    math = length <= SHORT_AXIS or torch.backends.cuda.math_sdp_enabled()
+    math = length <= SHORT_AXIS or _ALLOWED["math"]
     with sdpa_kernel([*_FUSED, SDPBackend.MATH] if math else _FUSED, set_priority=True):
         yield

@@ -24,7 +24,7 @@ class Dropout(nn.Dropout):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (its name in torch)
         """Drop values while training."""
-        if input.device.type != "cpu":
+        if input.device.type != "cpu" or torch.compiler.is_compiling():
             return F.dropout(input, self.p, self.training)
         kept = kept_levels(self.p)
         if not self.training or kept == _LEVELS:

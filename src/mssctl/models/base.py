@@ -51,6 +51,10 @@ class Separator(nn.Module, ABC):
         """What computes the parts for which there is a choice: part -> name and reason."""
         return {}
 
+    def regions(self) -> list[nn.Module]:
+        """The repeated parts that ``training.compile`` compiles; none where it would not pay."""
+        return []
+
     @abstractmethod
     def forward(self, mix: Tensor) -> Tensor:
         """Split ``mix`` of shape ``(B, C, N)`` into ``(B, S, C, N)``."""

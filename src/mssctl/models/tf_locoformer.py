@@ -129,6 +129,10 @@ class TFLocoformer(SpectralSeparator):
         self.rope_freq = RotaryEmbedding(head) if rotary else None
         self.rope_time = RotaryEmbedding(head) if rotary else None
 
+    def regions(self) -> list[nn.Module]:
+        """Each path of each block."""
+        return [part for part in self.modules() if isinstance(part, LocoformerPath)]
+
     def spectrum(self, spec: Tensor) -> Tensor:
         """Separate a complex spectrogram."""
         x = self.encoder(spec)  # (B, T, Q, D)

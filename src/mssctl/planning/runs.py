@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mssctl.config.schema import RunConfig
-from mssctl.hardware.device import autocast, configure
+from mssctl.hardware.device import allow_math_attention, autocast, configure
 from mssctl.models.base import Separator
 from mssctl.models.registry import build
 from mssctl.planning.fake_step import Peak, predict_peak
@@ -120,4 +120,4 @@ def _switches(config: RunConfig) -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(precision)
         cudnn.allow_tf32, cudnn.benchmark = before
-        cuda.enable_math_sdp(math)
+        allow_math_attention(math)

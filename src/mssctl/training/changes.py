@@ -27,6 +27,7 @@ CHANGEABLE = {
     "training.tf32",
     "training.cudnn_benchmark",
     "training.flash_attention",
+    "training.compile",
     "optimizer.fused",
     "model.scan_backend",
     "model.chunk_size",

@@ -17,7 +17,9 @@ from mssctl.data.loader import batches
 from mssctl.data.mixing import Mixer
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter
+from mssctl.hardware.compiler import compile_modules
 from mssctl.hardware.device import configure
+from mssctl.models.base import Separator
 from mssctl.models.registry import build
 from mssctl.training.board import Board
 from mssctl.training.distributed import ALONE, World, parallel
@@ -193,6 +195,8 @@ def prepare(config: RunConfig, device: torch.device) -> TrainState:
     torch.manual_seed(training.seed)
     model = build(config).to(device).train()
     model.set_checkpointing(training.gradient_checkpointing)
+    if training.compile:
+        _compile(model, config, device)
     total = training.num_epochs * training.steps_per_epoch
     return TrainState(
         model,
@@ -201,6 +205,17 @@ def prepare(config: RunConfig, device: torch.device) -> TrainState:
         MovingAverage(model, training.ema_momentum) if training.ema_momentum else None,
         judged_by=judges(config),
     )
+
+
+def _compile(model: Separator, config: RunConfig, device: torch.device) -> None:
+    regions = model.regions()
+    if not regions:
+        raise MssctlError(
+            f"training.compile: nothing of {config.model.name} is compiled by it",
+            hint="leave it out; its scan is compiled by model.scan_backend",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+    compile_modules(regions, device)
 
 
 def judges(config: RunConfig) -> str:

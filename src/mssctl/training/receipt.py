@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mssctl.config.schema import RunConfig
+from mssctl.hardware.compiler import uncompiled
 from mssctl.hardware.device import autocast
 from mssctl.models.base import Separator
 from mssctl.training.step import TrainState
@@ -24,9 +25,8 @@ _KERNELS = {  # name of PyTorch's operator -> kernel
     f"{_PREFIX}efficient_attention": "memory-efficient",
     f"{_PREFIX}fused_attention_overrideable": "overrideable",
     f"{_PREFIX}attention_math_for_mps": "math (MPS)",
-    # Two that are made of several operators, known by their softmax.
-    "_safe_softmax": "math",
-    "softmax": "in pieces with dropout (CPU)",
+    "_safe_softmax": "math",  # of several operators; this one is only in it
+    "attention_with_dropout": "in pieces with dropout (CPU, float32 inside)",
 }
 
 
@@ -136,6 +136,7 @@ def seen_inside(
                 if not any(layer.children()):
                     stack.callback(layer.register_forward_hook(watch).remove)
             axes = stack.enter_context(_axes(model))
+            stack.enter_context(uncompiled())
             stack.enter_context(autocast(device, amp_dtype))
             stack.enter_context(_AttentionWatch(axes, attention))
             model(torch.linspace(-1, 1, 8192, device=device).expand(1, model.channels, -1))

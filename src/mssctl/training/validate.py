@@ -14,6 +14,7 @@ from mssctl.evaluation.metrics import CSDR
 from mssctl.evaluation.scores import csdr
 from mssctl.evaluation.sdr import METRICS, Array, is_silent
 from mssctl.events import Progress, Reporter
+from mssctl.hardware.compiler import uncompiled
 from mssctl.models.base import Separator
 from mssctl.separation.separator import SeparationSettings, separate_array
 
@@ -77,7 +78,8 @@ def _separate(
     """True and estimated stems ``(C, N)`` by name."""
     sources = read_song(song, model.sources, model.channels)  # (S, C, N)
     mix = torch.from_numpy(sources.sum(0))
-    estimates = separate_array(model, mix, settings).numpy()
+    with uncompiled():
+        estimates = separate_array(model, mix, settings).numpy()
     references = {stem: sources[model.sources.index(stem)] for stem in model.stems}
     return references, dict(zip(model.stems, estimates, strict=True))
 
