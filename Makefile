@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 # Installed versions are those of constraints.txt: nothing is resolved again after that.
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test check format lint types layers docs docs-drift clean
+.PHONY: demo test gpu check format lint types layers docs docs-drift clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)  ## separate a short generated song with the bundled model
@@ -18,6 +18,9 @@ demo: $(STAMP)  ## separate a short generated song with the bundled model
 
 test: $(STAMP)  ## the whole test suite (but the tests marked slow or gpu)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
+
+gpu: $(STAMP)  ## what only a GPU can show: its tests, plan against measurement, speed; into gpu/
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/on_gpu.sh gpu
 
 check: format lint types layers docs-drift test  ## all that CI runs
 
@@ -40,7 +43,7 @@ docs: $(STAMP)  ## write the generated pages anew
 	$(BIN)/python -m mssctl.cli.docs docs
 
 clean:
-	rm -rf .venv .uv demo dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .uv demo gpu dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(STAMP): pyproject.toml constraints.txt | $(UV)
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"mssctl needs Python 3.11 or newer, $(PYTHON) is {v[0]}.{v[1]}: try make PYTHON=/path/to/python3.12")'

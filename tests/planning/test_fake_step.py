@@ -218,3 +218,17 @@ def test_the_same_question_has_the_same_answer_and_leaves_no_trace():
     assert (torch.is_autocast_enabled, torch.get_autocast_dtype) == before
     x = torch.ones(2, 64)
     assert build()(x).device.type == "cpu"
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_what_is_inside_composed_operators_counts(mode):
+    """They come whole in inference mode, in which songs are separated."""
+
+    def step(kept: torch.Tensor) -> None:
+        with mode():
+            F.linear(kept.view(4, 8, -1), kept.view(32, -1))
+            torch.einsum("i,j->ij", kept[:1024], kept[:1024])
+
+    peak = predict_peak(lambda: _vector(1), step, steps=1)
+    assert peak.flops == 2 * 32 * 32 * (MIB // 4 // 32)
+    assert peak.tensors == (1 + 4) * MIB

@@ -11,12 +11,12 @@ import torch
 
 from mssctl.cli import render_bench  # noqa: F401 (registers the text form)
 from mssctl.cli.render import as_json, as_text
+from mssctl.data.synth import synthesize
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Progress
 from mssctl.hardware import nvml
 from mssctl.planning import runs
-from mssctl.tasks import bench as module
-from mssctl.tasks import bench_clock
+from mssctl.tasks import bench_clock, bench_work
 from mssctl.tasks.bench import bench
 from mssctl.tasks.bench_clock import spread
 from mssctl.tasks.bench_compare import compare
@@ -45,7 +45,7 @@ def measured(tiny, **options):
 
 
 def test_the_step_is_the_trainers_and_the_planners():
-    assert module.train_step is session.train_step is loop.train_step is step.train_step
+    assert bench_work.train_step is session.train_step is loop.train_step is step.train_step
     assert runs.train_step is step.train_step
 
 
@@ -55,7 +55,10 @@ def test_a_training_step_is_measured(tiny):
     assert result.seconds <= result.seconds_p90
     assert result.audio_seconds == pytest.approx(2 * 2 * 0.5)
     assert result.speed == pytest.approx(result.audio_seconds / result.seconds)
-    assert set(result.shares) == {"forward", "loss", "backward", "optimizer", "rest"}
+    assert set(result.shares) == {
+        "data wait", "forward", "loss", "backward", "optimizer", "rest",
+    }  # fmt: skip
+    assert result.shares["data wait"] < 0.01
     assert sum(result.shares.values()) == pytest.approx(1.0)
     assert min(result.shares[part] for part in ("forward", "loss", "backward")) > 0.01
     assert result.tflop_rate == pytest.approx(result.tflop / result.seconds)
@@ -77,8 +80,37 @@ def test_arithmetic_counts_every_micro_batch(tiny):
 def test_separation_and_reading_are_measured(tiny, mode):
     result = measured(tiny, mode=mode)
     assert result.speed > 0.0
-    assert (result.shares, result.tflop) == ({}, None)
+    assert result.shares == {}
+    assert (result.tflop is None) is (mode == "loader")
     assert f"mode {mode}" in as_text(result)
+
+
+def test_the_arithmetic_of_separation_counts_its_segments(tiny):
+    """Four segments with a quarter of overlap: 6 passes, whatever goes through at once."""
+    once, twice = (measured(tiny, mode="separate", batch=batch) for batch in (1, 2))
+    assert twice.tflop == pytest.approx(once.tflop, rel=0.02)
+    overlap = ["separation.overlap=0"]
+    none = measured(tiny, mode="separate", overrides=overlap)
+    assert once.tflop / none.tflop == pytest.approx(6 / 4, rel=0.02)
+    trained = measured(tiny)  # forward and twice as much backward
+    a_second = trained.tflop / trained.audio_seconds / 3
+    assert none.tflop / none.audio_seconds == pytest.approx(a_second, rel=0.15)
+
+
+def test_waiting_for_data_is_a_share_of_its_own(tiny, tmp_path, monkeypatch):
+    synthesize(tmp_path / "songs", hours=0.003, song_seconds=4.0, sample_rate=8000, workers=1)
+    read = bench_work.batches
+
+    def slow(*given, **named):
+        for batch in read(*given, **named):
+            time.sleep(0.05)
+            yield batch
+
+    monkeypatch.setattr(bench_work, "batches", slow)
+    result = measured(tiny, data=tmp_path / "songs")
+    assert result.seconds > 0.1  # of two micro-batches
+    assert result.shares["data wait"] > 0.1 / result.seconds * 0.5
+    assert sum(result.shares.values()) == pytest.approx(1.0)
 
 
 def test_the_batch_is_that_of_the_mode(tiny):
@@ -99,7 +131,7 @@ def test_a_profile_names_the_operators_and_leaves_a_trace(tiny, tmp_path):
 
 
 def test_a_trace_that_cannot_be_written_is_refused_before_the_work(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "prepare", lambda *_: pytest.fail("the work has begun"))
+    monkeypatch.setattr(bench_work, "prepare", lambda *_: pytest.fail("the work has begun"))
     with pytest.raises(MssctlError, match="--profile") as caught:
         measured(tiny, profile=tmp_path / "no" / "trace.json")
     assert caught.value.exit_code == ExitCode.ENVIRONMENT
@@ -157,15 +189,17 @@ def test_running_out_of_memory_is_an_error_with_a_remedy(tiny, monkeypatch):
     def full(*_given):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(module, "train_step", full)
+    monkeypatch.setattr(bench_work, "train_step", full)
     with pytest.raises(MssctlError, match="memory ran out") as caught:
         measured(tiny)
     assert "mssctl plan" in str(caught.value.hint)
 
 
 def test_no_setting_is_silent(tiny, tmp_path, mssctl):
-    with pytest.raises(MssctlError, match="mode loader only"):
-        measured(tiny, data=tmp_path)
+    with pytest.raises(MssctlError, match="--data does nothing in mode separate"):
+        measured(tiny, mode="separate", data=tmp_path)
+    with pytest.raises(MssctlError, match="--device cuda does nothing in mode loader"):
+        bench(tiny, mode="loader", device="cuda")
     with pytest.raises(MssctlError, match="a folder"):
         measured(tiny, profile=tmp_path)
     for arguments in (

@@ -35,7 +35,11 @@ Batch = Annotated[
 ]
 Data = Annotated[
     Path | None,
-    typer.Option("--data", help="Songs for mode loader; some are made up without.", metavar="DIR"),
+    typer.Option(
+        "--data",
+        help="Songs to train on or to read; without, noise, or songs that are made up.",
+        metavar="DIR",
+    ),
 ]
 Memory = Annotated[
     float | None,
