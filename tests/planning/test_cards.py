@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pynvml
 import pytest
 
 from mssctl.errors import MssctlError
@@ -42,25 +41,6 @@ def test_a_step_takes_the_longer_of_computing_and_reading():
     card = replace(cards.CARDS[0], bf16=1.0, bandwidth=1.0)
     assert card.seconds(PEAK) == pytest.approx(3 * 1.0 + 1.0)
     assert replace(card, bandwidth=0.1).seconds(PEAK) == pytest.approx(3 * 10.0 + 10.0)
-
-
-def test_without_a_driver_there_is_no_gpu(monkeypatch):
-    def fail() -> None:
-        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
-
-    monkeypatch.setattr(pynvml, "nvmlInit", fail)
-    assert cards.this_gpu() is None
-
-
-def test_nvml_says_what_is_free(monkeypatch):
-    class Memory:
-        free, total = 30 * 2**30, 32 * 2**30
-
-    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: "first")
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", lambda handle: Memory)
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetName", lambda handle: "NVIDIA GeForce RTX 5090")
-    assert cards.this_gpu() == ("NVIDIA GeForce RTX 5090", 30.0, 32.0)
 
 
 def test_a_word_of_the_name_is_enough_where_it_means_one_card():

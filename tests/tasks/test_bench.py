@@ -214,13 +214,13 @@ def test_no_setting_is_silent(tiny, tmp_path, mssctl):
 
 
 @pytest.mark.parametrize(
-    ("visible", "index"), [(None, 1), ("", 1), ("3,5", 5), ("GPU-ab,GPU-cd", None), ("7", None)]
+    ("visible", "index"), [(None, 1), ("", None), ("3,5", 5), ("GPU-ab,GPU-cd", None), ("7", None)]
 )
 def test_the_gpu_that_is_watched_is_the_one_that_computes(monkeypatch, visible, index):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert bench_clock._nvml_index(torch.device("cuda", 1)) == index
+    assert nvml.index_of(1) == index
 
 
 def test_a_watched_gpu_gives_means_of_what_it_says(monkeypatch):

@@ -84,6 +84,32 @@ def test_separation_needs_no_gradients_and_less_memory(tiny):
     assert separate.run.batch_size == 4
     assert separate.allocated_gib < train.allocated_gib
     assert {"gradients", "optimizer"}.isdisjoint(share.name for share in separate.components)
+    assert separate.run.dtype == "bfloat16"  # as `separate` computes on a GPU
+    asked = ["training.amp_dtype=float32"]
+    assert plan.plan(tiny, overrides=asked, mode="separate").run.dtype == "float32"
+
+
+def test_a_plan_to_separate_says_what_to_type_with_its_settings(tiny, tmp_path):
+    def command(preset: str, *overrides: str, **options) -> str:
+        return plan.plan(preset, overrides=overrides, mode="separate", **options).command
+
+    assert command("starter") == "mssctl separate SONG -n starter"
+    assert command(tiny) == "mssctl separate SONG -n RUN/best.safetensors"
+    assert command(tiny, segment=0.75).endswith(" --segment 0.75")
+    assert command(tiny, "separation.batch_size=3").endswith(" --batch 3")
+    assert command(tiny, "training.amp_dtype=float32").endswith(" --dtype fp32")
+    card = CONTEXT / GIB + 0.07
+    out = tmp_path / "mine.yaml"
+    much = plan.plan(
+        tiny, vram=card, overrides=["separation.batch_size=5000"], mode="separate", write=out
+    )
+    assert much.run.fits is False
+    assert much.command.endswith(f" --batch {much.largest_batch}")
+    written, asked = presets.load(str(out)), presets.load(tiny)
+    assert written.separation.batch_size == much.largest_batch
+    assert written.training == asked.training
+    nothing = plan.plan(tiny, vram=CONTEXT / GIB, mode="separate")
+    assert nothing.command.startswith("nothing of this fits")
 
 
 def test_what_is_written_is_a_preset_that_fits(tiny, tmp_path):

@@ -7,6 +7,7 @@ A value that a GPU, a driver or a permission does not give is None.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -138,6 +139,18 @@ def gpus() -> list[Gpu]:
     """
     with _opened() as nvml:
         return [_gpu(nvml, index) for index in range(int(nvml.nvmlDeviceGetCount()))]
+
+
+def index_of(number: int) -> int | None:
+    """NVML's index of PyTorch's device ``number``: ``CUDA_VISIBLE_DEVICES`` renumbers only that.
+
+    None where the variable hides it or names GPUs otherwise than by number.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return number
+    names = visible.split(",")
+    return int(names[number]) if number < len(names) and names[number].isdigit() else None
 
 
 @contextlib.contextmanager

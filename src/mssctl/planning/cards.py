@@ -89,18 +89,5 @@ def card_in(machine_name: str) -> Card | None:
     return max(found, key=lambda card: len(card.name), default=None)
 
 
-def this_gpu() -> tuple[str, float, float] | None:
-    """Name, free and total memory (GiB) of the first GPU, by NVML; None without one."""
-    import pynvml  # noqa: PLC0415 (only where a plan asks for the machine's own GPU)
-
-    try:
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-        return pynvml.nvmlDeviceGetName(handle), memory.free / GIB, memory.total / GIB
-    except pynvml.NVMLError:
-        return None
-
-
 def _plain(name: str) -> str:
     return "".join(name.lower().removeprefix("nvidia").replace("geforce", "").split())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.planning.cards import Card, card_in, card_named, this_gpu
+from mssctl.hardware import nvml
+from mssctl.planning.cards import GIB, Card, card_in, card_named
 from mssctl.planning.fit import Budget
 
 _CAPABILITY = (9, 0)  # where no card is known: the larger cuBLAS workspace
@@ -13,16 +14,24 @@ _CAPABILITY = (9, 0)  # where no card is known: the larger cuBLAS workspace
 
 @dataclass(frozen=True)
 class Target:
-    """The card to plan for: any of it may be unknown."""
+    """The card to plan for: any of it may be unknown.
+
+    Attributes:
+        name: of the card.
+        vram: free memory, GiB.
+        card: of the table.
+        seen: compute capability of this machine's GPU, as NVML tells.
+    """
 
     name: str | None
     vram: float | None
     card: Card | None
+    seen: tuple[int, int] | None = None
 
     @property
     def capability(self) -> tuple[int, int]:
         """Compute capability, assumed where the card is unknown."""
-        return self.card.capability if self.card else _CAPABILITY
+        return self.card.capability if self.card else self.seen or _CAPABILITY
 
     def budget(self) -> Budget:
         """Its memory.
@@ -48,8 +57,19 @@ def target(vram: float | None = None, gpu: str | None = None) -> Target:
         return Target(card.name, card.memory if vram is None else vram, card)
     if vram is not None:
         return Target(None, vram, None)
-    here = this_gpu()
-    if here is None:
+    gpu_here = this_gpu()
+    if gpu_here is None:
         return Target(None, None, None)
-    name, free, _total = here
-    return Target(name, free, card_in(name))
+    part = gpu_here.slices[0] if gpu_here.slices else gpu_here  # of a GPU that MIG splits
+    free = part.free / GIB if part.free is not None else None
+    return Target(part.name, free, card_in(gpu_here.name), gpu_here.capability)
+
+
+def this_gpu() -> nvml.Gpu | None:
+    """The first GPU that this process may use, by NVML; None without one that can be read."""
+    try:
+        found = {gpu.index: gpu for gpu in nvml.gpus() if gpu.error is None}
+    except nvml.NvmlError:
+        return None
+    index = nvml.index_of(0)
+    return found.get(index) if index is not None else None

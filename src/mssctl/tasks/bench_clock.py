@@ -5,7 +5,6 @@ On CUDA nothing here waits for the device inside a step: events are read after t
 
 from __future__ import annotations
 
-import os
 import statistics
 import threading
 import time
@@ -125,25 +124,12 @@ class Parts:
             hook.remove()
 
 
-def _nvml_index(device: torch.device) -> int | None:
-    """NVML's number of a device: ``CUDA_VISIBLE_DEVICES`` renumbers only PyTorch's.
-
-    None where the variable names GPUs otherwise than by number.
-    """
-    number = device.index or 0
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if not visible:
-        return number
-    names = visible.split(",")
-    return int(names[number]) if number < len(names) and names[number].isdigit() else None
-
-
 class Watch:
     """Samples a GPU's utilisation, power and clock by NVML beside the work, five times a second."""
 
     def __init__(self, device: torch.device) -> None:
         self.samples: list[nvml.Gpu] = []
-        self._index = _nvml_index(device) if device.type == "cuda" else None
+        self._index = nvml.index_of(device.index or 0) if device.type == "cuda" else None
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 

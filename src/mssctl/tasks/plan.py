@@ -9,7 +9,6 @@ from pathlib import Path
 
 from mssctl import presets
 from mssctl.config.schema import RunConfig
-from mssctl.errors import ExitCode, MssctlError
 from mssctl.planning import explain
 from mssctl.planning.cache import remembered, training_peak_of
 from mssctl.planning.cards import Card
@@ -37,6 +36,8 @@ from mssctl.results import (
     PlanTable,
 )
 from mssctl.separation.separator import SeparationSettings
+from mssctl.tasks.plan_command import separate_command, train_command
+from mssctl.tasks.plan_command import write as write_preset
 
 _LONG = 100_000  # operations: a step that takes ten seconds or more on fake tensors
 
@@ -71,13 +72,16 @@ def plan(
         raise ValueError(f"attention {attention!r}: one of {', '.join(KERNELS)}")
     config, overrides = load(preset, overrides, segment, mode)
     where = target(vram, gpu)
-    question = _Question(mode, where.capability, attention)
+    question = _Question(mode, where.capability, attention, _dtype(mode, config, overrides))
     batch = question.batch(config)
     peak, found = _search(question, config, batch, where)
     run = _planned(preset, config, question, batch, peak, where)
-    level = config.training.gradient_checkpointing
-    fitted = with_batch(config, found.batch, level) if found and found.batch else None
-    written = _write(write, fitted if run.fits is False else config) if write else None
+    fitted = question.fitted(config, found.batch) if found and found.batch else None
+    best = fitted if run.fits is False else config
+    if mode == "separate":
+        command = separate_command(preset, config, best, question.dtype)
+    else:
+        command = train_command(preset, config, best, overrides)
     return PlanResult(
         run=run,
         gpu=where.name,
@@ -95,8 +99,8 @@ def plan(
         ),
         largest_batch=found.batch if found else None,
         next_gib=found.beyond.device / GIB if found and found.beyond else None,
-        command=_command(preset, config, fitted if run.fits is False else config, overrides, mode),
-        written=written,
+        command=command,
+        written=write_preset(write, best) if write else None,
     )
 
 
@@ -118,7 +122,7 @@ def plan_table(
     """
     where = target(vram, gpu)
     budget = where.budget()
-    question = _Question("train", where.capability, None)
+    question = _Question("train", where.capability)
     known, left_out = _in_table(overrides, segment)
     sizes = {name: parameters(config)[0] for name, config in known.items()}
     fitted = {name: _lightest(config, where) for name, config in known.items()}
@@ -140,7 +144,9 @@ def plan_table(
         peak = question.peak(config, batch)
         runs[name] = _planned(name, config, question, batch, peak, where)
         break
-    written = _write(write, config) if write else None
+    command = None
+    if pick:
+        command = train_command(pick, known[pick], config, load(pick, overrides, segment)[1])
     return PlanTable(
         gpu=where.name,
         vram_gib=budget.vram,
@@ -148,8 +154,8 @@ def plan_table(
         pick=pick,
         reason="the largest model that fits" if pick else "no preset fits, not even at batch 1",
         next_gib=found.beyond.device / GIB if found and found.beyond else None,
-        command=_pick_command(pick, known[pick], config, overrides, segment) if pick else None,
-        written=written,
+        command=command,
+        written=write_preset(write, config) if write else None,
         left_out=left_out,
     )
 
@@ -163,7 +169,7 @@ def compare(
 ) -> PlanComparison:
     """All bundled presets side by side, as they are, each predicted by a fake step."""
     where = target(vram, gpu)
-    question = _Question("train", where.capability, None)
+    question = _Question("train", where.capability)
     rows = []
     known, left_out = _in_table(overrides, segment)
     for name, config in known.items():
@@ -205,7 +211,8 @@ class _Question:
 
     mode: str
     capability: tuple[int, int]
-    attention: str | None
+    attention: str | None = None
+    dtype: str = ""  # of separation; a training step's is in its configuration
 
     def batch(self, config: RunConfig) -> int:
         """Examples or segments at a time."""
@@ -214,10 +221,15 @@ class _Question:
 
     def peak(self, config: RunConfig, batch: int) -> Peak:
         """The predicted peak at a batch, from the cache where it is known."""
-        config = with_training(config, batch_size=batch)
         if self.mode == "train":
+            config = with_training(config, batch_size=batch)
             return training_peak_of(config, self.capability, self.attention)
-        asked = {"mode": self.mode, "capability": self.capability, "attention": self.attention}
+        asked = {
+            "mode": self.mode,
+            "capability": self.capability,
+            "attention": self.attention,
+            "dtype": self.dtype,
+        }
         settings = SeparationSettings.from_config(config)
         return remembered(
             config,
@@ -226,11 +238,23 @@ class _Question:
                 config,
                 segment=settings.segment,
                 batch_size=batch,
-                amp_dtype=config.training.amp_dtype,
+                amp_dtype=self.dtype,
                 capability=self.capability,
                 attention=self.attention,
             ),
         )
+
+    def fitted(self, config: RunConfig, batch: int) -> RunConfig:
+        """The same with as many at a time; a training step keeps its examples."""
+        if self.mode == "train":
+            return with_batch(config, batch, config.training.gradient_checkpointing)
+        return presets.override(config, [f"separation.batch_size={batch}"])
+
+
+def _dtype(mode: str, config: RunConfig, overrides: Sequence[str]) -> str:
+    """What `separate` computes in on a GPU: bfloat16, unless something else is asked for."""
+    asked = any(item.startswith("training.amp_dtype=") for item in overrides)
+    return config.training.amp_dtype if asked or mode == "train" else "bfloat16"
 
 
 def _search(
@@ -290,7 +314,7 @@ def _planned(
         accumulation=1 if separating else training.gradient_accumulation_steps,
         checkpointing="none" if separating else training.gradient_checkpointing,
         segment_seconds=samples / config.audio.sample_rate,
-        dtype=training.amp_dtype,
+        dtype=question.dtype if separating else training.amp_dtype,
         parameters=_count(config),
         peak_gib=peak.device / GIB,
         headroom_gib=where.vram - peak.device / GIB if where.vram is not None else None,
@@ -359,44 +383,3 @@ def _tensors(peak: Peak) -> list[LargeTensor]:
         LargeTensor(item.size / GIB, list(item.shape), item.dtype, item.operation, item.where)
         for item in peak.largest[:5]
     ]
-
-
-def _command(
-    preset: str, asked: RunConfig, run: RunConfig | None, overrides: Sequence[str], mode: str
-) -> str:
-    """What to type."""
-    if mode == "separate":
-        return "mssctl separate SONG"
-    if run is None:
-        return "nothing of this fits: see what to change"
-    changed = [f"training.{key}={value}" for key, value in run.training.model_dump().items()
-               if value != getattr(asked.training, key)]  # fmt: skip
-    sets = "".join(f" --set {item}" for item in [*overrides, *changed])
-    return f"mssctl train {preset} --data SONGS{sets}"
-
-
-def _pick_command(
-    pick: str,
-    asked: RunConfig,
-    run: RunConfig | None,
-    overrides: Sequence[str],
-    segment: float | None,
-) -> str:
-    """What to type for a row of the table."""
-    return _command(pick, asked, run, load(pick, overrides, segment)[1], "train")
-
-
-def _write(path: str | Path, config: RunConfig | None) -> str:
-    """Write a preset file."""
-    if config is None:
-        raise MssctlError("nothing fits: no preset written")
-    file = Path(path).expanduser()
-    if file.exists():
-        raise MssctlError(f"{file}: exists already", hint="name another file")
-    try:
-        file.write_text(presets.dump(config), encoding="utf-8")
-    except OSError as error:
-        raise MssctlError(
-            f"{file}: cannot be written: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
-        ) from None
-    return str(file)

@@ -1,0 +1,74 @@
+"""What to do with a plan: the command to type, and the preset to write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mssctl import presets
+from mssctl.config.bundled import bundled_folder
+from mssctl.config.schema import RunConfig
+from mssctl.errors import ExitCode, MssctlError
+
+NOTHING_FITS = "nothing of this fits: see what to change"
+
+
+def train_command(
+    preset: str, asked: RunConfig, run: RunConfig | None, overrides: Sequence[str]
+) -> str:
+    """What to type to train.
+
+    Args:
+        preset: name, or path of a YAML file.
+        asked: its configuration with ``overrides``.
+        run: the one that fits; None where none does.
+        overrides: ``section.key=value``.
+    """
+    if run is None:
+        return NOTHING_FITS
+    changed = [f"training.{key}={value}" for key, value in run.training.model_dump().items()
+               if value != getattr(asked.training, key)]  # fmt: skip
+    sets = "".join(f" --set {item}" for item in [*overrides, *changed])
+    return f"mssctl train {preset} --data SONGS{sets}"
+
+
+def separate_command(preset: str, asked: RunConfig, run: RunConfig | None, dtype: str) -> str:
+    """What to type to separate with a model of this preset; ``run`` as in `train_command`.
+
+    Segment and batch are said where they are not what a model trained so would take by itself.
+    """
+    if run is None:
+        return NOTHING_FITS
+    bundled = (bundled_folder() / "weights" / f"{preset}.safetensors").is_file()
+    model = preset if bundled else "RUN/best.safetensors"
+    before, wanted = presets.load(preset).separation, run.separation
+    options = []
+    if wanted.segment_seconds is not None and wanted.segment_seconds != before.segment_seconds:
+        options.append(f" --segment {wanted.segment_seconds:g}")
+    if wanted.batch_size != before.batch_size:
+        options.append(f" --batch {wanted.batch_size}")
+    if asked.separation.overlap != before.overlap:
+        options.append(f" --overlap {asked.separation.overlap:g}")
+    if dtype == "float32":
+        options.append(" --dtype fp32")
+    return f"mssctl separate SONG -n {model}{''.join(options)}"
+
+
+def write(path: str | Path, config: RunConfig | None) -> str:
+    """Write a preset file.
+
+    Raises:
+        MssctlError: nothing fits, the file exists, or it cannot be written.
+    """
+    if config is None:
+        raise MssctlError("nothing fits: no preset written")
+    file = Path(path).expanduser()
+    if file.exists():
+        raise MssctlError(f"{file}: exists already", hint="name another file")
+    try:
+        file.write_text(presets.dump(config), encoding="utf-8")
+    except OSError as error:
+        raise MssctlError(
+            f"{file}: cannot be written: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
+        ) from None
+    return str(file)
