@@ -175,3 +175,10 @@ def test_a_number_written_with_an_exponent_is_a_number(tmp_path):
     path.write_text("optimizer: {lr: 1e-4, eps: 1e-9}\n", encoding="utf-8")
     config = presets.load(str(path))
     assert (config.optimizer.lr, config.optimizer.eps) == (1e-4, 1e-9)
+
+
+def test_an_installation_without_presets_is_an_error(monkeypatch, tmp_path):
+    monkeypatch.setattr(presets, "bundled_folder", lambda: tmp_path)
+    with pytest.raises(MssctlError, match="no presets: this installation is not whole") as caught:
+        presets.names()
+    assert caught.value.exit_code == 3

@@ -54,8 +54,19 @@ _ForeignLoader.add_constructor(
 
 
 def names() -> list[str]:
-    """Names of the bundled presets, sorted."""
-    return sorted(path.stem for path in bundled_folder().glob("*.yaml"))
+    """Names of the bundled presets, sorted.
+
+    Raises:
+        MssctlError: there are none (exit 3).
+    """
+    found = sorted(path.stem for path in bundled_folder().glob("*.yaml"))
+    if not found:
+        raise MssctlError(
+            f"{bundled_folder()}: no presets: this installation is not whole",
+            hint="install mssctl again",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+    return found
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> RunConfig:

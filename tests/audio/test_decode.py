@@ -76,6 +76,17 @@ def test_what_ffmpeg_cannot_read_either_is_refused_with_its_words(m4a, monkeypat
     assert not list(tmp_path.glob(".mssctl*"))
 
 
+def test_an_error_about_the_copy_names_the_original(m4a, monkeypatch, tmp_path):
+    decoded = tmp_path / "decoded.w64"
+    sf.write(decoded, np.zeros((100, 2), np.float32), 8_000, format="W64", subtype="FLOAT")
+    write = f'for last; do :; done; [ "$last" = - ] || cat {decoded} > "${{last#file:}}"'
+    install(monkeypatch, tmp_path, write)
+    with pytest.raises(MssctlError) as caught, readable(m4a, tmp_path) as info:
+        raise MssctlError(f"{info.path}: NaN at 0.1 s", "a hint", 4)
+    assert caught.value.message == f"{m4a}: NaN at 0.1 s"
+    assert caught.value.hint == "a hint"
+
+
 def test_files_that_libsndfile_reads_are_read_in_place(tmp_path):
     path = tmp_path / "song.flac"
     sf.write(path, np.zeros((10, 1)), 8_000)

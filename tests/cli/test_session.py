@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -97,6 +98,27 @@ def test_a_bug_shows_its_traceback_and_exits_1(end):
 def test_an_interrupt_exits_130_without_a_traceback(end):
     assert end(raiser(KeyboardInterrupt())) == (130, "", "error: interrupted\n")
     assert json.loads(end(raiser(KeyboardInterrupt()), "--json")[1])["exit_code"] == 130
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does(end):
+    """So that temporary files go."""
+    before = signal.getsignal(signal.SIGTERM)
+    assert end(lambda ui: signal.raise_signal(signal.SIGTERM))[0] == 130
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_sigterm_ends_a_forked_process_at_once(end, monkeypatch):
+    ended = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+
+    def body(ui):
+        monkeypatch.setattr(os, "getpid", lambda: -1)  # as in a worker that was forked
+        with pytest.raises(KeyboardInterrupt):  # where it is not the end
+            signal.raise_signal(signal.SIGTERM)
+        ui.show(trained(finished=True))
+
+    assert end(body)[0] == 0
+    assert ended == [128 + signal.SIGTERM]
 
 
 def test_an_interrupted_training_run_exits_130_and_says_how_to_go_on(end):

@@ -46,6 +46,13 @@ def test_a_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         hardware.choose_device("cuda:1")
 
 
+@pytest.mark.parametrize("name", ["cpu:1", "cpu:7"])
+def test_there_is_one_cpu(name: str) -> None:
+    with pytest.raises(MssctlError, match=f"{name}: there is one cpu only"):
+        hardware.choose_device(name)
+    assert hardware.choose_device("cpu:0").device.type == "cpu"
+
+
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [("bfloat16", torch.bfloat16), ("float16", torch.float16), ("float32", torch.float32)],

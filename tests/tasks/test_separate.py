@@ -448,3 +448,10 @@ def test_memory_that_does_not_suffice_fails_the_song_and_names_the_way_out():
     failure = only_failure(song(), segment=1e9)
     assert "out of memory" in failure.error
     assert "--segment" in (failure.hint or "")
+
+
+def test_a_seed_without_shifts_is_refused() -> None:
+    with pytest.raises(MssctlError, match="--seed does nothing without --shifts") as caught:
+        separate(song(), seed=1)
+    assert caught.value.exit_code == ExitCode.USAGE
+    assert separate(song(), seed=1, shifts=2).failures == []

@@ -60,7 +60,11 @@ def readable(path: Path, folder: Path) -> Iterator[AudioInfo]:
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".mssctl-", suffix=".part") as copy:
         target = f"file:{Path(copy.name).resolve()}"
         _ffmpeg(path, "-c:a", "pcm_f32le", "-f", "w64", target)  # W64 has no size limit
-        yield replace(probe(Path(copy.name)), subtype="PCM_24")
+        try:
+            yield replace(probe(Path(copy.name)), subtype="PCM_24")
+        except MssctlError as error:  # about the copy, of which nobody knows
+            message = error.message.replace(copy.name, str(path))
+            raise MssctlError(message, error.hint, error.exit_code) from None
 
 
 def _ffmpeg(path: Path, *output: str) -> None:

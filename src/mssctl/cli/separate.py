@@ -38,7 +38,9 @@ Shifts = Annotated[
         min=1, metavar="N",
     ),
 ]  # fmt: skip
-Seed = Annotated[int, typer.Option("--seed", help="Of the shifts.", min=0)]
+Seed = Annotated[
+    int | None, typer.Option("--seed", help="Of the shifts [default: 0].", min=0, metavar="N")
+]
 Stems = Annotated[
     str | None,
     typer.Option("--stems", help="Write only these, separated by commas.", metavar="A,B"),
@@ -103,7 +105,7 @@ def command(
     overlap: Overlap = None,
     batch: Batch = None,
     shifts: Shifts = 1,
-    seed: Seed = 0,
+    seed: Seed = None,
     stems: Stems = None,
     two_stems: TwoStems = None,
     other_method: OtherMethod = None,

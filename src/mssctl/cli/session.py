@@ -7,7 +7,9 @@ one document, whatever happens: ``{"schema": 1, "exit_code": …, "data": …, "
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -60,7 +62,7 @@ def session(*, json: bool = False) -> Iterator[Session]:
     events = EventPrinter(DISPLAY.get())
     ui = Session(events)
     try:
-        with events:
+        with events, _ended_like_interrupted():
             yield ui
     except (typer.Exit, typer.TyperException):
         raise  # `run` answers those
@@ -77,6 +79,29 @@ def session(*, json: bool = False) -> Iterator[Session]:
         raise typer.Exit(_fail(failure, json=json))
     if code := _finish(ui.result, json=json):
         raise typer.Exit(code)
+
+
+@contextmanager
+def _ended_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM (a shutdown, `timeout`) end a command as Ctrl-C does, so that it cleans up.
+
+    Training handles both itself. Processes that were forked meanwhile end at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner = os.getpid()
+
+    def end(_number: int, _frame: object) -> None:
+        if os.getpid() != owner:
+            os._exit(128 + signal.SIGTERM)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run(app: typer.Typer, arguments: Sequence[str]) -> int:

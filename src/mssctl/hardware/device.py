@@ -63,6 +63,12 @@ def choose_device(name: str = "auto") -> DeviceChoice:
             hint="use auto, cpu, cuda, cuda:N or mps",
             exit_code=ExitCode.ENVIRONMENT,
         ) from None
+    if device.type in ("cpu", "mps") and device.index:
+        raise MssctlError(
+            f"device {name}: there is one {device.type} only",
+            hint=f"use {device.type}",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
     if device.type == "cuda" and not torch.cuda.is_available():
         raise MssctlError(
             f"device {name}: {_why_not_cuda()}",

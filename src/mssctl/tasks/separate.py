@@ -65,7 +65,7 @@ def separate(
     overlap: float | None = None,
     batch: int | None = None,
     shifts: int = 1,
-    seed: int = 0,
+    seed: int | None = None,
     stems: Sequence[str] | None = None,
     two_stems: str | None = None,
     other_method: OtherMethod | None = None,
@@ -89,7 +89,7 @@ def separate(
         overlap: fraction of a segment shared with the next; None likewise.
         batch: segments computed at once; None likewise.
         shifts: passes to average, all but the first with randomly shifted segments.
-        seed: of the shifts.
+        seed: of the shifts, of two and more; None is 0.
         stems: write only these.
         two_stems: write this stem and the rest, see `mssctl.separation.stems.select`.
         other_method: what the rest is; None is ``add``.
@@ -109,6 +109,10 @@ def separate(
     """
     check_format(format, bit_depth)
     check_numbers(segment, overlap, batch, shifts)
+    if seed is not None and shifts == 1:
+        raise MssctlError(
+            "--seed does nothing without --shifts of 2 or more", exit_code=ExitCode.USAGE
+        )
     chosen = choose_device(device)
     if dtype == "auto":
         dtype = "bf16" if chosen.device.type == "cuda" else "fp32"
@@ -134,7 +138,7 @@ def separate(
             amp_dtype=AMP_DTYPE[dtype],
             mix_consistent=False,  # done at the song's own rate, see _Order.outputs
             shifts=shifts,
-            seed=seed,
+            seed=seed or 0,
         ),
         format=format,
         bit_depth=bit_depth,

@@ -15,6 +15,7 @@ from mssctl.tasks.doctor import examine
 
 CHECKS = """
 import os, signal, subprocess, sys, time
+from mssctl.errors import MssctlError
 from mssctl.tasks.checks.findings import failed, note, ok
 
 def fine(settings):
@@ -30,6 +31,10 @@ def bad(settings):
 def raises(settings):
     yield ok("lost", "what was said before does not count")
     raise ValueError("no such thing\\nmore of it")
+
+def refuses(settings):
+    yield ok("lost", "likewise")
+    raise MssctlError("base.yaml: model: unknown key 'x'", "did you mean 'y'?")
 
 def hangs(settings):
     print("about to hang", file=sys.stderr)
@@ -78,6 +83,13 @@ def test_a_failure_makes_the_machine_unfit(check):
     result, states = examined([check("bad"), check("fine")])
     assert states == [("bad", "failed"), ("fine", "ok")]
     assert not result.fit
+
+
+def test_an_error_that_the_user_can_mend_is_a_failure_with_its_hint(check):
+    result, states = examined([check("refuses"), check("fine")])
+    assert states == [("refuses", "failed"), ("fine", "ok")]
+    assert result.findings[0].summary == "base.yaml: model: unknown key 'x'"
+    assert result.findings[0].remedy == "did you mean 'y'?"
 
 
 def test_a_check_that_raises_is_one_line_with_the_traceback_as_details(check):

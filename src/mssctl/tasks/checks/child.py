@@ -13,8 +13,9 @@ import traceback
 from dataclasses import asdict
 from importlib import import_module
 
+from mssctl.errors import MssctlError
 from mssctl.results import Finding
-from mssctl.tasks.checks.findings import Settings, crashed, first_line
+from mssctl.tasks.checks.findings import Settings, crashed, failed, first_line
 
 REPORT = "please report this with `mssctl doctor -v`; the other checks do not depend on it"
 
@@ -24,6 +25,8 @@ def look(check: str, settings: Settings) -> list[Finding]:
     module, _, function = check.partition(":")
     try:
         return list(getattr(import_module(module), function)(settings))
+    except MssctlError as error:  # a preset that cannot be read, say: its message is the finding
+        return [failed(function.replace("_", " "), error.message, error.hint or REPORT)]
     except Exception as error:  # noqa: BLE001 (shown in full: a broken check is one line)
         lines = traceback.format_exc().splitlines()
         return [crashed(function.replace("_", " "), first_line(error), REPORT, lines)]
