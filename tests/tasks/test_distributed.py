@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
+from mssctl import presets
 from mssctl.config.schema import RunConfig
 from mssctl.errors import MssctlError
 from mssctl.training.distributed import World, share_of
@@ -30,6 +31,9 @@ training: {num_epochs: 2, steps_per_epoch: 10, segment_length: 2048, batch_size:
 """
 
 
+FAULTY = str(Path(__file__).with_name("faults_in_one_process.py"))
+
+
 @pytest.fixture
 def toy(tmp_path, make_song) -> Path:
     for name in ("train/a", "train/b", "valid/c"):
@@ -38,7 +42,7 @@ def toy(tmp_path, make_song) -> Path:
     return tmp_path
 
 
-def mssctl(*arguments: str, processes: int = 1) -> list[subprocess.Popen[str]]:
+def mssctl(*arguments: str, processes: int = 1, faults: str = "") -> list[subprocess.Popen[str]]:
     """Start one process, or several as ``torchrun`` does."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -48,7 +52,9 @@ def mssctl(*arguments: str, processes: int = 1) -> list[subprocess.Popen[str]]:
         place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
         given = {name: str(value) for name, value in place.items()} if processes > 1 else {}
         env = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", **given}
-        command = [sys.executable, "-m", "mssctl", *arguments, "--device", "cpu", "--json", "-q"]
+        env["FAULTS"] = faults
+        program = [FAULTY] if faults else ["-m", "mssctl"]
+        command = [sys.executable, *program, *arguments, "--device", "cpu", "--json", "-q"]
         started.append(
             subprocess.Popen(
                 command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -57,9 +63,9 @@ def mssctl(*arguments: str, processes: int = 1) -> list[subprocess.Popen[str]]:
     return started
 
 
-def run(*arguments: object, processes: int = 1) -> list[str]:
+def run(*arguments: object, processes: int = 1, faults: str = "") -> list[str]:
     """What each process printed, once all have ended well."""
-    started = mssctl(*map(str, arguments), processes=processes)
+    started = mssctl(*map(str, arguments), processes=processes, faults=faults)
     printed = [process.communicate(timeout=120) for process in started]
     assert [process.returncode for process in started] == [0] * processes, printed
     return [out for out, _ in printed]
@@ -101,6 +107,29 @@ def test_two_processes_resume_to_the_same_losses_with_dropout(toy):
     assert losses(toy / "part") == losses(toy / "whole")
     one, two = weights(toy / "whole"), weights(toy / "part")
     assert all((two[name] == one[name]).all() for name in one)
+
+
+def test_memory_that_runs_out_in_one_process_halves_the_batch_of_all(toy):
+    data = ("--data", toy / "data", "--set", "training.batch_size=4")
+    run("train", toy / "toy.yaml", *data, "--out", toy / "whole", processes=2)
+    # Of the ten losses in an epoch that each process computes, the fourth, in the step's middle.
+    run("train", toy / "toy.yaml", *data, "--out", toy / "halved", processes=2, faults="4:oom")
+    assert losses(toy / "halved") == pytest.approx(losses(toy / "whole"), rel=1e-5)
+    config = presets.load(str(toy / "halved" / "config.yaml")).training
+    assert (config.batch_size, config.gradient_accumulation_steps) == (2, 4)
+    environment = json.loads((toy / "halved" / "environment.json").read_text())
+    [entry] = environment["sessions"][0]["memory_ran_out"]
+    assert (entry["step"], entry["batch_size"]) == (4, 2)
+    run("resume", toy / "halved", "--set", "training.num_epochs=3", processes=2)
+    run("resume", toy / "whole", "--set", "training.num_epochs=3", processes=2)
+    assert losses(toy / "halved") == pytest.approx(losses(toy / "whole"), rel=1e-5)
+
+
+def test_a_loss_that_is_nan_in_one_process_skips_the_step_of_all(toy):
+    data = ("--data", toy / "data", "--set", "training.gradient_accumulation_steps=1")
+    run("train", toy / "toy.yaml", *data, "--out", toy / "run", processes=2, faults="3:nan")
+    assert losses(toy / "run")[2] is None
+    assert sum(loss is None for loss in losses(toy / "run")) == 1
 
 
 def test_an_error_in_one_process_ends_all_with_a_checkpoint(toy):

@@ -19,6 +19,7 @@ from mssctl.events import Event, Notice, Step, Validated
 from mssctl.tasks.train import resume, train
 from mssctl.training import session as session_module
 from mssctl.training.changes import CHANGEABLE, changes
+from mssctl.training.distributed import World
 from mssctl.training.session import needing_less
 
 TOY = """
@@ -211,7 +212,7 @@ def memory(monkeypatch):
     limit = {"fits": 1, "without_checkpointing": True}
     real = session_module.train_step
 
-    def step(state: Any, batches: Any, config: RunConfig) -> Any:
+    def step(state: Any, batches: Any, config: RunConfig, world: World) -> Any:
         torch.rand(3)  # what a failed try draws must not count
         largest = max(len(batch) for batch in batches)
         assert len(batches) == config.training.gradient_accumulation_steps
@@ -219,7 +220,7 @@ def memory(monkeypatch):
         if largest > limit["fits"] or (plain and not limit["without_checkpointing"]):
             raise torch.OutOfMemoryError("stub")
         torch.manual_seed(state.step)  # the draws above are of no account
-        return real(state, batches, config)
+        return real(state, batches, config, world)
 
     monkeypatch.setattr(session_module, "train_step", step)
     return limit
@@ -284,11 +285,11 @@ def test_parts_are_equal_and_hold_the_same_examples(batch, sizes):
 def test_a_failed_try_leaves_the_random_generator_as_it_was(toy, monkeypatch):
     real, seen = session_module.train_step, []
 
-    def step(state: Any, batches: Any, config: RunConfig) -> Any:
+    def step(state: Any, batches: Any, config: RunConfig, world: World) -> Any:
         seen.append(torch.rand(1).item())
         if len(seen) == 1:
             raise torch.OutOfMemoryError("stub")
-        return real(state, batches, config)
+        return real(state, batches, config, world)
 
     monkeypatch.setattr(session_module, "train_step", step)
     start(toy, "training.num_epochs=1", report=_interrupt)

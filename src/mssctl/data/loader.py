@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from multiprocessing import forkserver, resource_tracker
 
 import numpy as np
@@ -56,8 +56,9 @@ def batches(
 ) -> Generator[Tensor, None, None]:
     """Yield the batches ``first .. end - 1`` of a run, each ``(B, S, C, N)`` float32.
 
-    Where several processes train together, these are the batches of number ``rank`` of them: in
-    turn, each gets one, so that together they see what one process would see.
+    Where several processes train together, ``first`` and ``end`` count the batches of one of them,
+    and these are those of number ``rank``: of the examples that one process would see in a step,
+    the part number ``rank``, however it is cut into batches.
 
     The workers live as long as the iterator, across epochs. They ignore SIGINT and SIGTERM, which
     a terminal sends to the whole process group: they end with the process that started them.
@@ -74,7 +75,7 @@ def batches(
     loader = DataLoader(
         Batches(mixer, config, processes),
         batch_size=None,  # an item is a batch already
-        sampler=range(first * processes + rank, end * processes, processes),
+        sampler=_numbers(first, end, config.gradient_accumulation_steps, rank, processes),
         num_workers=workers,
         prefetch_factor=config.prefetch_factor if workers else None,
         worker_init_fn=_start_worker if workers else None,
@@ -97,6 +98,13 @@ def batches(
             "config.yaml; `mssctl resume` goes on",
             exit_code=ExitCode.ENVIRONMENT,
         ) from error
+
+
+def _numbers(first: int, end: int, per_step: int, rank: int, processes: int) -> Iterator[int]:
+    """Numbers, among the batches of all processes, of those that one of them takes."""
+    for own in range(first, end):
+        step, place = divmod(own, per_step)
+        yield (step * processes + rank) * per_step + place
 
 
 def _start_forkserver() -> None:

@@ -1,13 +1,16 @@
 """Several processes that train one model: who is who, their share of a step, what they tell.
 
-Started by ``torchrun``, which sets ``RANK``, ``WORLD_SIZE`` and ``LOCAL_RANK``. Gradients are
-averaged by PyTorch's DistributedDataParallel, once per optimizer step.
+Started by ``torchrun``, which sets ``RANK``, ``WORLD_SIZE`` and ``LOCAL_RANK``. Forward and
+backward are each process's own; gradients are summed once per optimizer step, after the last
+micro-batch. PyTorch's DistributedDataParallel would exchange them during backward, and a process
+whose memory runs out there would leave the others waiting; so all learn of it, and do the step
+again together.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,16 +19,16 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.models.base import Separator
 
 Value = TypeVar("Value")
 
 # One process validates and writes while the others wait for it.
 PATIENCE = timedelta(hours=6)
+BUCKET = 64 * 2**20  # bytes of gradients that are summed in one go
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,41 @@ class World:
         found: list[Any] = [None] * self.size
         dist.all_gather_object(found, value, group=self.control)
         return found
+
+    @contextmanager
+    def enough_memory(self) -> Iterator[None]:
+        """Memory that runs out in the body of one process has run out in every process.
+
+        Raises:
+            torch.OutOfMemoryError: in every process.
+        """
+        if self.size == 1:
+            yield
+            return
+        own = False
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            own = True
+        if self.any(own):
+            raise torch.OutOfMemoryError("in one of the processes")
+
+    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Replace each gradient by its sum over the processes; nobody waits for the device."""
+        if self.size == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        for bucket in _buckets(gradients):
+            flat = _flatten_dense_tensors(bucket)
+            dist.all_reduce(flat)
+            torch._foreach_copy_(bucket, _unflatten_dense_tensors(flat, bucket))
+
+    def mean(self, numbers: Tensor) -> Tensor:
+        """The mean of ``numbers`` over the processes."""
+        if self.size > 1:
+            dist.all_reduce(numbers)
+            numbers = numbers / self.size
+        return numbers
 
 
 ALONE = World()
@@ -144,25 +182,29 @@ def share_of(config: RunConfig, world: World) -> RunConfig:
             exit_code=ExitCode.ENVIRONMENT,
         )
     batch = max(size for size in range(1, training.batch_size + 1) if own % size == 0)
-    part = {"batch_size": batch, "gradient_accumulation_steps": own // batch}
-    return config.model_copy(update={"training": training.model_copy(update=part)})
+    return _cut(config, batch, own // batch)
 
 
-def parallel(model: Separator, world: World) -> DistributedDataParallel | None:
-    """The model as its processes run it: gradients are averaged. None where there is only one."""
-    if world.size == 1:
-        return None
-    device = next(model.parameters()).device
-    return DistributedDataParallel(
-        model,
-        device_ids=[device] if device.type == "cuda" else None,
-        gradient_as_bucket_view=True,
-    )
+def whole_of(own: RunConfig, world: World) -> RunConfig:
+    """The configuration whose `share_of` is ``own``: what ``config.yaml`` holds."""
+    training = own.training
+    return _cut(own, training.batch_size, training.gradient_accumulation_steps * world.size)
 
 
-def mean_over_processes(numbers: Tensor) -> Tensor:
-    """The mean of ``numbers`` over the processes, where there are several."""
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(numbers)
-        numbers = numbers / dist.get_world_size()
-    return numbers
+def _cut(config: RunConfig, batch: int, count: int) -> RunConfig:
+    part = {"batch_size": batch, "gradient_accumulation_steps": count}
+    return config.model_copy(update={"training": config.training.model_copy(update=part)})
+
+
+def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
+    """The tensors in their order, in groups of at most `BUCKET` bytes or one tensor."""
+    bucket: list[Tensor] = []
+    size = 0
+    for tensor in tensors:
+        if bucket and size + tensor.nbytes > BUCKET:
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(tensor)
+        size += tensor.nbytes
+    if bucket:
+        yield bucket

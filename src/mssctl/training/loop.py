@@ -22,7 +22,7 @@ from mssctl.hardware.device import configure
 from mssctl.models.base import Separator
 from mssctl.models.registry import build
 from mssctl.training.board import Board
-from mssctl.training.distributed import ALONE, World, parallel
+from mssctl.training.distributed import ALONE, World
 from mssctl.training.interrupt import Interrupt
 from mssctl.training.optim import LearningRate, MovingAverage, build_optimizer
 from mssctl.training.receipt import make_receipt, receipt_text
@@ -81,7 +81,6 @@ def fit(
     report(Notice(receipt_text(receipt)))
     if world.leads:
         record_session(run, device, state.step, receipt, changes or {})
-    state.parallel = parallel(state.model, world)
     total = config.training.num_epochs * config.training.steps_per_epoch
     with ExitStack() as stack:
         stream = batches(

@@ -22,7 +22,7 @@ from mssctl.errors import MssctlError
 from mssctl.events import Notice, Reporter, Saved, Step, Validated
 from mssctl.models import weights
 from mssctl.training.board import LISTEN_SONGS, Board
-from mssctl.training.distributed import World
+from mssctl.training.distributed import World, whole_of
 from mssctl.training.interrupt import Interrupt
 from mssctl.training.record import Metrics, add_to_session, versions, write_whole, writing
 from mssctl.training.state import checkpoint_name, generator_states, save_checkpoint
@@ -68,10 +68,8 @@ class Session:
         while True:
             generators = torch.get_rng_state(), _cuda_rng(self.device)
             try:
-                outcome = train_step(self.state, self._parts(batches), self.config)
+                outcome = train_step(self.state, self._parts(batches), self.config, self.world)
             except torch.OutOfMemoryError:
-                if self.world.size > 1:  # the others wait in the middle of their step
-                    raise
                 smaller = needing_less(self.config)
                 if smaller is None:
                     self.state.optimizer.zero_grad(set_to_none=True)
@@ -129,9 +127,19 @@ class Session:
             f", checkpointing {now.gradient_checkpointing}: the same examples per step"
         )
         self.report(Notice(message, level="warning"))
-        path = self.run / "config.yaml"
+        error = None
+        try:
+            if self.world.leads:
+                self._record_config()
+        except MssctlError as found:
+            error = found
+        self._raise_together(error)
+
+    def _record_config(self) -> None:
+        """Leave the configuration in force to `resume`, and a word to ``environment.json``."""
+        path, now = self.run / "config.yaml", self.config.training
         with writing(path):
-            write_whole(path, presets.dump(config))
+            write_whole(path, presets.dump(whole_of(self.config, self.world)))
         keys = "batch_size", "gradient_accumulation_steps", "gradient_checkpointing"
         entry = {"step": self.state.step + 1, **{key: getattr(now, key) for key in keys}}
         add_to_session(self.run, "memory_ran_out", entry)

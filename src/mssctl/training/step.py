@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.device import autocast
 from mssctl.models.base import Separator
-from mssctl.training.distributed import mean_over_processes
+from mssctl.training.distributed import ALONE, World
 from mssctl.training.losses import Terms, compute_loss
 from mssctl.training.optim import LearningRate, MovingAverage
 
@@ -29,7 +27,6 @@ class TrainState:
         history: one entry per validation: ``step``, ``epoch``, ``scores``.
         bad_steps: steps skipped in a row because the loss or a gradient was not finite.
         judged_by: how the scores came about; they compare with others of the same text only.
-        parallel: ``model`` wrapped for one of several processes; None where there is one.
     """
 
     model: Separator
@@ -42,7 +39,6 @@ class TrainState:
     history: list[dict[str, object]] = field(default_factory=list)
     bad_steps: int = 0
     judged_by: str = ""
-    parallel: DistributedDataParallel | None = None
 
     @property
     def validated_model(self) -> Separator:
@@ -69,7 +65,9 @@ class StepOutcome:
     lr: float
 
 
-def train_step(state: TrainState, batches: Iterable[Tensor], config: RunConfig) -> StepOutcome:
+def train_step(
+    state: TrainState, batches: Iterable[Tensor], config: RunConfig, world: World = ALONE
+) -> StepOutcome:
     """Accumulate gradients over micro-batches, clip them, update weights and average.
 
     A loss or gradient that is not finite leaves weights and optimizer as they were. Nothing here
@@ -79,29 +77,18 @@ def train_step(state: TrainState, batches: Iterable[Tensor], config: RunConfig) 
         state: is changed.
         batches: ``training.gradient_accumulation_steps`` micro-batches of all the stems that make
             up the mixtures, ``(B, S, C, N)`` float32, on any device.
-        config: of the run.
+        config: of the run; its batches are those of this process.
+        world: the processes that do this step together.
+
+    Raises:
+        torch.OutOfMemoryError: in all processes, if in one.
     """
     training = config.training
-    device = next(state.model.parameters()).device
-    count = training.gradient_accumulation_steps
-    losses: list[Tensor] = []
-    all_terms: list[Terms] = []
-    state.optimizer.zero_grad(set_to_none=True)
-    forward = state.parallel or state.model
-    for batch in batches:
-        sources = batch.to(device, non_blocking=True)
-        mix = sources.sum(1)  # (B, C, N)
-        last = len(losses) == count - 1  # gradients are averaged over the processes with it
-        with state.parallel.no_sync() if state.parallel and not last else nullcontext():
-            with autocast(device, training.amp_dtype):
-                estimate = forward(mix)  # (B, S, C, N)
-            loss, terms = compute_loss(estimate, state.model.targets(sources), config.loss, mix)
-            (loss / count).backward()
-        losses.append(loss.detach())
-        all_terms.append(terms)
-    if len(losses) != count:
-        raise ValueError(f"expected {count} micro-batches, got {len(losses)}")
-    loss, terms = _means(losses, all_terms)
+    with world.enough_memory():
+        loss, terms = _accumulate(state, batches, config, world)
+    world.sum_gradients(state.model.parameters())
+    if world.size > 1:
+        loss, terms = _mean_of_all(loss, terms, world)
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), training.gradient_clip)
     finite = (torch.isfinite(norm) & torch.isfinite(loss)).float()
     lr = state.schedule.at(state.step)
@@ -120,12 +107,36 @@ def train_step(state: TrainState, batches: Iterable[Tensor], config: RunConfig) 
     return StepOutcome(loss, terms, norm, finite, lr)
 
 
-def _means(losses: list[Tensor], all_terms: list[Terms]) -> tuple[Tensor, Terms]:
-    """Loss and terms, means over the micro-batches of all processes."""
+def _accumulate(
+    state: TrainState, batches: Iterable[Tensor], config: RunConfig, world: World
+) -> tuple[Tensor, Terms]:
+    """Add up this process's part of the gradients; its loss and terms, means of micro-batches."""
+    training = config.training
+    device = next(state.model.parameters()).device
+    count = training.gradient_accumulation_steps
+    losses: list[Tensor] = []
+    all_terms: list[Terms] = []
+    state.optimizer.zero_grad(set_to_none=True)
+    for batch in batches:
+        sources = batch.to(device, non_blocking=True)
+        mix = sources.sum(1)  # (B, C, N)
+        with autocast(device, training.amp_dtype):
+            estimate = state.model(mix)  # (B, S, C, N)
+        loss, terms = compute_loss(estimate, state.model.targets(sources), config.loss, mix)
+        (loss / (count * world.size)).backward()
+        losses.append(loss.detach())
+        all_terms.append(terms)
+    if len(losses) != count:
+        raise ValueError(f"expected {count} micro-batches, got {len(losses)}")
     names = list(all_terms[0])
-    rows = [torch.stack(losses), *(torch.stack([t[name] for t in all_terms]) for name in names)]
-    loss, *terms = mean_over_processes(torch.stack([row.mean() for row in rows])).unbind()
-    return loss, dict(zip(names, terms, strict=True))
+    means = {name: torch.stack([terms[name] for terms in all_terms]).mean() for name in names}
+    return torch.stack(losses).mean(), means
+
+
+def _mean_of_all(loss: Tensor, terms: Terms, world: World) -> tuple[Tensor, Terms]:
+    """Loss and terms, means over the processes."""
+    loss, *values = world.mean(torch.stack([loss, *terms.values()])).unbind()
+    return loss, dict(zip(terms, values, strict=True))
 
 
 def _update(optimizer: torch.optim.AdamW, lr: float, finite: Tensor) -> None:
