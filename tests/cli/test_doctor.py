@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mssctl.results import DoctorResult, Finding
+from mssctl.results.doctor import DoctorResult, Finding
 from mssctl.tasks import doctor as task
 
 FINE = Finding("Python", "ok", "3.12", None, ["/usr/bin/python"])

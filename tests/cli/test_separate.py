@@ -12,7 +12,8 @@ import soundfile as sf
 
 from mssctl.cli.app import app
 from mssctl.cli.session import run
-from mssctl.results import FileFailure, SeparatedSong, SeparateResult
+from mssctl.results.common import FileFailure
+from mssctl.results.separate import SeparatedSong, SeparateResult
 
 DONE = SeparatedSong("song.wav", {"vocals": "out/vocals.wav"}, 2.0, 44_100, 2, 3.5, ["a note"])
 

@@ -15,7 +15,9 @@ from mssctl.cli.options import Json, with_display
 from mssctl.cli.session import run, session
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Saved, Step, Validated
-from mssctl.results import FileFailure, SeparatedSong, SeparateResult, TrainResult
+from mssctl.results.common import FileFailure
+from mssctl.results.separate import SeparatedSong, SeparateResult
+from mssctl.results.train import TrainResult
 
 STEP = Step(
     epoch=1,

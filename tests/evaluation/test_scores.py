@@ -8,7 +8,7 @@ import pytest
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.scores import counts, means, score, score_track
 from mssctl.evaluation.sdr import sdr, si_sdr
-from mssctl.results import StemScore
+from mssctl.results.evaluate import StemScore
 
 
 def noise(seed: int) -> np.ndarray:

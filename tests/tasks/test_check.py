@@ -12,7 +12,7 @@ import soundfile
 
 from mssctl.data import measure
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.results import DataCheckResult
+from mssctl.results.data import DataCheckResult
 from mssctl.tasks.check import check
 
 STEMS = ("vocals", "drums", "bass", "other")

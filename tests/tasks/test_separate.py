@@ -16,7 +16,7 @@ from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Progress
 from mssctl.models import weights
 from mssctl.models.base import Separator
-from mssctl.results import FileFailure
+from mssctl.results.common import FileFailure
 from mssctl.tasks.separate import separate
 
 CONFIG = RunConfig(

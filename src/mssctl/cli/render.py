@@ -15,19 +15,13 @@ from rich.table import Table
 
 from mssctl.cli.progress import clock
 from mssctl.errors import ExitCode
-from mssctl.results import (
-    DataCheckResult,
-    DoctorResult,
-    DryRunResult,
-    FileFailure,
-    ModelEntry,
-    ModelList,
-    ScanBench,
-    SeparatedSong,
-    SeparateResult,
-    SynthResult,
-    TrainResult,
-)
+from mssctl.results.bench import ScanBench
+from mssctl.results.common import FileFailure
+from mssctl.results.data import DataCheckResult, SynthResult
+from mssctl.results.doctor import DoctorResult
+from mssctl.results.models import ModelEntry, ModelList
+from mssctl.results.separate import SeparatedSong, SeparateResult
+from mssctl.results.train import DryRunResult, TrainResult
 
 SCHEMA = 1
 

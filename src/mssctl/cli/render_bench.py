@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mssctl.cli.render import aligned, as_text
-from mssctl.results import BenchComparison, StepBench
+from mssctl.results.bench import BenchComparison, StepBench
 
 _UNITS = {
     "seconds": "s a step, median",

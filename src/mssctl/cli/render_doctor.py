@@ -7,7 +7,7 @@ from typing import get_args
 
 from mssctl.cli.options import DISPLAY
 from mssctl.cli.render import aligned, as_text
-from mssctl.results import DoctorResult, Finding, State
+from mssctl.results.doctor import DoctorResult, Finding, State
 
 
 @as_text.register

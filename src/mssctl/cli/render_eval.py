@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mssctl.cli.render import aligned, as_text, count
-from mssctl.results import EvalComparison, EvalResult, Score
+from mssctl.results.evaluate import EvalComparison, EvalResult, Score
 
 
 @as_text.register

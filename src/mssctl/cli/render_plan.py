@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mssctl.cli.render import aligned, as_text
-from mssctl.results import (
+from mssctl.results.plan import (
     MemoryShare,
     PlanComparison,
     PlannedRun,

@@ -10,7 +10,8 @@ from pathlib import Path
 from mssctl.data.measure import FileFacts, SongFacts
 from mssctl.data.songs import Entry
 from mssctl.errors import ExitCode
-from mssctl.results import DataFinding, FileFailure
+from mssctl.results.common import FileFailure
+from mssctl.results.data import DataFinding
 
 _SILENT = 1e-3  # peak: -60 dB of full scale
 _MIXTURE_DB = -50.0  # rounding to 16 bit stays below this

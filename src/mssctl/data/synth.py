@@ -33,7 +33,7 @@ from mssctl.data.synth_studio import Studio
 from mssctl.data.synth_vocals import Voice, choose_voice, play_vocals
 from mssctl.errors import MssctlError
 from mssctl.events import Progress, Reporter
-from mssctl.results import SynthResult
+from mssctl.results.data import SynthResult
 
 # Part of every song's seed: raise it when the same seed no longer gives the same song.
 _VERSION = 7

@@ -18,7 +18,7 @@ from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.bsseval import METRICS, TAPS, bsseval
 from mssctl.evaluation.sdr import SI_SDR_LIMIT, Array
 from mssctl.evaluation.spectra import Real
-from mssctl.results import Spread
+from mssctl.results.evaluate import Spread
 
 LIMIT = SI_SDR_LIMIT  # dB: where an estimate is exact, scores are infinite, or rounding
 GRID = 32_768  # steps of 16-bit audio

@@ -23,7 +23,7 @@ from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
 from mssctl.models.base import Separator
 from mssctl.models.registry import build, parameter_count
-from mssctl.results import ModelEntry
+from mssctl.results.models import ModelEntry
 
 FORMAT = "1"
 

@@ -13,7 +13,7 @@ from mssctl.planning.fit import GIB, LEVELS, with_training
 from mssctl.planning.runs import AVERAGE, BATCH, OPTIMIZER, WEIGHTS
 from mssctl.planning.tracker import BACKWARD, GRADIENTS, OUTSIDE
 from mssctl.presets import override
-from mssctl.results import MemoryShare, Remedy
+from mssctl.results.plan import MemoryShare, Remedy
 
 _FIXED = (WEIGHTS, GRADIENTS, OPTIMIZER, AVERAGE, BUILT)  # the same at every batch
 _OWN = (*_FIXED, BATCH)

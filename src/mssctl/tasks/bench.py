@@ -15,7 +15,7 @@ from mssctl.events import Notice, Progress, Reporter, silent
 from mssctl.hardware.device import choose_device
 from mssctl.planning.cards import card_in
 from mssctl.planning.fit import GIB
-from mssctl.results import StepBench
+from mssctl.results.bench import StepBench
 from mssctl.tasks.bench_clock import Clock, Watch, spread
 from mssctl.tasks.bench_place import environment, matmul_rate
 from mssctl.tasks.bench_trace import check_writable, profiled

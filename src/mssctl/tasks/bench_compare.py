@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.results import BenchComparison, ComparedNumber
+from mssctl.results.bench import BenchComparison, ComparedNumber
 
 _NUMBERS = (
     "seconds",

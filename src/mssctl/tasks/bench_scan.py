@@ -16,7 +16,7 @@ from mssctl.events import Progress, Reporter, silent
 from mssctl.hardware.device import choose_device, configure
 from mssctl.models.scans import Name, has_mamba_ssm, scan
 from mssctl.models.ssd import ssd_loop
-from mssctl.results import ScanBench, ScanTiming
+from mssctl.results.bench import ScanBench, ScanTiming
 
 CHUNK_SIZES = (16, 32, 64, 128, 256)
 REPEATS = 3

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.results import OperatorTime
+from mssctl.results.bench import OperatorTime
 
 _OPERATORS = 10
 

@@ -16,7 +16,7 @@ from mssctl.data.measure import FileFacts, SongFacts, measure
 from mssctl.data.songs import SPLITS, Entry, Listing
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Progress, Reporter, silent
-from mssctl.results import CheckedRoot, DataCheckResult
+from mssctl.results.data import CheckedRoot, DataCheckResult
 
 
 def check(

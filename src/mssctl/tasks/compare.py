@@ -11,7 +11,7 @@ from typing import Any
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.metrics import CSDR, METRICS
 from mssctl.evaluation.paired import RESAMPLES, interval
-from mssctl.results import ComparedResult, EvalComparison, PairedDifference
+from mssctl.results.evaluate import ComparedResult, EvalComparison, PairedDifference
 
 SUMMARY = "summary.json"
 _MUST_AGREE = ("metrics", "frames", "bsseval", "gain", "musdb")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import mssctl
 from mssctl.events import Progress, Reporter, silent
-from mssctl.results import DoctorResult
+from mssctl.results.doctor import DoctorResult
 from mssctl.tasks.checks.findings import Settings
 from mssctl.tasks.checks.run import Check, Group
 

@@ -30,7 +30,7 @@ from mssctl.evaluation.report import report as report_page
 from mssctl.evaluation.scores import counts, means
 from mssctl.evaluation.sdr import Array
 from mssctl.events import Progress, Reporter, silent
-from mssctl.results import EvalResult
+from mssctl.results.evaluate import EvalResult
 from mssctl.tasks.estimates import (
     Estimates,
     FromModel,

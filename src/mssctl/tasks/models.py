@@ -12,7 +12,7 @@ from mssctl.errors import ExitCode, MssctlError
 from mssctl.models import official, weights
 from mssctl.models.official_files import read_state
 from mssctl.models.weights import bundled, describe
-from mssctl.results import ModelEntry, ModelList
+from mssctl.results.models import ModelEntry, ModelList
 
 
 def list_models() -> ModelList:

@@ -27,7 +27,7 @@ from mssctl.planning.runs import separation_peak
 from mssctl.planning.shims import KERNELS
 from mssctl.planning.side import side_by_side
 from mssctl.planning.target import Target, target
-from mssctl.results import (
+from mssctl.results.plan import (
     ComparedPreset,
     LargeTensor,
     PlanComparison,

@@ -18,7 +18,7 @@ from mssctl.evaluation.references import ReferenceAudio
 from mssctl.evaluation.scores import score_track
 from mssctl.evaluation.sdr import Array
 from mssctl.hardware import machine
-from mssctl.results import StemScore
+from mssctl.results.evaluate import StemScore
 from mssctl.tasks.estimates import content_hashes
 from mssctl.tasks.eval_store import Document, packed
 

@@ -23,7 +23,8 @@ from mssctl.events import Notice, Progress, Reporter, silent
 from mssctl.hardware.device import DeviceChoice, choose_device, configure
 from mssctl.models import weights
 from mssctl.models.base import Separator
-from mssctl.results import FileFailure, SeparatedSong, SeparateResult
+from mssctl.results.common import FileFailure
+from mssctl.results.separate import SeparatedSong, SeparateResult
 from mssctl.separation import outputs
 from mssctl.separation.encode import (
     BitDepth,

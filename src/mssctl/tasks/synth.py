@@ -8,7 +8,7 @@ from pathlib import Path
 from mssctl.audio.files import storage_error
 from mssctl.data.synth import synthesize
 from mssctl.events import Reporter, silent
-from mssctl.results import SynthResult
+from mssctl.results.data import SynthResult
 
 
 def synth(

@@ -21,7 +21,7 @@ from mssctl.events import Notice, Reporter, silent
 from mssctl.hardware.device import choose_device, let_segments_grow
 from mssctl.planning.fake_step import Peak
 from mssctl.planning.fit import GIB
-from mssctl.results import DryRunResult, TrainResult
+from mssctl.results.train import DryRunResult, TrainResult
 from mssctl.tasks.memory import check_memory, explained
 from mssctl.training.changes import changes
 from mssctl.training.distributed import World, joined, own_device, share_of

@@ -13,7 +13,7 @@ from mssctl.hardware.device import choose_device, configure
 from mssctl.models.registry import build
 from mssctl.planning.fit import GIB
 from mssctl.planning.runs import training_peak
-from mssctl.results import CheckedPrediction, PlanVerification
+from mssctl.results.plan import CheckedPrediction, PlanVerification
 from mssctl.tasks.plan import load
 from mssctl.training.optim import LearningRate, MovingAverage, build_optimizer
 from mssctl.training.step import TrainState, train_step

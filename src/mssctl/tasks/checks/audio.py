@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from mssctl.results import Finding
+from mssctl.results.doctor import Finding
 from mssctl.tasks.checks.findings import Settings, failed, first_line, note, ok, warning
 
 FFMPEG_SECONDS = 10.0

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from importlib import import_module
 
 from mssctl.errors import MssctlError
-from mssctl.results import Finding
+from mssctl.results.doctor import Finding
 from mssctl.tasks.checks.findings import Settings, crashed, failed, first_line
 
 REPORT = "please report this with `mssctl doctor -v`; the other checks do not depend on it"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mssctl.config.schema import OptimizerConfig
 from mssctl.hardware.builds import cuda_build_for, install_line
 from mssctl.hardware.device import choose_device, configure
-from mssctl.results import Finding
+from mssctl.results.doctor import Finding
 from mssctl.tasks.checks.findings import Settings, failed, first_line, needs_gpu, note, ok, warning
 from mssctl.tasks.checks.python import ALLOCATOR_VARIABLES
 from mssctl.training.optim import build_optimizer

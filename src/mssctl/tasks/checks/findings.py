@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mssctl.results import Finding, State
+from mssctl.results.doctor import Finding, State
 
 GIB = 2**30
 

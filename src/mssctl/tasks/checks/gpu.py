@@ -14,7 +14,7 @@ from mssctl.hardware.builds import (
     runs_on,
 )
 from mssctl.hardware.nvml import Gpu, NvmlError
-from mssctl.results import Finding
+from mssctl.results.doctor import Finding
 from mssctl.tasks.checks.findings import GIB, Settings, failed, gib, needs_gpu, note, ok, warning
 
 HOT = 85  # °C, where the GPU does not say at which temperature it slows down

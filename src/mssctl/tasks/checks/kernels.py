@@ -23,7 +23,7 @@ from mssctl.hardware.device import (
     configure,
 )
 from mssctl.models.bands import band_widths
-from mssctl.results import Finding
+from mssctl.results.doctor import Finding
 from mssctl.tasks.checks.findings import Settings, failed, first_line, ok, warning
 
 SHORT_NAMES = {

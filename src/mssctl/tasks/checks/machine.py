@@ -12,7 +12,7 @@ from pathlib import Path
 from mssctl import presets
 from mssctl.config.schema import RunConfig
 from mssctl.hardware import machine
-from mssctl.results import Finding
+from mssctl.results.doctor import Finding
 from mssctl.tasks.checks.findings import GIB, Settings, failed, first_line, gib, note, ok, warning
 
 LEAST_MEMORY = 4 * GIB  # PyTorch with CUDA takes half of it before the first song

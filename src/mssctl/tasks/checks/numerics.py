@@ -14,7 +14,7 @@ from mssctl.config.schema import BSMamba2Config
 from mssctl.hardware.device import attention, choose_device, configure
 from mssctl.models.scans import choose_scan, scan
 from mssctl.models.ssd import ssd_loop
-from mssctl.results import Finding
+from mssctl.results.doctor import Finding
 from mssctl.tasks.checks.device import judged, relative_error
 from mssctl.tasks.checks.findings import Settings
 

@@ -15,7 +15,7 @@ import mssctl
 from mssctl.config.bundled import bundled_folder
 from mssctl.config.checksums import WEIGHTS
 from mssctl.hardware.builds import INSTALL
-from mssctl.results import Finding
+from mssctl.results.doctor import Finding
 from mssctl.tasks.checks.findings import Settings, failed, first_line, note, ok, warning
 
 OLDEST_PYTHON = (3, 11)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import mssctl
-from mssctl.results import Finding
+from mssctl.results.doctor import Finding
 from mssctl.tasks.checks.findings import Settings, crashed, note
 
 START_SECONDS = 60.0  # for Python itself to start, on a slow disk

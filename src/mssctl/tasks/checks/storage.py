@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mssctl.results import Finding
+from mssctl.results.doctor import Finding
 from mssctl.tasks.checks.findings import GIB, Settings, failed, gib, note, ok, warning
 from mssctl.tasks.checks.machine import nearest
 

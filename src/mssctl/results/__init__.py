@@ -1,0 +1,1 @@
+"""One frozen dataclass per command: the result of the Python call and the shape of ``--json``."""
