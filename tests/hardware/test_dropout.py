@@ -45,11 +45,13 @@ def test_neighbours_and_strides_apart_are_dropped_independently() -> None:
         assert alike == pytest.approx(0.5, abs=0.002)
 
 
-@pytest.mark.parametrize("p", [0.0, 1e-9])
+@pytest.mark.parametrize("p", [0.0, 1e-9, 1e-6])
 def test_nothing_is_copied_where_nothing_is_dropped(p: float) -> None:
     x = torch.randn(5)
     assert Dropout(p)(x) is x
     assert Dropout(0.9).eval()(x) is x
+    q = torch.randn(2, 1, 5, 8)
+    assert torch.equal(attention(q, q, q, p), attention(q, q, q))
 
 
 def test_the_same_seed_drops_the_same_and_the_next_call_others() -> None:
@@ -78,6 +80,11 @@ def _reference(q: Tensor, k: Tensor, v: Tensor, keep: Tensor, share: float) -> T
     q, k, v = q.double(), k.double(), v.double()
     weights = torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1)
     return (weights * keep / share) @ v
+
+
+def test_attention_over_nothing() -> None:
+    for shape in ((0, 2, 5, 4), (2, 2, 0, 4)):
+        assert attention(*torch.zeros(3, *shape).unbind(), 0.5).shape == shape
 
 
 @pytest.mark.parametrize("piece", [1, 40, 150, 1_000, 1 << 20])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import queue
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +19,7 @@ from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Progress
 from mssctl.hardware import nvml
 from mssctl.planning import runs
+from mssctl.tasks import bench as module
 from mssctl.tasks import bench_clock, bench_work
 from mssctl.tasks.bench import bench
 from mssctl.tasks.bench_clock import spread
@@ -98,19 +102,45 @@ def test_the_arithmetic_of_separation_counts_its_segments(tiny):
 
 
 def test_waiting_for_data_is_a_share_of_its_own(tiny, tmp_path, monkeypatch):
+    """Readers that run ahead while nothing is measured do not hide it."""
     synthesize(tmp_path / "songs", hours=0.003, song_seconds=4.0, sample_rate=8000, workers=1)
     read = bench_work.batches
 
     def slow(*given, **named):
-        for batch in read(*given, **named):
-            time.sleep(0.05)
-            yield batch
+        ahead, done = queue.Queue(maxsize=8), threading.Event()
+
+        def work():
+            for batch in read(*given, **named):
+                time.sleep(0.1)
+                ahead.put(batch)
+                if done.is_set():
+                    return
+
+        reader = threading.Thread(target=work, daemon=True)
+        reader.start()
+        try:
+            while True:
+                yield ahead.get()
+        finally:
+            done.set()
+            while not ahead.empty():
+                ahead.get()
 
     monkeypatch.setattr(bench_work, "batches", slow)
-    result = measured(tiny, data=tmp_path / "songs")
-    assert result.seconds > 0.1  # of two micro-batches
-    assert result.shares["data wait"] > 0.1 / result.seconds * 0.5
+    result = bench(tiny, steps=10, warmup=1, device="cpu", data=tmp_path / "songs")
+    noise = measured(tiny)
+    waits = 1 - noise.seconds / result.seconds  # two micro-batches a step
+    assert waits > 0.3
+    assert result.shares["data wait"] == pytest.approx(waits, abs=0.25)
     assert sum(result.shares.values()) == pytest.approx(1.0)
+
+
+def test_the_loaders_preset_is_that_of_the_machine(tiny, monkeypatch):
+    card = SimpleNamespace(device=torch.device("cuda"), reason="stub")
+    monkeypatch.setattr(module, "choose_device", lambda _: card)
+    monkeypatch.setattr(module, "ON_GPU", tiny)
+    result = bench(mode="loader", steps=1, warmup=0)
+    assert (result.preset, result.device) == (tiny, "cpu")
 
 
 def test_the_batch_is_that_of_the_mode(tiny):

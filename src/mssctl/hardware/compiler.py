@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +13,16 @@ from mssctl.errors import ExitCode, MssctlError
 
 BACKEND = "inductor"
 
+# Graphs of one piece of code: two a batch size, and running out of memory may try several.
+GRAPHS = 64
+
 
 def compile_modules(modules: Iterable[nn.Module], device: torch.device) -> None:
     """Compile each module in place; the work is done at its first call, once per shape.
 
     Parts with the same code share what is compiled, so twelve paths cost no more than two. Names
-    and values of the weights stay as they are, and copies of the model are not compiled.
+    and values of the weights stay as they are, and copies of the model are not compiled. What
+    cannot be compiled whole is an error: nothing runs uncompiled instead.
 
     Args:
         modules: parts of a model.
@@ -30,24 +34,77 @@ def compile_modules(modules: Iterable[nn.Module], device: torch.device) -> None:
     try:
         torch.compile(_trial, backend=BACKEND, dynamic=False)(torch.ones(8, device=device))
     except Exception as error:  # a compiler may raise anything
-        inner = getattr(error, "inner_exception", error)
-        reason = str(inner).strip().splitlines() or [type(inner).__name__]
         raise MssctlError(
-            f"training.compile: PyTorch's compiler does not work here: {reason[0]}",
+            f"training.compile: PyTorch's compiler does not work here: {_reason(error)}",
             hint="`mssctl doctor` says what is missing; training.compile=false does without",
             exit_code=ExitCode.ENVIRONMENT,
         ) from error
+    torch._dynamo.config.recompile_limit = GRAPHS
     for module in modules:
-        module.compile(backend=BACKEND, dynamic=False)
+        module.compile(backend=BACKEND, dynamic=False, fullgraph=True)
 
 
 def _trial(x: Tensor) -> Tensor:
     return (x.sin() * 2 + 1).sum()
 
 
-def uncompiled() -> contextlib.AbstractContextManager[object]:
-    """Run compiled modules as they are written: for songs, whose shapes are not worth compiling."""
-    if "torch._dynamo" not in sys.modules:
-        return contextlib.nullcontext()
-    stance: contextlib.AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
-    return stance
+@contextlib.contextmanager
+def uncompiled(model: nn.Module) -> Iterator[None]:
+    """Run the compiled modules of ``model`` as they are written.
+
+    Songs come in shapes that are not worth compiling. Functions that the model compiles itself,
+    as BSMamba2 does its scan, stay compiled.
+    """
+    calls = [(part, part._compiled_call_impl) for part in model.modules()]
+    for part, _ in calls:
+        part._compiled_call_impl = None
+    try:
+        yield
+    finally:
+        for part, call in calls:
+            part._compiled_call_impl = call
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """What goes wrong while something is compiled, as it would come out without a compiler.
+
+    Raises:
+        torch.OutOfMemoryError: memory ran out.
+        MssctlError: anything else that the compiler met (exit 3).
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "torch._dynamo" not in sys.modules:
+            raise
+        if not isinstance(error, torch._dynamo.exc.TorchDynamoException):
+            raise
+        causes = _causes(error)
+        known = next((one for one in causes if isinstance(one, MssctlError)), None)
+        if known:
+            raise known from error
+        if any(isinstance(one, torch.OutOfMemoryError) for one in causes):
+            raise torch.OutOfMemoryError("while a part of the model was compiled") from error
+        raise MssctlError(
+            f"training.compile: a part of the model cannot be compiled: {_reason(error)}",
+            hint="training.compile=false does without",
+            exit_code=ExitCode.ENVIRONMENT,
+        ) from error
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """An error and what led to it, the outermost first."""
+    found: list[BaseException] = []
+    step: BaseException | None = error
+    while step is not None and step not in found:
+        found.append(step)
+        step = getattr(step, "inner_exception", None) or step.__cause__ or step.__context__
+    return found
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what an error is about."""
+    inner = _causes(error)[-1]
+    lines = str(inner).strip().splitlines() or [type(inner).__name__]
+    return lines[0]

@@ -25,12 +25,13 @@ def attention_with_dropout(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> T
         q: queries, ``(N, H, L, d)``.
         k: keys, likewise.
         v: values, likewise.
-        dropout: the fraction of attention weights to drop, kept to the nearest 1/65536.
+        dropout: the fraction of attention weights to drop, at least 1/65536 and kept to the
+            nearest multiple of it.
 
     Returns:
-        ``(N, H, L, d)`` in the dtype of ``q``.
+        ``(N, H, L, d)`` in the dtype of ``q``; its gradient cannot be differentiated again.
     """
-    y: Tensor = _attend(q, k, v, torch.randint(2**62, ()), kept_levels(dropout))
+    y: Tensor = _attend(q, k, v, torch.randint(2**32, ()), kept_levels(dropout))
     return y
 
 
@@ -113,8 +114,8 @@ def _weights(
 
 def _pieces(heads: int, length: int) -> Iterator[tuple[slice, slice]]:
     """Ranges of heads and of rows whose scores are at most `PIECE`, or one row's."""
-    rows = max(1, min(length, PIECE // length))
-    together = max(1, PIECE // (length * length))
+    rows = max(1, min(length, PIECE // max(1, length)))
+    together = max(1, PIECE // max(1, length * length))
     for head in range(0, heads, together):
         for row in range(0, length, rows):
             yield slice(head, head + together), slice(row, row + rows)

@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.cpu_attention import attention_with_dropout
+from mssctl.hardware.dropout import drops
 
 AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
@@ -178,7 +179,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
     Raises:
         MssctlError: no fused kernel takes these tensors (exit 3).
     """
-    if q.device.type == "cpu" and dropout:
+    if q.device.type == "cpu" and drops(dropout):
         return attention_with_dropout(q, k, v, dropout)
     if q.device.type == "cpu" and not _AMX:
         # Without AMX the CPU kernel gains nothing by bfloat16, and is several times slower in

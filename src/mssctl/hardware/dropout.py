@@ -22,20 +22,27 @@ class Dropout(nn.Dropout):
     What is kept is divided by the share that is kept, so the mean stays as it was.
     """
 
+    def __init__(self, p: float) -> None:
+        super().__init__(p)
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (its name in torch)
         """Drop values while training."""
         if input.device.type != "cpu" or torch.compiler.is_compiling():
             return F.dropout(input, self.p, self.training)
-        kept = kept_levels(self.p)
-        if not self.training or kept == _LEVELS:
+        if not self.training or not drops(self.p):
             return input
-        y: Tensor = _Drop.apply(input, kept)  # type: ignore[no-untyped-call]
+        y: Tensor = _Drop.apply(input, kept_levels(self.p))  # type: ignore[no-untyped-call]
         return y
 
 
 def kept_levels(p: float) -> int:
     """How many of 65536 values are kept where the fraction ``p`` is to be dropped; at least 1."""
     return max(1, _LEVELS - round(p * _LEVELS))
+
+
+def drops(p: float) -> bool:
+    """Whether any of 65536 values is dropped."""
+    return kept_levels(p) < _LEVELS
 
 
 def keep_bits(shape: torch.Size, kept: int, generator: torch.Generator | None = None) -> Tensor:

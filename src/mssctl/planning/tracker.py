@@ -23,6 +23,9 @@ from mssctl.planning.workspaces import transient
 
 aten = torch.ops.aten
 
+_COMPOSED = torch._C.DispatchKey.CompositeImplicitAutograd
+_has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+
 _LABEL: ContextVar[str | None] = ContextVar("_LABEL", default=None)
 
 OUTSIDE = "outside modules"
@@ -119,12 +122,10 @@ class MemoryTracker(TorchDispatchMode):
         """Run one operation and take note of the memory it took."""
         if func is torch.ops.prim.device.default:
             return args[0].fake_device
-        if torch.is_inference_mode_enabled():
+        if torch.is_inference_mode_enabled() and _has_kernel(func.name(), _COMPOSED):
             # Here composed operators, an inverse STFT say, come whole: look at what is in them.
             with self:
-                parts = func.decompose(*args, **(kwargs or {}))
-            if parts is not NotImplemented:
-                return parts
+                return func._op_dk(_COMPOSED, *args, **(kwargs or {}))
         outside = not self.computing
         self.computing = True
         try:

@@ -67,10 +67,12 @@ def bench(
             f"--device {device} does nothing in mode loader: examples are read on the CPU",
             exit_code=ExitCode.USAGE,
         )
-    chosen = torch.device("cpu") if mode == "loader" else choose_device(device).device
+    chosen = choose_device(device).device
     if preset is None:
         preset = ON_GPU if chosen.type == "cuda" else ON_CPU
         report(Notice(f"preset {preset}: the default on {chosen.type}"))
+    if mode == "loader":
+        chosen = torch.device("cpu")
     if batch is not None:
         section = "separation" if mode == "separate" else "training"
         overrides = [*overrides, f"{section}.batch_size={batch}"]
@@ -125,11 +127,16 @@ def _measure(
                 if clock.cuda:
                     torch.cuda.reset_peak_memory_stats(device)
             start = clock.now()
-            work.step(work.read())
-            marks.append((start, clock.now()))
+            examples = work.read()
+            there = clock.now()
+            work.step(examples)
+            marks.append((start, there, clock.now()))
         clock.wait()
     report(Progress("bench", total, total, "steps"))
-    times = spread([clock.between(*pair) for pair in marks[warmup:]])
+    measured = marks[warmup:]
+    seconds = [clock.between(start, end) for start, _, end in measured]
+    waited = sum(clock.between(start, there) for start, there, _ in measured) / sum(seconds)
+    times = spread(seconds)
     cuda = device.type == "cuda"
     resident = None if cuda else _resident()
     allocated = torch.cuda.max_memory_allocated(device) / GIB if cuda else None
@@ -147,7 +154,7 @@ def _measure(
         seconds_least=times.least,
         audio_seconds=work.audio,
         speed=work.audio / times.median,
-        shares=_shares(work, clock),
+        shares=_shares(work, clock, waited),
         allocated_gib=allocated,
         reserved_gib=reserved,
         predicted_gib=predicted,
@@ -167,20 +174,24 @@ def _measure(
     )
 
 
-def _shares(work: Work, clock: Clock) -> dict[str, float]:
-    """Where the time goes, in steps of their own: looking costs time."""
+def _shares(work: Work, clock: Clock, waited: float) -> dict[str, float]:
+    """Where the time goes: the wait as measured, the rest from steps that are looked into.
+
+    Looking costs time, so those are steps of their own; and before them, readers that run ahead
+    have had time to do so.
+    """
     if work.parts is None:
         return {}
     parts = work.parts(clock)
     try:
         for _ in range(_PARTS):
+            examples = work.read()
             with parts.step():
-                with parts.waiting():
-                    examples = work.read()
                 work.step(examples)
-        return parts.shares()
+        shares = parts.shares()
     finally:
         parts.remove()
+    return {"data wait": waited} | {part: (1 - waited) * x for part, x in shares.items()}
 
 
 def _arithmetic(

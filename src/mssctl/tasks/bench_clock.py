@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from mssctl.hardware import nvml
 
-WAIT = "data wait"
 FORWARD, LOSS, BACKWARD, OPTIMIZER, REST = "forward", "loss", "backward", "optimizer", "rest"
 
 
@@ -72,9 +71,8 @@ def spread(seconds: list[float]) -> Spread:
 class Parts:
     """Where a training step spends its time, seen by hooks while they are in place.
 
-    ``data wait`` is until the examples are there; ``forward`` the model's; ``loss`` the loss and
-    its own gradient; ``backward`` the model's, with clipping; ``optimizer`` its step; ``rest`` what
-    is left, such as the moving average.
+    ``forward`` is the model's; ``loss`` the loss and its own gradient; ``backward`` the model's,
+    with clipping; ``optimizer`` its step; ``rest`` what is left, such as the moving average.
     """
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, clock: Clock) -> None:
@@ -101,17 +99,10 @@ class Parts:
         yield
         self._mark("")
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Around the reading of a step's examples."""
-        self._mark(WAIT)
-        yield
-        self._mark(REST)
-
     def shares(self) -> dict[str, float]:
         """Part -> its share of all steps seen; they add up to 1."""
         self.clock.wait()
-        total = dict.fromkeys((WAIT, FORWARD, LOSS, BACKWARD, OPTIMIZER, REST), 0.0)
+        total = dict.fromkeys((FORWARD, LOSS, BACKWARD, OPTIMIZER, REST), 0.0)
         for (part, start), (_, end) in zip(self.marks, self.marks[1:], strict=False):
             if part:
                 total[part] += self.clock.between(start, end)

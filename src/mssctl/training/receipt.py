@@ -113,7 +113,8 @@ def seen_inside(
 ) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
     """What happens inside the model under autocast, seen by running it once.
 
-    It runs as in training, dropout included, on a short ramp; the random generators are put back.
+    It runs as in training, dropout included, on a short ramp; the random generators of CPU and
+    CUDA are put back.
 
     Returns:
         layer class -> dtype it gives out -> how many layers; and axis -> attention kernel, where
@@ -136,7 +137,7 @@ def seen_inside(
                 if not any(layer.children()):
                     stack.callback(layer.register_forward_hook(watch).remove)
             axes = stack.enter_context(_axes(model))
-            stack.enter_context(uncompiled())
+            stack.enter_context(uncompiled(model))
             stack.enter_context(autocast(device, amp_dtype))
             stack.enter_context(_AttentionWatch(axes, attention))
             model(torch.linspace(-1, 1, 8192, device=device).expand(1, model.channels, -1))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.hardware.compiler import plain_errors
 from mssctl.hardware.device import autocast
 from mssctl.models.base import Separator
 from mssctl.training.distributed import ALONE, World
@@ -84,7 +85,7 @@ def train_step(
         torch.OutOfMemoryError: in all processes, if in one.
     """
     training = config.training
-    with world.enough_memory():
+    with world.enough_memory(), plain_errors():
         loss, terms = _accumulate(state, batches, config, world)
     world.sum_gradients(state.model.parameters())
     if world.size > 1:

@@ -78,7 +78,7 @@ def _separate(
     """True and estimated stems ``(C, N)`` by name."""
     sources = read_song(song, model.sources, model.channels)  # (S, C, N)
     mix = torch.from_numpy(sources.sum(0))
-    with uncompiled():
+    with uncompiled(model):
         estimates = separate_array(model, mix, settings).numpy()
     references = {stem: sources[model.sources.index(stem)] for stem in model.stems}
     return references, dict(zip(model.stems, estimates, strict=True))
