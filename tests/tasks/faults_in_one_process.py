@@ -1,6 +1,6 @@
 """``python -m mssctl`` where something befalls process 1 of several: ``FAULTS="3:nan 5:oom"``.
 
-The number is that of the loss computed, from 1.
+The number is that of the loss computed, from 1; ``late`` is when its gradients are clipped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ def loss_with_faults(*arguments: Any) -> Any:
         return loss * torch.nan, terms
     if fault == "oom":
         raise torch.OutOfMemoryError("no more")
+    if fault == "late":
+        torch.nn.utils.clip_grad_norm_ = clip_without_memory
     return loss, terms
+
+
+def clip_without_memory(*_: Any) -> Any:
+    raise torch.OutOfMemoryError("no more")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -123,6 +124,26 @@ def test_memory_that_runs_out_in_one_process_halves_the_batch_of_all(toy):
     run("resume", toy / "halved", "--set", "training.num_epochs=3", processes=2)
     run("resume", toy / "whole", "--set", "training.num_epochs=3", processes=2)
     assert losses(toy / "halved") == pytest.approx(losses(toy / "whole"), rel=1e-5)
+
+
+def test_memory_that_runs_out_after_the_gradients_are_exchanged_ends_all(toy):
+    data = ("--data", str(toy / "data"), "--out", str(toy / "run"))
+    started = mssctl("train", str(toy / "toy.yaml"), *data, processes=2, faults="3:late")
+    first, second = (process.communicate(timeout=60)[1] for process in started)
+    assert [process.returncode for process in started] == [3, 4]
+    assert "another process of this run has ended" in first
+    assert "memory ran out while the weights were updated" in second
+
+
+def test_a_process_that_waits_for_the_others_ends_at_sigterm(toy):
+    data = ("--data", str(toy / "data"), "--out", str(toy / "run"))
+    place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "29517"}
+    env = {**os.environ, "MASTER_ADDR": "127.0.0.1", **place}
+    command = [sys.executable, "-m", "mssctl", "train", str(toy / "toy.yaml"), *data]
+    waiting = subprocess.Popen([*command, "--device", "cpu"], env=env)
+    time.sleep(6)
+    waiting.terminate()
+    assert waiting.wait(timeout=10) == -signal.SIGTERM
 
 
 def test_a_loss_that_is_nan_in_one_process_skips_the_step_of_all(toy):

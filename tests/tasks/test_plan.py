@@ -97,6 +97,8 @@ def test_a_plan_to_separate_says_what_to_type_with_its_settings(tiny, tmp_path):
     assert command(tiny) == "mssctl separate SONG -n RUN/best.safetensors"
     assert command(tiny, segment=0.75).endswith(" --segment 0.75")
     assert command(tiny, "separation.batch_size=3").endswith(" --batch 3")
+    assert command("starter", "model.n_layers=1").endswith(" -n RUN/best.safetensors")
+    assert command(tiny, "training.segment_length=6000").endswith(" --segment 0.75")
     assert command(tiny, "training.amp_dtype=float32").endswith(" --dtype fp32")
     card = CONTEXT / GIB + 0.07
     out = tmp_path / "mine.yaml"

@@ -269,6 +269,26 @@ def test_what_does_not_fit_at_all_ends_with_a_checkpoint(toy, memory):
     assert resume(toy / "run", device="cpu").finished
 
 
+def test_the_checkpoint_of_a_failed_step_is_of_before_it(toy, monkeypatch):
+    """Its random numbers, too: else the run that goes on is another run."""
+    before, saved = [], []
+
+    def step(state: Any, batches: Any, config: RunConfig, world: World) -> Any:
+        before.append(torch.get_rng_state())
+        torch.rand(3)
+        raise torch.OutOfMemoryError("stub")
+
+    def save(self: Any) -> None:
+        saved.append(torch.get_rng_state())
+
+    monkeypatch.setattr(session_module, "train_step", step)
+    monkeypatch.setattr(session_module.Session, "save_if_new", save)
+    with pytest.raises(MssctlError, match="memory ran out"):
+        start(toy)
+    assert torch.equal(saved[0], before[-1])
+    assert all(torch.equal(one, before[0]) for one in before)
+
+
 @pytest.mark.parametrize(
     ("batch", "sizes"), [(1, []), (2, [1]), (12, [6, 3, 1]), (9, [3, 1]), (7, [1])]
 )

@@ -110,3 +110,8 @@ def test_the_switches_of_a_gpu_are_in_force(make_config, on):
     device = torch.device("cuda")
     found = make_receipt(prepare(config, device), config, device, None)
     assert (found["tf32"], found["cudnn_benchmark"], found["math_attention"]) == (on, on, not on)
+
+
+def test_workers_are_shown_beside_the_cores_there_are(receipt, monkeypatch):
+    monkeypatch.setattr("mssctl.training.receipt.cores", lambda: 1.5)
+    assert "7, for 1.5 CPU cores" in receipt_text(receipt("training.num_workers=7"))

@@ -121,6 +121,11 @@ def command(
         changes = [f"{key}={value}" for key, value in keys.items() if value is not None]
         changes += overrides or []
         kernel = None if attention == "auto" else attention
+        if checkpointing and mode == "separate":
+            raise MssctlError(
+                "--checkpointing does nothing with --mode separate: nothing is trained",
+                exit_code=ExitCode.USAGE,
+            )
         if verify:
             if vram or gpu or compare or write or kernel or mode != "train":
                 raise MssctlError(

@@ -95,6 +95,7 @@ def _ended_like_interrupted() -> Iterator[None]:
     def end(_number: int, _frame: object) -> None:
         if os.getpid() != owner:
             os._exit(128 + signal.SIGTERM)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends it at once
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, end)

@@ -72,7 +72,7 @@ def batches(
     if context:
         context.set_forkserver_preload([__name__])
         _start_forkserver()
-    loader = DataLoader(
+    loader = _Loader(
         Batches(mixer, config, processes),
         batch_size=None,  # an item is a batch already
         sampler=_numbers(first, end, config.gradient_accumulation_steps, rank, processes),
@@ -98,6 +98,11 @@ def batches(
             "config.yaml; `mssctl resume` goes on",
             exit_code=ExitCode.ENVIRONMENT,
         ) from error
+
+
+class _Loader(DataLoader[Tensor | MssctlError]):
+    def check_worker_number_rationality(self) -> None:
+        """Say nothing: the receipt shows workers beside cores, and `doctor` judges them."""
 
 
 def _numbers(first: int, end: int, per_step: int, rank: int, processes: int) -> Iterator[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -33,6 +34,7 @@ from mssctl.data.synth_studio import Studio
 from mssctl.data.synth_vocals import Voice, choose_voice, play_vocals
 from mssctl.errors import MssctlError
 from mssctl.events import Progress, Reporter
+from mssctl.hardware.machine import end_with_parent
 from mssctl.results.data import SynthResult
 
 # Part of every song's seed: raise it when the same seed no longer gives the same song.
@@ -200,7 +202,8 @@ def _run(jobs: list[Job], workers: int) -> Iterator[Path]:
             yield make_song(job)
         return
     # spawn: a fork would copy the threads' locks of whatever the caller runs.
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn"))
+    count, context = min(workers, len(jobs)), get_context("spawn")
+    pool = ProcessPoolExecutor(count, context, end_with_parent, (os.getpid(),))
     try:
         yield from pool.map(make_song, jobs)
     finally:

@@ -75,10 +75,11 @@ def plain_errors() -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
+    except Exception as error:
         if "torch._dynamo" not in sys.modules:
             raise
-        if not isinstance(error, torch._dynamo.exc.TorchDynamoException):
+        exc = torch._dynamo.exc
+        if not isinstance(error, exc.TorchDynamoException | exc.FailOnRecompileLimitHit):
             raise
         causes = _causes(error)
         known = next((one for one in causes if isinstance(one, MssctlError)), None)

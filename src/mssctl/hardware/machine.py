@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,9 @@ from pathlib import Path
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
 SHM = Path("/dev/shm")  # noqa: S108 (where PyTorch's data workers put batches)
+
+
+_PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,18 @@ def shared_memory() -> tuple[int, int] | None:
     except (OSError, AttributeError):
         return None
     return stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize
+
+
+def end_with_parent(parent: int) -> None:
+    """Let this process end when the one that started it does, however that ends; on Linux only.
+
+    Args:
+        parent: process id of the one that started it.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != parent:  # it has ended already
+            os._exit(1)
 
 
 def _number(path: Path) -> int | None:

@@ -149,8 +149,9 @@ def index_of(number: int) -> int | None:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return number
-    names = visible.split(",")
-    return int(names[number]) if number < len(names) and names[number].isdigit() else None
+    names = [name.strip() for name in visible.split(",")]
+    known = number < len(names) and names[number].isascii() and names[number].isdigit()
+    return int(names[number]) if known else None
 
 
 @contextlib.contextmanager

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +14,7 @@ from typing import TypeVar
 
 import torch
 
-_PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
+from mssctl.hardware.machine import end_with_parent
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -59,6 +57,4 @@ def side_by_side(work: Callable[[Given], Result], warm_up: Given) -> Iterator[Ma
 def _begin(parent: int) -> None:
     """In the other process: use no threads, and end when the first one does, however it ends."""
     torch.set_num_threads(1)  # the threads of torch's pool were not forked: nothing may wait there
-    ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:  # it has ended already
-        os._exit(1)
+    end_with_parent(parent)

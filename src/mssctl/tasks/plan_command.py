@@ -9,6 +9,7 @@ from mssctl import presets
 from mssctl.config.bundled import bundled_folder
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.separation.separator import SeparationSettings
 
 NOTHING_FITS = "nothing of this fits: see what to change"
 
@@ -39,16 +40,18 @@ def separate_command(preset: str, asked: RunConfig, run: RunConfig | None, dtype
     """
     if run is None:
         return NOTHING_FITS
+    before = presets.load(preset)
     bundled = (bundled_folder() / "weights" / f"{preset}.safetensors").is_file()
-    model = preset if bundled else "RUN/best.safetensors"
-    before, wanted = presets.load(preset).separation, run.separation
+    same = (run.model, run.stft, run.audio) == (before.model, before.stft, before.audio)
+    model = preset if bundled and same else "RUN/best.safetensors"
     options = []
-    if wanted.segment_seconds is not None and wanted.segment_seconds != before.segment_seconds:
-        options.append(f" --segment {wanted.segment_seconds:g}")
-    if wanted.batch_size != before.batch_size:
-        options.append(f" --batch {wanted.batch_size}")
-    if asked.separation.overlap != before.overlap:
-        options.append(f" --overlap {asked.separation.overlap:g}")
+    segment = SeparationSettings.from_config(run).segment
+    if segment != SeparationSettings.from_config(before).segment:
+        options.append(f" --segment {segment / run.audio.sample_rate!r}")
+    if run.separation.batch_size != before.separation.batch_size:
+        options.append(f" --batch {run.separation.batch_size}")
+    if asked.separation.overlap != before.separation.overlap:
+        options.append(f" --overlap {asked.separation.overlap!r}")
     if dtype == "float32":
         options.append(" --dtype fp32")
     return f"mssctl separate SONG -n {model}{''.join(options)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -174,7 +175,13 @@ def _collect(
 
 def _processes(jobs: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    return ProcessPoolExecutor(jobs, context, _begin, (os.getpid(),))
+
+
+def _begin(parent: int) -> None:
+    """In a process of the pool: Ctrl-C is for the one that started it, and its end ends this."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    machine.end_with_parent(parent)
 
 
 class _Here(Executor):

@@ -10,6 +10,8 @@ again together.
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ Value = TypeVar("Value")
 # One process validates and writes while the others wait for it.
 PATIENCE = timedelta(hours=6)
 BUCKET = 64 * 2**20  # bytes of gradients that are summed in one go
+Bucket = tuple[list[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -93,15 +96,18 @@ class World:
         if self.any(own):
             raise torch.OutOfMemoryError("in one of the processes")
 
-    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Replace each gradient by its sum over the processes; nobody waits for the device."""
+    def flattened(self, parameters: Iterable[Tensor]) -> list[Bucket]:
+        """The gradients, and copies of them in a few long tensors; alone, there are none."""
         if self.size == 1:
-            return
+            return []
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        for bucket in _buckets(gradients):
-            flat = _flatten_dense_tensors(bucket)
+        return [(bucket, _flatten_dense_tensors(bucket)) for bucket in _buckets(gradients)]
+
+    def sum_gradients(self, buckets: list[Bucket]) -> None:
+        """Replace each gradient by its sum over the processes; nobody waits for the device."""
+        for gradients, flat in buckets:
             dist.all_reduce(flat)
-            torch._foreach_copy_(bucket, _unflatten_dense_tensors(flat, bucket))
+            torch._foreach_copy_(gradients, _unflatten_dense_tensors(flat, gradients))
 
     def mean(self, numbers: Tensor) -> Tensor:
         """The mean of ``numbers`` over the processes."""
@@ -140,7 +146,8 @@ def joined(device: torch.device) -> Iterator[World]:
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
     try:
-        dist.init_process_group(backend, timeout=PATIENCE)
+        with _killable():
+            dist.init_process_group(backend, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise MssctlError(
             f"the processes of this run cannot reach each other: {error}",
@@ -148,7 +155,10 @@ def joined(device: torch.device) -> Iterator[World]:
             exit_code=ExitCode.ENVIRONMENT,
         ) from None
     try:
-        control = dist.new_group(backend="gloo", timeout=PATIENCE)
+        with _killable():
+            control = dist.new_group(backend="gloo", timeout=PATIENCE)
+            # NCCL takes its memory at the first call: now, before the model takes all there is.
+            dist.all_reduce(torch.zeros(1, device=device))
         yield World(dist.get_rank(), dist.get_world_size(), control)
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
@@ -160,6 +170,19 @@ def joined(device: torch.device) -> Iterator[World]:
         ) from error
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def _killable() -> Iterator[None]:
+    """Let SIGTERM end the process at once: while it waits here, Python's handlers do not run."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def share_of(config: RunConfig, world: World) -> RunConfig:

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mssctl.config.schema import RunConfig
 from mssctl.hardware.compiler import uncompiled
 from mssctl.hardware.device import autocast
+from mssctl.hardware.machine import cores
 from mssctl.models.base import Separator
 from mssctl.training.step import TrainState
 
@@ -66,6 +67,7 @@ def make_receipt(
         "gradient_checkpointing": model.checkpointing,
         "moving_average": state.average.momentum if state.average else None,
         "workers": training.num_workers,
+        "cores": cores(),
         "batch_size": micro,
         "gradient_accumulation_steps": count,
         "processes": processes,
@@ -96,7 +98,7 @@ def receipt_text(receipt: dict[str, Any]) -> str:
         "cuDNN benchmark": _on(receipt["cudnn_benchmark"]),
         "fused optimizer": _on(receipt["fused_optimizer"]),
         "checkpointing": receipt["gradient_checkpointing"],
-        "workers": str(receipt["workers"]),
+        "workers": f"{receipt['workers']}, for {receipt['cores']:g} CPU cores",
         "effective batch": f"{receipt['effective_batch']} ({parts})",
         "predicted peak": f"{peak:.1f} GiB" if peak is not None else "not predicted on this device",
     }

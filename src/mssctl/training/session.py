@@ -69,21 +69,22 @@ class Session:
             generators = torch.get_rng_state(), _cuda_rng(self.device)
             try:
                 outcome = train_step(self.state, self._parts(batches), self.config, self.world)
-            except torch.OutOfMemoryError:
-                smaller = needing_less(self.config)
-                if smaller is None:
-                    self.state.optimizer.zero_grad(set_to_none=True)
-                    self.save_if_new()
-                    raise
-                self._go_on_with(smaller)
+            except torch.OutOfMemoryError as error:
+                reason = str(error)
             else:
                 break
-            # Outside the handler, whose traceback keeps the step's tensors alive.
+            # Outside the handler, whose traceback keeps the step's tensors alive. First all is as
+            # before the step: what follows may write a checkpoint.
             self.state.optimizer.zero_grad(set_to_none=True)
             torch.set_rng_state(generators[0])
             if generators[1] is not None:
                 torch.cuda.set_rng_state(generators[1], self.device)
                 torch.cuda.empty_cache()
+            smaller = needing_less(self.config)
+            if smaller is None:
+                self.save_if_new()
+                raise torch.OutOfMemoryError(reason)
+            self._go_on_with(smaller)
         # Read the outcome before this one, which a GPU has finished by now.
         self.read_pending()
         self.pending = self.state.step, outcome

@@ -87,24 +87,25 @@ def train_step(
     training = config.training
     with world.enough_memory(), plain_errors():
         loss, terms = _accumulate(state, batches, config, world)
-    world.sum_gradients(state.model.parameters())
-    if world.size > 1:
-        loss, terms = _mean_of_all(loss, terms, world)
-    norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), training.gradient_clip)
-    finite = (torch.isfinite(norm) & torch.isfinite(loss)).float()
-    lr = state.schedule.at(state.step)
+        gradients = world.flattened(state.model.parameters())
     try:
+        world.sum_gradients(gradients)
+        loss, terms = _mean_of_all(loss, terms, world)
+        norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), training.gradient_clip)
+        finite = (torch.isfinite(norm) & torch.isfinite(loss)).float()
+        lr = state.schedule.at(state.step)
         _update(state.optimizer, lr, finite)
+        if state.average:
+            state.average.update(state.model, state.step + 1)
     except torch.OutOfMemoryError:
-        # Some weights may be new and others old: no state to retry the step from.
+        # Some weights may be new and others old, or other processes further on: there is no state
+        # to do the step again from.
         raise MssctlError(
-            "memory ran out while the optimizer updated the weights",
+            "memory ran out while the weights were updated",
             hint="the last checkpoint is whole; this model needs a larger GPU",
             exit_code=ExitCode.BAD_INPUT,
         ) from None
     state.step += 1
-    if state.average:
-        state.average.update(state.model, state.step)
     return StepOutcome(loss, terms, norm, finite, lr)
 
 
@@ -136,6 +137,8 @@ def _accumulate(
 
 def _mean_of_all(loss: Tensor, terms: Terms, world: World) -> tuple[Tensor, Terms]:
     """Loss and terms, means over the processes."""
+    if world.size == 1:
+        return loss, terms
     loss, *values = world.mean(torch.stack([loss, *terms.values()])).unbind()
     return loss, dict(zip(terms, values, strict=True))
 
