@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -44,11 +45,15 @@ def toy(tmp_path, make_song) -> Path:
     return tmp_path
 
 
-def mssctl(*arguments: str, processes: int = 1, faults: str = "") -> list[subprocess.Popen[str]]:
-    """Start one process, or several as ``torchrun`` does."""
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return int(free.getsockname()[1])
+
+
+def mssctl(*arguments: str, processes: int = 1, faults: str = "") -> list[subprocess.Popen[str]]:
+    """Start one process, or several as ``torchrun`` does."""
+    port = free_port()
     started = []
     for rank in range(processes):
         place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
@@ -135,11 +140,15 @@ def test_memory_that_runs_out_after_the_gradients_are_exchanged_ends_all(toy):
 
 def test_a_process_that_waits_for_the_others_ends_at_sigterm(toy):
     data = ("--data", str(toy / "data"), "--out", str(toy / "run"))
-    place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "29517"}
+    port = free_port()
+    place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": str(port)}
     env = {**os.environ, "MASTER_ADDR": "127.0.0.1", **place}
     command = [sys.executable, "-m", "mssctl", "train", str(toy / "toy.yaml"), *data]
     waiting = subprocess.Popen([*command, "--device", "cpu"], env=env)
-    time.sleep(6)
+    while waiting.poll() is None:  # the first process listens for the others while it waits
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            break
+        time.sleep(0.1)
     waiting.terminate()
     assert waiting.wait(timeout=10) == -signal.SIGTERM
 

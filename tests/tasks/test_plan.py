@@ -89,6 +89,12 @@ def test_separation_needs_no_gradients_and_less_memory(tiny):
     assert plan.plan(tiny, overrides=asked, mode="separate").run.dtype == "float32"
 
 
+def test_what_is_not_predicted_is_said(tiny):
+    assert plan.plan(tiny).notes == []
+    [note] = plan.plan(tiny, overrides=["training.compile=true"]).notes
+    assert "training.compile is not predicted" in note
+
+
 def test_a_plan_to_separate_says_what_to_type_with_its_settings(tiny, tmp_path):
     def command(preset: str, *overrides: str, **options) -> str:
         return plan.plan(preset, overrides=overrides, mode="separate", **options).command

@@ -65,12 +65,14 @@ def _part(label: str) -> str:
 
 
 def notes(config: RunConfig, attention: str | None, capability: tuple[int, int]) -> list[str]:
-    """What a reader should know of a per-bin model or of attention that keeps its scores."""
+    """What a reader should know of what is not predicted, of a per-bin model, of kept scores."""
     model = config.model
-    if not isinstance(model, TFLocoformerConfig):
-        return []
-    shape = shape_of(config)
     found = []
+    if config.training.compile:
+        found.append("training.compile is not predicted: this is the step as written")
+    if not isinstance(model, TFLocoformerConfig):
+        return found
+    shape = shape_of(config)
     if model.front_end == "bins":
         found.append(
             f"front_end bins: {shape.rows} rows per frame instead of 62 bands, and attention "

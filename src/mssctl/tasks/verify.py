@@ -9,14 +9,13 @@ import torch
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Progress, Reporter, silent
-from mssctl.hardware.device import choose_device, configure
-from mssctl.models.registry import build
+from mssctl.hardware.device import choose_device
 from mssctl.planning.fit import GIB
 from mssctl.planning.runs import training_peak
 from mssctl.results.plan import CheckedPrediction, PlanVerification
 from mssctl.tasks.plan import load
-from mssctl.training.optim import LearningRate, MovingAverage, build_optimizer
-from mssctl.training.step import TrainState, train_step
+from mssctl.training.loop import prepare
+from mssctl.training.step import train_step
 
 # Band-split and per-bin, all levels of checkpointing, both dtypes, with and without accumulation.
 GRID: dict[str, tuple[str, ...]] = {
@@ -101,21 +100,8 @@ def verify(
 def measured(config: RunConfig, device: torch.device) -> int:
     """Bytes that a third training step allocates at its peak, on noise."""
     training, audio = config.training, config.audio
-    configure(
-        device,
-        tf32=training.tf32,
-        cudnn_benchmark=training.cudnn_benchmark,
-        flash_attention=training.flash_attention,
-    )
     torch.cuda.empty_cache()
-    model = build(config).to(device).train()
-    model.set_checkpointing(training.gradient_checkpointing)
-    state = TrainState(
-        model,
-        build_optimizer(model, config.optimizer),
-        LearningRate(config.optimizer.lr, 100, config.scheduler),
-        MovingAverage(model, training.ema_momentum) if training.ema_momentum else None,
-    )
+    state = prepare(config, device)
     shape = (training.batch_size, len(audio.stems), audio.channels, training.segment_length)
     stems = 0.1 * torch.randn(shape)
     try:

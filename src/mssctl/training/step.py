@@ -137,8 +137,6 @@ def _accumulate(
 
 def _mean_of_all(loss: Tensor, terms: Terms, world: World) -> tuple[Tensor, Terms]:
     """Loss and terms, means over the processes."""
-    if world.size == 1:
-        return loss, terms
     loss, *values = world.mean(torch.stack([loss, *terms.values()])).unbind()
     return loss, dict(zip(terms, values, strict=True))
 
