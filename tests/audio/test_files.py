@@ -14,9 +14,11 @@ import pytest
 import soundfile as sf
 
 from mssctl.audio import files
-from mssctl.audio.files import AtomicWriter, UnknownFormatError, storage_error
+from mssctl.audio.files import UnknownFormatError
 from mssctl.audio.truncation import missing_bytes
+from mssctl.audio.writer import AtomicWriter
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.files import storage_error
 
 RATE = 8_000
 

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import yaml
 
-from mssctl.audio.files import probe, storage_error
+from mssctl.audio.files import probe
 from mssctl.data.cache import cache_folder, stamp
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.files import storage_error
 
 SUFFIX = ".stem.mp4"
 MIXTURE = "mixture"

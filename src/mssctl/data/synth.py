@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mssctl.audio.files import AtomicWriter
+from mssctl.audio.writer import AtomicWriter
 from mssctl.data.synth_bass import play_bass
 from mssctl.data.synth_drums import play_drums
 from mssctl.data.synth_material import (

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from mssctl.audio import files
-from mssctl.audio.files import AtomicWriter, storage_error
+from mssctl.audio.writer import AtomicWriter
 from mssctl.evaluation.references import MIXTURE, ReferenceAudio
 from mssctl.evaluation.sdr import Array
+from mssctl.files import storage_error
 
 SECONDS = 8.0
 

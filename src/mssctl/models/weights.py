@@ -16,11 +16,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from mssctl.audio.files import storage_error
 from mssctl.config.bundled import bundled_folder
 from mssctl.config.parse import parse
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
+from mssctl.files import storage_error
 from mssctl.models.base import Separator
 from mssctl.models.registry import build, parameter_count
 from mssctl.results.models import ModelEntry

@@ -17,9 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mssctl.audio.files import AtomicWriter, AudioInfo, storage_error
+from mssctl.audio.files import AudioInfo
 from mssctl.audio.streams import in_step
+from mssctl.audio.writer import AtomicWriter
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.files import storage_error
 from mssctl.separation.outputs import folder_for_outputs
 from mssctl.separation.stems import quantize
 

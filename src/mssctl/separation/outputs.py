@@ -9,8 +9,8 @@ from pathlib import Path
 from string import Formatter
 from typing import Literal
 
-from mssctl.audio.files import storage_error
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
+from mssctl.files import storage_error
 from mssctl.separation.inputs import Song
 
 Existing = Literal["error", "skip", "overwrite"]

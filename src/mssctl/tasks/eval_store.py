@@ -13,8 +13,8 @@ from typing import Any
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.frames import spreads
 from mssctl.evaluation.references import ReferenceTrack
+from mssctl.files import write_whole
 from mssctl.results.evaluate import EvalResult, Score, StemScore
-from mssctl.training.record import write_whole
 
 Document = dict[str, Any]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mssctl import __version__
-from mssctl.audio.files import AtomicWriter, storage_error
+from mssctl.audio.writer import AtomicWriter
 from mssctl.config.schema import AudioConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.excerpts import write_excerpt
@@ -30,6 +30,7 @@ from mssctl.evaluation.report import report as report_page
 from mssctl.evaluation.scores import counts, means
 from mssctl.evaluation.sdr import Array
 from mssctl.events import Progress, Reporter, silent
+from mssctl.files import storage_error
 from mssctl.results.evaluate import EvalResult
 from mssctl.tasks.estimates import (
     Estimates,

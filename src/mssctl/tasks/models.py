@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from mssctl import presets
+from mssctl.documents import read_yaml
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.models import official, weights
 from mssctl.models.official_files import read_state
@@ -82,7 +82,7 @@ def import_model(
             another shape, or a file with more than tensors (exit 4).
     """
     path, source = _new_model_file(out), Path(file).expanduser()
-    tree = presets.read_yaml(Path(config).expanduser(), foreign=True) if config else {}
+    tree = read_yaml(Path(config).expanduser(), foreign=True) if config else {}
     state = read_state(source)
     if layout == "auto":
         layout = official.detect(state)

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from mssctl.audio import decode, files
-from mssctl.audio.files import AudioInfo, storage_error
+from mssctl.audio.files import AudioInfo
 from mssctl.audio.resample import resample_stream
 from mssctl.audio.streams import in_step
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Progress, Reporter, silent
+from mssctl.files import storage_error
 from mssctl.hardware.device import DeviceChoice, choose_device, configure
 from mssctl.models import weights
 from mssctl.models.base import Separator

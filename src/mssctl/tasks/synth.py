@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mssctl.audio.files import storage_error
 from mssctl.data.synth import synthesize
 from mssctl.events import Reporter, silent
+from mssctl.files import storage_error
 from mssctl.results.data import SynthResult
 
 

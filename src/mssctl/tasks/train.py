@@ -18,6 +18,7 @@ from mssctl.config.schema import RunConfig
 from mssctl.data.layouts import SongSets, find_songs
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
+from mssctl.files import write_whole
 from mssctl.hardware.device import choose_device, let_segments_grow
 from mssctl.planning.fake_step import Peak
 from mssctl.planning.fit import GIB
@@ -27,7 +28,7 @@ from mssctl.training.changes import changes
 from mssctl.training.distributed import World, joined, own_device, share_of
 from mssctl.training.lock import locked
 from mssctl.training.loop import Fit, fit, try_step
-from mssctl.training.record import write_whole, writing
+from mssctl.training.record import writing
 
 
 def train(

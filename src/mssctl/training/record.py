@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.files import write_whole
 
 
 @contextmanager
@@ -82,16 +83,6 @@ def _upto(line: str, last: dict[str, int]) -> bool:
     except (ValueError, KeyError, TypeError):
         return False  # torn by a crash
     return kept
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:

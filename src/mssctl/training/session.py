@@ -20,11 +20,12 @@ from mssctl.config.schema import RunConfig
 from mssctl.data.layouts import SongSets
 from mssctl.errors import MssctlError
 from mssctl.events import Notice, Reporter, Saved, Step, Validated
+from mssctl.files import write_whole
 from mssctl.models import weights
 from mssctl.training.board import LISTEN_SONGS, Board
 from mssctl.training.distributed import World, whole_of
 from mssctl.training.interrupt import Interrupt
-from mssctl.training.record import Metrics, add_to_session, versions, write_whole, writing
+from mssctl.training.record import Metrics, add_to_session, versions, writing
 from mssctl.training.state import checkpoint_name, generator_states, save_checkpoint
 from mssctl.training.step import StepOutcome, TrainState, train_step
 from mssctl.training.validate import validate

@@ -1,0 +1,138 @@
+"""Audio files that appear whole or not at all, written by libsndfile (soundfile)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import soundfile as sf
+from numpy.typing import NDArray
+
+from mssctl.audio.files import native_name
+from mssctl.audio.truncation import missing_bytes
+from mssctl.errors import MssctlError
+from mssctl.files import storage_error
+
+
+class AtomicWriter:
+    """An audio file that appears whole or not at all.
+
+    Samples go to a temporary name in the same folder. Leaving the ``with`` block cleanly gives
+    the file its own name; an error or an interrupt removes it.
+
+    Args:
+        path: the final name; its folder must exist.
+        sample_rate: Hz.
+        channels: per frame.
+        format: container as libsndfile names it: ``WAV``, ``WAVEX``, ``RF64``, ``FLAC``, ``MP3``.
+        subtype: sample format: ``PCM_16``, ``PCM_24``, ``FLOAT``, ``MPEG_LAYER_III``.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        sample_rate: int,
+        channels: int,
+        *,
+        format: str = "WAV",  # noqa: A002 (libsndfile's word)
+        subtype: str = "PCM_16",
+    ) -> None:
+        self.path = path
+        self._temporary = path.with_name(f".mssctl-{secrets.token_hex(8)}.part")
+        self._shape = (sample_rate, channels)
+        self._kind = (format, subtype)
+        self._file: sf.SoundFile | None = None
+        self._frames = 0
+        self._finished = False
+        self._published = False
+
+    def __enter__(self) -> AtomicWriter:
+        format_, subtype = self._kind
+        mp3 = {"compression_level": 0.0, "bitrate_mode": "CONSTANT"} if format_ == "MP3" else {}
+        try:
+            self._temporary.touch()
+            self._file = sf.SoundFile(
+                native_name(self._temporary), "w", *self._shape, subtype, format=format_, **mp3
+            )
+        except OSError as error:
+            self._discard()
+            raise storage_error(self.path, error) from None
+        except (sf.LibsndfileError, ValueError) as error:
+            self._discard()
+            raise MssctlError(f"{self.path}: cannot be written: {error}") from None
+        return self
+
+    def write(self, block: NDArray[np.float32] | NDArray[np.int16] | NDArray[np.int32]) -> None:
+        """Append ``(C, n)`` samples: float, or integers that fill their type (24 bit: << 8)."""
+        assert self._file is not None, "used outside its with block"
+        # soundfile asserts that everything was written; on a full disk it was not.
+        try:
+            self._file.write(block.T)
+        except (sf.LibsndfileError, AssertionError, OSError):
+            raise self._broken() from None
+        self._frames += block.shape[1]
+
+    def finish(self) -> None:
+        """Close the temporary file and make sure that its last sample is really there."""
+        if self._finished:
+            return
+        try:
+            self._close()
+            with sf.SoundFile(native_name(self._temporary)) as file:
+                whole = file.frames == self._frames
+                if self._frames and whole and self._kind[0] != "MP3":
+                    file.seek(self._frames - 1)
+                    whole = len(file.read(1)) == 1
+        except (sf.LibsndfileError, OSError):
+            whole = False
+        if not whole or missing_bytes(self._temporary):
+            raise self._broken()
+        self._finished = True
+
+    def retract(self) -> None:
+        """Take a file back that has its name already, because one that belongs to it failed."""
+        if self._published:
+            self.path.unlink(missing_ok=True)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self._discard()
+            return
+        try:
+            self.finish()
+            self._temporary.replace(self.path)
+            self._published = True
+        except OSError as problem:
+            self._discard()
+            raise storage_error(self.path, problem) from None
+        except BaseException:
+            self._discard()
+            raise
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _discard(self) -> None:
+        try:
+            self._close()
+        except sf.LibsndfileError:
+            self._file = None  # closing could not flush; the file goes away all the same
+        self._temporary.unlink(missing_ok=True)
+
+    def _broken(self) -> MssctlError:
+        """The reason why libsndfile could not write, which it does not tell."""
+        free = shutil.disk_usage(self.path.parent).free
+        number = errno.ENOSPC if free < 1 << 20 else errno.EIO
+        return storage_error(self.path, OSError(number, os.strerror(number)))
