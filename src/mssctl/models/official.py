@@ -18,7 +18,7 @@ from mssctl.config.schema import BSMamba2Config, RunConfig, TFLocoformerConfig
 from mssctl.errors import ExitCode, MssctlError, shown
 from mssctl.models.bands import band_widths, equal_runs
 from mssctl.models.base import Separator
-from mssctl.models.registry import build
+from mssctl.models.registry import build, outline
 
 State = Mapping[str, Tensor]
 
@@ -74,8 +74,7 @@ def load_with_config(
             hint="does the configuration belong to this file?",
         ) from None
     source.assert_all_used()
-    with torch.device("meta"):  # compared before any memory is taken
-        expected = build(run).state_dict()
+    expected = outline(run).state_dict()  # compared before any memory is taken
     for name in expected.keys() | ours.keys():
         wanted, given = expected.get(name), ours.get(name)
         if wanted is None or given is None or wanted.shape != given.shape:

@@ -26,7 +26,7 @@ from mssctl.errors import ExitCode, MssctlError, did_you_mean
 from mssctl.files import storage_error
 from mssctl.models.base import Separator
 from mssctl.models.kinds import SAFETENSORS, hint_for, kind_of
-from mssctl.models.registry import build, parameter_count
+from mssctl.models.registry import build, outline, parameter_count
 from mssctl.results.models import ModelEntry
 
 FORMAT = "1"
@@ -140,8 +140,7 @@ def _compare_with_header(file: Any, config: RunConfig, path: Path) -> None:
     stated = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
     if config.model.n_layers > len(stated):  # said before so many are built
         raise _damaged(path, f"{config.model.n_layers} layers in {len(stated)} tensors")
-    with torch.device("meta"):
-        expected = {name: list(value.shape) for name, value in build(config).state_dict().items()}
+    expected = {name: list(value.shape) for name, value in outline(config).state_dict().items()}
     for key in sorted(expected.keys() | stated.keys()):
         if key not in expected or key not in stated or stated[key].get_shape() != expected[key]:
             raise _damaged(path, f"tensor '{key[:80]}' does not belong to its configuration")
@@ -201,8 +200,7 @@ def describe(name: str) -> ModelEntry:
     """What a model is, without running it."""
     path = find(name)
     config, card = read_metadata(path)
-    with torch.device("meta"):
-        parameters = parameter_count(build(config))
+    parameters = parameter_count(outline(config))
     return ModelEntry(
         name=path.stem,
         path=str(path),
