@@ -13,8 +13,8 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mssctl.audio.files import native_name
-from mssctl.audio.truncation import missing_bytes
+from mssctl.audio.extent import extent
+from mssctl.audio.pcm import native_name
 from mssctl.errors import MssctlError
 from mssctl.files import storage_error
 
@@ -90,7 +90,7 @@ class AtomicWriter:
                     whole = len(file.read(1)) == 1
         except (sf.LibsndfileError, OSError):
             whole = False
-        if not whole or missing_bytes(self._temporary):
+        if not whole or extent(self._temporary).missing:
             raise self._broken()
         self._finished = True
 

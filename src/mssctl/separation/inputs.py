@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
 
-from mssctl.audio.decode import FFMPEG_SUFFIXES, SNDFILE_SUFFIXES
+from mssctl.audio.formats import AUDIO_SUFFIXES
 from mssctl.errors import MssctlError
-
-_AUDIO = SNDFILE_SUFFIXES | FFMPEG_SUFFIXES
 
 Failed = tuple[str, MssctlError]  # an argument or a folder, and what is wrong with it
 
@@ -83,5 +81,5 @@ def _walk(root: Path, out: Path, failures: list[Failed]) -> Iterator[Song]:
         )
         for name in sorted(names):
             path = here / name
-            if not name.startswith(".") and path.suffix.lower() in _AUDIO:
+            if not name.startswith(".") and path.suffix.lower() in AUDIO_SUFFIXES:
                 yield Song(path, here.relative_to(root).as_posix())

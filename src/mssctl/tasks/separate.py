@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
@@ -13,9 +13,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mssctl.audio import decode, files
+from mssctl.audio import files
 from mssctl.audio.files import AudioInfo
 from mssctl.audio.resample import resample_stream
+from mssctl.audio.source import silent as silent_note
 from mssctl.audio.streams import in_step
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
@@ -254,9 +255,7 @@ class _Order:
 
     def check(self, song: Song) -> None:
         """Look at the header only."""
-        info = decode.check(song.path)
-        if info is not None:
-            choose_encoding(self.format, self.bit_depth, info)
+        choose_encoding(self.format, self.bit_depth, files.inspect(song.path))
 
     def kept(self, song: Song) -> SeparatedSong:
         """Report a song whose outputs are there already."""
@@ -271,7 +270,8 @@ class _Order:
         """
         start = time.perf_counter()
         try:
-            with memory_errors(song.path), decode.readable(song.path, self.folder) as info:
+            with memory_errors(song.path):
+                info = files.probe(song.path)
                 encoding = choose_encoding(self.format, self.bit_depth, info)
                 target = Target(
                     paths=self.paths(song),
@@ -280,21 +280,25 @@ class _Order:
                     clip_mode=clip_mode_for(encoding, self.clip_mode),
                     mixture=(lambda: _mixture(info)) if self.selection.complete else None,
                 )
-                notes = _notes(song, info, model, encoding)
-                notes += write_stems(self.outputs(song, info, model), target, self.folder)
+                notes = [*info.notes, *_notes(info, model, encoding)]
+                stems = self.outputs(song, info, model, notes.append)
+                notes += write_stems(stems, target, self.folder)
                 speed = info.seconds / (time.perf_counter() - start)
                 return self._result(song, info, speed, notes)
         except OSError as error:
             raise storage_error(self.folder, error) from None
 
     @torch.inference_mode()
-    def outputs(self, song: Song, info: AudioInfo, model: Separator) -> Iterator[Tensor]:
+    def outputs(
+        self, song: Song, info: AudioInfo, model: Separator, note: Callable[[str], None]
+    ) -> Iterator[Tensor]:
         """The outputs ``(O, C, n)`` at the song's own rate; they add up to it if all are wanted.
 
         Resampling loses what lies above the lower rate's Nyquist frequency, so the stems are
-        made to add up here, after the way back, and not at the model's rate.
+        made to add up here, after the way back, and not at the model's rate. ``note`` is told
+        what only the whole song shows.
         """
-        heard, mixture = tee(_mixture(info))
+        heard, mixture = tee(_mixture(info, note))
         into = resample_stream(heard, info.sample_rate, model.sample_rate)
         stems = separate_stream(model, into, self.settings)
         back = resample_stream(stems, model.sample_rate, info.sample_rate)
@@ -310,7 +314,7 @@ class _Order:
                 Progress(
                     task=song.path.name,
                     done=round(seconds, 1),
-                    total=round(info.seconds, 1),
+                    total=round(max(info.seconds, seconds), 1),
                     unit="s",
                     rate=seconds / (time.perf_counter() - start),
                     rate_unit="x real time",
@@ -332,15 +336,13 @@ class _Order:
         )
 
 
-def _mixture(info: AudioInfo) -> Iterator[Tensor]:
-    return (torch.from_numpy(block) for block in files.blocks(info.path, _BLOCK))
+def _mixture(info: AudioInfo, note: Callable[[str], None] = silent_note) -> Iterator[Tensor]:
+    return (torch.from_numpy(block) for block in files.blocks(info.path, _BLOCK, note))
 
 
-def _notes(song: Song, info: AudioInfo, model: Separator, encoding: Encoding) -> list[str]:
+def _notes(info: AudioInfo, model: Separator, encoding: Encoding) -> list[str]:
     """What happens to the audio on its way through the model and into the files."""
     notes = []
-    if info.path != song.path:
-        notes.append("decoded by ffmpeg")
     if info.sample_rate != model.sample_rate:
         notes.append(
             f"{info.sample_rate} Hz: resampled to {model.sample_rate} Hz for the model and back"
