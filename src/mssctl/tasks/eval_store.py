@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mssctl.documents import read_json
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.frames import spreads
 from mssctl.evaluation.references import ReferenceTrack
@@ -44,13 +45,10 @@ class Store:
         if self.folder is None:
             return None
         try:
-            text = (self.folder / f"{track.name}.json").read_text(encoding="utf-8")
-            document = json.loads(text)
-        except (OSError, ValueError):
+            document = read_json(self.folder / f"{track.name}.json")
+        except MssctlError:
             return None
-        if not isinstance(document, dict) or document.get("passport") != self._mark(
-            track, estimates
-        ):
+        if document.get("passport") != self._mark(track, estimates):
             return None
         return document
 
