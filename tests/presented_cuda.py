@@ -74,10 +74,13 @@ class Presented:
 
     def stats(self, index: int) -> dict[str, Any]:
         """As ``torch.cuda.memory_stats_as_nested_dict``."""
+        from mssctl.planning.workspaces import cublas
+
         held = self.memory.get(index, {})
         if self.tracker is not None:
-            reserved = self.tracker.allocator.reserved
-            held = {"allocated": self.tracker.peak, "reserved": reserved}
+            own = cublas(self.cards[index].capability)
+            reserved = self.tracker.allocator.reserved + own
+            held = {"allocated": self.tracker.peak + own, "reserved": reserved}
         return {
             f"{kind}_bytes": {"all": {"current": held.get(kind, 0), "peak": held.get(kind, 0)}}
             for kind in ("allocated", "reserved")

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from mssctl.planning.workspaces import cublas
 from presented_cuda import T4, Card, presented_cuda
 
 GIB = 2**30
@@ -57,5 +58,6 @@ def test_work_runs_on_tensors_without_data_and_its_memory_is_counted() -> None:
         assert (model.weight.device, model.weight.get_device(), x.is_cuda) == (GPU, 0, True)
         checkpoint(model, x, use_reentrant=False).sum().backward()
         assert model.weight.grad is not None
-        assert 4 <= torch.cuda.max_memory_allocated(GPU) / 2**20 <= 8
+        own = cublas(shown.cards[0].capability) / 2**20
+        assert 4 <= torch.cuda.max_memory_allocated(GPU) / 2**20 - own <= 8
         assert torch.cuda.max_memory_reserved(GPU) >= torch.cuda.max_memory_allocated(GPU)
