@@ -53,7 +53,8 @@ Batch = Annotated[
     int | None, typer.Option("--batch", min=1, max=4096, help="Examples at a time.", metavar="N")
 ]
 Dtype = Annotated[
-    Literal["bf16", "fp32"] | None, typer.Option("--dtype", help="training.amp_dtype.")
+    Literal["bf16", "fp16", "fp32"] | None,
+    typer.Option("--dtype", help="training.amp_dtype; of --mode separate: its --dtype."),
 ]
 Attention = Annotated[
     Literal["auto", "flash", "cudnn", "efficient", "math"],
@@ -102,6 +103,7 @@ def command(
     Without PRESET: what of each preset fits the card, and which to take.
     """
     with session(json=json) as ui:
+        from mssctl.hardware.device import DTYPES
         from mssctl.tasks import plan
         from mssctl.tasks.verify import verify as measure
 
@@ -114,13 +116,19 @@ def command(
             "model.attention_dim": emb_dim,
             "model.n_heads": heads,
             f"{section}.batch_size": batch,
-            "training.amp_dtype": {"bf16": "bfloat16", "fp32": "float32"}.get(dtype or ""),
+            "training.amp_dtype": DTYPES[dtype] if dtype and mode == "train" else None,
             "model.front_end": front_end,
             "training.gradient_checkpointing": checkpointing,
         }
         changes = [f"{key}={value}" for key, value in keys.items() if value is not None]
         changes += overrides or []
         kernel = None if attention == "auto" else attention
+        if dtype == "fp16" and mode == "train":
+            raise MssctlError(
+                "--dtype fp16: training has bf16 and fp32 only",
+                hint="float16 needs its gradients scaled; --mode separate takes fp16",
+                exit_code=ExitCode.USAGE,
+            )
         if checkpointing and mode == "separate":
             raise MssctlError(
                 "--checkpointing does nothing with --mode separate: nothing is trained",
@@ -156,6 +164,7 @@ def command(
                     overrides=changes,
                     attention=kernel,
                     mode=mode,
+                    dtype=dtype if mode == "separate" else None,
                     write=write,
                 )
             )

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,7 +21,14 @@ from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Progress, Reporter, silent
 from mssctl.files import storage_error
-from mssctl.hardware.device import DeviceChoice, choose_device, configure
+from mssctl.hardware.device import (
+    DeviceChoice,
+    Dtype,
+    DtypeChoice,
+    choose_device,
+    choose_dtype,
+    configure,
+)
 from mssctl.models import weights
 from mssctl.models.base import Separator
 from mssctl.results.common import FileFailure
@@ -49,9 +55,6 @@ from mssctl.separation.separator import (
 )
 from mssctl.separation.stems import OtherMethod, Selection, project, select, with_rest
 
-Dtype = Literal["auto", "bf16", "fp32"]
-
-AMP_DTYPE = {"bf16": "bfloat16", "fp32": "float32"}
 _BLOCK = 65_536  # frames read at once
 _PRECISION = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 25, "PCM_32": 32, "DOUBLE": 54}  # bits
 
@@ -87,7 +90,8 @@ def separate(
         out: folder of the outputs; ``separated/{model}`` if None.
         filename: template below ``out``, see `mssctl.separation.outputs.Namer`.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        dtype: inside the model; ``auto`` is bf16 on CUDA and fp32 elsewhere.
+        dtype: inside the model; ``auto`` is bf16 on CUDA (below compute capability 8.0, which
+            has none, fp16; below 7.0 fp32) and fp32 elsewhere.
         segment: seconds that the model sees at once; None as in its configuration.
         overlap: fraction of a segment shared with the next; None likewise.
         batch: segments computed at once; None likewise.
@@ -117,8 +121,7 @@ def separate(
             "--seed does nothing without --shifts of 2 or more", exit_code=ExitCode.USAGE
         )
     chosen = choose_device(device)
-    if dtype == "auto":
-        dtype = "bf16" if chosen.device.type == "cuda" else "fp32"
+    inside = choose_dtype(dtype, chosen.device)
     path = weights.find(name)
     config, _ = weights.read_metadata(path)
     selection = select(
@@ -138,7 +141,7 @@ def separate(
             segment_seconds=segment,
             overlap=overlap,
             batch_size=batch,
-            amp_dtype=AMP_DTYPE[dtype],
+            amp_dtype=inside.amp_dtype,
             mix_consistent=False,  # done at the song's own rate, see _Order.outputs
             shifts=shifts,
             seed=seed or 0,
@@ -152,8 +155,8 @@ def separate(
     )
     with outputs.folder_for_outputs(folder):
         arguments = [songs] if isinstance(songs, str | Path) else songs
-        done, failures = _separate_all(order, arguments, name, config, chosen)
-    return SeparateResult(path.stem, str(chosen.device), dtype, done, failures)
+        done, failures = _separate_all(order, arguments, name, config, chosen, inside)
+    return SeparateResult(path.stem, str(chosen.device), inside.name, done, failures)
 
 
 def check_numbers(
@@ -182,6 +185,7 @@ def _separate_all(
     name: str,
     config: RunConfig,
     chosen: DeviceChoice,
+    inside: DtypeChoice,
 ) -> tuple[list[SeparatedSong], list[FileFailure]]:
     """The cheap checks of all songs, then the weights, then the work."""
     found, problems = find_songs(arguments, order.folder)
@@ -198,7 +202,7 @@ def _separate_all(
     if failures and order.fail_fast:
         return [], failures
 
-    model = None if len(kept) == len(usable) else _load(name, config, chosen, order.report)
+    model = None if len(kept) == len(usable) else _load(name, config, chosen, inside, order.report)
     done: list[SeparatedSong] = []
     for song in usable:
         try:
@@ -215,8 +219,12 @@ def _separate_all(
     return done, failures
 
 
-def _load(name: str, config: RunConfig, chosen: DeviceChoice, report: Reporter) -> Separator:
+def _load(
+    name: str, config: RunConfig, chosen: DeviceChoice, inside: DtypeChoice, report: Reporter
+) -> Separator:
     report(Notice(f"device {chosen.device}: {chosen.reason}"))
+    if inside.reason:
+        report(Notice(f"dtype {inside.name}: {inside.reason}"))
     configure(
         chosen.device,
         tf32=config.training.tf32,
