@@ -158,7 +158,7 @@ def evaluate(
     split = split or "test"
     scoring = Scoring(asked, framewise, frames.window, frames.hop, frames.grid16, engine)
     if musdb is not None:
-        tracks, notes = find_musdb(Path(musdb), split), list[str]()
+        tracks, notes = find_musdb(Path(musdb), split)
     else:
         assert reference is not None
         tracks, notes = find_tracks(Path(reference))
@@ -307,7 +307,7 @@ def _write_page(out: Path, html: Path) -> None:
 
 
 def _jobs(plan: Plan, jobs: int | None, memory: float | None) -> int:
-    lengths = [track.samples() for track in plan.tracks]
+    lengths = [track.samples(plan.source.stems) for track in plan.tracks]
     return min(jobs_within(jobs, memory, max(lengths)), len(plan.tracks))
 
 
