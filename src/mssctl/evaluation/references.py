@@ -30,6 +30,7 @@ from mssctl.data.folders import (
 )
 from mssctl.data.names import fold, is_stem_mp4, some, song_name, split_of
 from mssctl.errors import MssctlError
+from mssctl.evaluation.sums import sums
 
 Audio = NDArray[np.float32]  # (C, N)
 
@@ -87,11 +88,16 @@ class ReferenceTrack:
 
 @dataclass(frozen=True)
 class ReferenceAudio:
-    """The audio of one track, each ``(C, N)`` of equal shape, at ``rate`` Hz."""
+    """The audio of one track, each ``(C, N)`` of equal shape, at ``rate`` Hz.
+
+    Attributes:
+        notes: on what makes up a mixture that had no file.
+    """
 
     stems: dict[str, Audio]
     mixture: Audio | None
     rate: int
+    notes: tuple[str, ...] = ()
 
 
 def find_tracks(reference: Path, *, nested: bool = False) -> tuple[list[ReferenceTrack], list[str]]:
@@ -243,7 +249,8 @@ def find_musdb(root: Path, split: str) -> tuple[list[ReferenceTrack], list[str]]
 def read(track: ReferenceTrack, stems: Sequence[str], *, add_up: bool = True) -> ReferenceAudio:
     """Read the mixture and those of ``stems`` that the track has.
 
-    Without a mixture it is the sum of the stems, or with ``add_up`` off, there is none.
+    Without a mixture it is the sum of the stems, but of those that are sums of others; or with
+    ``add_up`` off, there is none.
 
     Raises:
         MssctlError: a file cannot be read, or has samples that are NaN or infinite.
@@ -251,10 +258,17 @@ def read(track: ReferenceTrack, stems: Sequence[str], *, add_up: bool = True) ->
     paths = track.needed(stems, add_up=add_up)
     audio = {stem: files.read(path) for stem, path in paths.items()}
     rate = files.probe(next(iter(paths.values()))).sample_rate
-    mixture = audio.get(MIXTURE)
+    mixture, notes = audio.get(MIXTURE), []
     if mixture is None and add_up:
-        mixture = np.stack(list(audio.values())).sum(axis=0, dtype=np.float64).astype(np.float32)
-    return ReferenceAudio({stem: audio[stem] for stem in stems if stem in audio}, mixture, rate)
+        again = sums(audio)
+        parts = [sound for stem, sound in audio.items() if stem not in again]
+        mixture = np.stack(parts).sum(axis=0, dtype=np.float64).astype(np.float32)
+        notes = [
+            f"{stem} is the sum of {', '.join(names)}: not added to the mixture once more"
+            for stem, names in again.items()
+        ]
+    found = {stem: audio[stem] for stem in stems if stem in audio}
+    return ReferenceAudio(found, mixture, rate, tuple(notes))
 
 
 def _track(folder: Path) -> ReferenceTrack | None:

@@ -19,6 +19,7 @@ from mssctl.errors import MssctlError
 from mssctl.evaluation.oracle import ideal_ratio_masks
 from mssctl.evaluation.references import ReferenceAudio, ReferenceTrack, find_tracks, probe
 from mssctl.evaluation.sdr import Array
+from mssctl.evaluation.sums import sums
 from mssctl.models.weights import LoadedModel
 from mssctl.separation.separator import SeparationSettings, memory_errors, separate_array
 
@@ -180,7 +181,12 @@ class FromOracle:
             raise MssctlError(f"{track.name}: no mixture, which an oracle needs")
         if self.kind == "mixture":
             return dict.fromkeys(audio.stems, audio.mixture), []
-        return dict(ideal_ratio_masks(audio.stems, audio.mixture)), []
+        apart = sums(audio.stems)  # masks share the mixture among sources
+        sources = {stem: sound for stem, sound in audio.stems.items() if stem not in apart}
+        found = dict(ideal_ratio_masks(sources, audio.mixture))
+        for stem, parts in apart.items():
+            found[stem] = np.sum([found[part] for part in parts if part in found], axis=0)
+        return found, []
 
     def mark(self, track: ReferenceTrack) -> dict[str, Any]:  # noqa: ARG002
         """Nothing more than its kind."""
