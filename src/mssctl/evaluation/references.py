@@ -120,15 +120,23 @@ def find_tracks(reference: Path, *, nested: bool = False) -> tuple[list[Referenc
     if not is_folder(reference):
         what = "not a folder" if reference.exists() else "no such folder"
         raise MssctlError(f"{reference}: {what}", hint=_LAYOUT)
-    tracks, notes = _tracks(reference, nested=nested)
+    tracks, notes = _unpacked(reference, nested=nested)
     if not tracks:
-        inner = deeper(reference, lambda folder: bool(_tracks(folder, nested=nested)[0]))
-        if inner is None:
-            splits = [path.name for path in folders(reference) if split_of(path.name)]
-            hint = f"name one of its splits: {some(splits)}" if splits else _LAYOUT
-            raise MssctlError(f"{reference}: no reference tracks", hint=hint)
+        splits = [path.name for path in folders(reference) if split_of(path.name)]
+        hint = f"name one of its splits: {some(splits)}" if splits else _LAYOUT
+        raise MssctlError(f"{reference}: no reference tracks", hint=hint)
+    return tracks, notes
+
+
+def _unpacked(place: Path, *, nested: bool) -> tuple[list[ReferenceTrack], list[str]]:
+    """The tracks in a folder, or deeper in it, as archives unpack them; and notes."""
+    tracks, notes = _tracks(place, nested=nested)
+    inner = (
+        None if tracks else deeper(place, lambda folder: bool(_tracks(folder, nested=nested)[0]))
+    )
+    if inner is not None:
         tracks, notes = _tracks(inner, nested=nested)
-        notes.insert(0, f"{reference}: no tracks here; those in {inner} are taken")
+        notes.insert(0, f"{place}: no tracks here; those in {inner} are taken")
     return tracks, notes
 
 
@@ -145,7 +153,7 @@ def _tracks(place: Path, *, nested: bool) -> tuple[list[ReferenceTrack], list[st
         if track is not None:
             tracks.append(track)
         elif nested and split_of(folder.name):
-            more, skipped = _tracks(folder, nested=False)
+            more, skipped = _unpacked(folder, nested=False)
             tracks += more
             notes += skipped
         else:
