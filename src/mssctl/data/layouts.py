@@ -85,6 +85,7 @@ def stem_files(entry: Entry) -> tuple[dict[str, Path], Path | None]:
     """The files of a song and of its mixture; a ``.stem.mp4`` is decoded first, if need be."""
     if entry.files:
         return dict(entry.files), entry.mixture
+    refuse_broken_link(entry.folder)
     files = musdb18.decoded(entry.folder)
     mixture = files.pop(musdb18.MIXTURE)
     return files, mixture

@@ -61,6 +61,7 @@ class ReferenceTrack:
         """
         if self.packed is None:
             return self
+        refuse_broken_link(self.packed)
         streams = musdb18.decoded(self.packed)
         mixture = streams.pop(musdb18.MIXTURE)
         return ReferenceTrack(self.name, streams, mixture)
