@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from mssctl.audio import decode, files
 from mssctl.audio.files import AudioInfo
 from mssctl.audio.resample import resample_stream
 from mssctl.audio.streams import in_step
+from mssctl.config import bounds
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Progress, Reporter, silent
@@ -110,7 +110,7 @@ def separate(
             output exists already; nothing has been done then.
     """
     check_format(format, bit_depth)
-    check_numbers(segment, overlap, batch, shifts)
+    check_numbers(segment, overlap, batch, shifts, seed)
     if seed is not None and shifts == 1:
         raise MssctlError(
             "--seed does nothing without --shifts of 2 or more", exit_code=ExitCode.USAGE
@@ -156,23 +156,30 @@ def separate(
 
 
 def check_numbers(
-    segment: float | None, overlap: float | None, batch: int | None, shifts: int
+    segment: float | None,
+    overlap: float | None,
+    batch: int | None,
+    shifts: int = 1,
+    seed: int | None = None,
 ) -> None:
-    """Refuse numbers that mean nothing, by the name of their flag.
+    """Refuse numbers out of bounds, with the name of their flag.
 
     Raises:
         MssctlError: (exit 2).
     """
-    checks = {
-        "--segment: seconds above 0": segment is None or 0 < segment < math.inf,
-        "--overlap: a fraction of the segment, from 0 to below 1": overlap is None
-        or 0 <= overlap < 1,
-        "--batch: at least 1": batch is None or batch >= 1,
-        "--shifts: at least 1": shifts >= 1,
+    numbers = {
+        "--segment": (segment, bounds.SEGMENT_SECONDS),
+        "--overlap": (overlap, bounds.OVERLAP),
+        "--batch": (batch, bounds.BATCH),
+        "--shifts": (shifts, bounds.SHIFTS),
+        "--seed": (seed, bounds.SEED),
     }
-    for rule, kept in checks.items():
-        if not kept:
-            raise MssctlError(rule, exit_code=ExitCode.USAGE)
+    for flag, (value, (lowest, highest)) in numbers.items():
+        if value is not None and not lowest <= value <= highest:
+            raise MssctlError(
+                f"{flag} {value}: must be from {lowest} to {highest}",
+                exit_code=ExitCode.USAGE,
+            )
 
 
 def _separate_all(
