@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import tee
@@ -197,7 +198,7 @@ def _separate_all(
         try:
             order.check(song)
             usable.append(song)
-        except MssctlError as error:
+        except (MssctlError, OSError) as error:
             failures.append(_failure(str(song.path), error))
     outputs.check_distinct(order.namer, usable, order.selection.names)
     kept = {song for song in usable if outputs.already_there(order.paths(song), order.existing)}
@@ -212,8 +213,10 @@ def _separate_all(
                 done.append(order.kept(song))
             else:
                 done.append(order.separate(song, model))
-        except MssctlError as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, the others are done)
             failures.append(_failure(str(song.path), error))
+            if not isinstance(error, MssctlError | OSError | MemoryError):
+                order.report(Notice(traceback.format_exc(), level="warning"))
             if order.fail_fast:
                 break
             if len(usable) > 1:
@@ -235,9 +238,17 @@ def _load(name: str, config: RunConfig, chosen: DeviceChoice, report: Reporter) 
     return model
 
 
-def _failure(path: str, error: MssctlError) -> FileFailure:
-    message = error.message.removeprefix(f"{path}: ")
-    return FileFailure(path, message, error.hint, error.exit_code)
+def _failure(path: str, error: Exception) -> FileFailure:
+    """What an exception means for one song."""
+    if isinstance(error, MssctlError):
+        message = error.message.removeprefix(f"{path}: ")
+        return FileFailure(path, message, error.hint, error.exit_code)
+    if isinstance(error, OSError):
+        return FileFailure(path, error.strerror or str(error), None, ExitCode.ENVIRONMENT)
+    if isinstance(error, MemoryError):
+        return FileFailure(path, "memory ran out", None, ExitCode.BAD_INPUT)
+    bug = "this is a bug in mssctl: please report it with the lines above"
+    return FileFailure(path, f"{type(error).__name__}: {error}", bug, ExitCode.FAILED)
 
 
 @dataclass(frozen=True)
