@@ -16,10 +16,9 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import yaml
-
 from mssctl.audio.files import probe
 from mssctl.data.cache import cache_folder, stamp
+from mssctl.documents import read_yaml
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.files import storage_error
 
@@ -43,8 +42,7 @@ def validation_tracks() -> frozenset[str]:
             exit_code=ExitCode.ENVIRONMENT,
         )
     settings = Path(spec.origin).parent / "configs" / "mus.yaml"
-    tree = yaml.safe_load(settings.read_text(encoding="utf-8"))
-    return frozenset(tree["validation_tracks"])
+    return frozenset(read_yaml(settings)["validation_tracks"])
 
 
 def decoded(path: Path) -> dict[str, Path]:
