@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,15 +31,30 @@ def write_whole(path: Path, text: str) -> None:
         files.add(path).write_text(text, encoding="utf-8")
 
 
-def write_new(path: Path, text: str, *, hint: str | None = None) -> None:
+def write_new(path: Path, text: str) -> None:
     """Write a text file where there is none.
 
     Raises:
         MssctlError: something is there (exit 2).
         OSError: it cannot be written; then nothing is there.
     """
-    with FileSet(path.parent, hint=hint) as files:
+    with FileSet(path.parent) as files:
         files.add(path).write_text(text, encoding="utf-8")
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Give a file, or all files in a folder, a second name; a copy where that is not possible."""
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=_second_name, dirs_exist_ok=True)
+    else:
+        _second_name(source, target)
+
+
+def _second_name(source: Path | str, target: Path | str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def refuse_existing(path: Path, *, hint: str | None = None) -> None:
@@ -85,7 +101,7 @@ class FileSet:
 
     Args:
         folder: an existing folder for the temporary files, on the file system of the outputs.
-        overwrite: replace what is there.
+        overwrite: replace what is there, or that of which the function says so.
         keep: files that stay as they are; what is written for them is only there to compare.
         hint: the next step for a user whose file is in the way.
     """
@@ -94,7 +110,7 @@ class FileSet:
         self,
         folder: Path,
         *,
-        overwrite: bool = False,
+        overwrite: bool | Callable[[Path], bool] = False,
         keep: Collection[Path] = (),
         hint: str | None = None,
     ) -> None:
@@ -191,7 +207,8 @@ class FileSet:
 
     def _replaceable(self, path: Path, *, folder: bool) -> bool:
         """A folder gives way to a folder only, and a file to a file."""
-        return self.overwrite and folder == (path.is_dir() and not path.is_symlink())
+        asked = self.overwrite(path) if callable(self.overwrite) else self.overwrite
+        return asked and folder == (path.is_dir() and not path.is_symlink())
 
     def _in_one_step(self) -> bool:
         """One file needs nothing set aside: a rename replaces it."""

@@ -111,6 +111,9 @@ Force = Annotated[
     bool,
     typer.Option("--force", help="Score a model on tracks it was trained on; marks the result."),
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace other results at --out and --report.")
+]
 PerTrack = Annotated[
     bool, typer.Option("--per-track", help="Show the scores of every track as well.")
 ]
@@ -140,6 +143,7 @@ def score_command(
     overlap: Overlap = None,
     batch: Batch = None,
     force: Force = False,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Score estimates, a model or an oracle; the word score can be left out.
@@ -172,6 +176,7 @@ def score_command(
                 html=report,
                 per_track=per_track,
                 force=force,
+                overwrite=overwrite,
                 report=ui.report,
             )
         )

@@ -151,6 +151,17 @@ def _document(stems: Sequence[str], scores: Real, window: float, hop: float) -> 
     }
 
 
+def readable_by_museval(document: Mapping[str, Any]) -> bool:
+    """Whether museval's readers take this document of a track.
+
+    One without a value of each metric ends their reading of the whole folder with a `KeyError`.
+    """
+    values = [
+        frame["metrics"] for target in document.get("targets", ()) for frame in target["frames"]
+    ]
+    return all(any(row.get(name) is not None for row in values) for name in METRICS)
+
+
 def spreads(documents: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Spread]]:
     """Stem -> metric -> distribution over tracks of the medians over frames."""
     medians: dict[str, dict[str, list[float]]] = {}

@@ -19,6 +19,7 @@ import numpy as np
 
 from mssctl.errors import MssctlError
 from mssctl.evaluation import svg
+from mssctl.evaluation.documents import find_document
 from mssctl.evaluation.excerpts import SECONDS, read_excerpt
 from mssctl.evaluation.metrics import CSDR
 from mssctl.evaluation.references import MIXTURE
@@ -42,7 +43,7 @@ def report(folder: Path) -> str:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         names = dict.fromkeys(item["track"] for item in summary["scores"])
         documents = {
-            name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+            name: json.loads(find_document(folder, name).read_text(encoding="utf-8"))
             for name in names
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -81,7 +82,7 @@ def plots(folder: Path) -> dict[str, str]:
             for name, groups in _groups(summary).items()
         }
         for name in dict.fromkeys(item["track"] for item in summary["scores"]):
-            document = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+            document = json.loads(find_document(folder, name).read_text(encoding="utf-8"))
             if "targets" in document:
                 found[f"{name} over time.svg"] = _over_time(name, document)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -21,7 +21,7 @@ from mssctl.evaluation.sdr import Array
 from mssctl.hardware import machine
 from mssctl.results.evaluate import StemScore
 from mssctl.tasks.estimates import content_hashes
-from mssctl.tasks.eval_store import Document, packed
+from mssctl.tasks.eval_documents import Document, packed
 
 Engine = Literal["mssctl", "museval"]
 Given = TypeVar("Given")
