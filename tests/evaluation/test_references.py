@@ -68,7 +68,7 @@ def test_a_folder_without_audio_is_named(track):
     (track.parent / "empty").mkdir()
     tracks, notes = find_tracks(track.parent)
     assert len(tracks) == 1
-    assert notes == ["empty: no wav or flac files, not a track"]
+    assert notes == [f"{track.parent}: 1 folder without audio files skipped: empty"]
 
 
 def test_no_folder_a_file_or_no_tracks_are_errors(track, tmp_path):
@@ -86,7 +86,7 @@ def test_no_folder_a_file_or_no_tracks_are_errors(track, tmp_path):
 
 def test_two_files_for_one_stem_are_an_error(track):
     write(track / "vocals.flac")
-    with pytest.raises(MssctlError, match=r"both vocals\.flac and vocals\.wav"):
+    with pytest.raises(MssctlError, match=r"vocals\.flac and vocals\.wav: two files for one stem"):
         find_tracks(track.parent)
 
 

@@ -69,7 +69,10 @@ FAULTS = {
         edit(lambda audio: np.where(np.abs(audio) > 0.05, np.sign(audio), audio), "vocals"),
         "vocals is clipped at",
     ),
-    "length": (edit(lambda audio: audio[:8_000]), "drums has 1.000 s, vocals 2.000 s"),
+    "length": (
+        edit(lambda audio: audio[:8_000]),
+        "drums has 8000 frames (1.000 s), vocals 16000 (2.000 s)",
+    ),
     "mixture": (
         lambda folder: soundfile.write(
             folder / "mixture.wav", 0.9 * soundfile.read(folder / "mixture.wav")[0], RATE

@@ -202,7 +202,7 @@ def _groups(summary: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
 
 def _over_time(track: str, document: Mapping[str, Any]) -> str:
     series = {
-        target["name"]: [(frame["time"], frame["metrics"]["SDR"]) for frame in target["frames"]]
+        target["name"]: [(frame["time"], frame["metrics"].get("SDR")) for frame in target["frames"]]
         for target in document["targets"]
     }
     return svg.over_time(series, track, "dB")

@@ -14,13 +14,13 @@ from mssctl.hardware.device import choose_device, configure
 from mssctl.models import weights
 from mssctl.separation.separator import SeparationSettings
 from mssctl.tasks.estimates import (
-    STEMS,
     Estimates,
     FromFolder,
     FromModel,
     FromOracle,
     Oracle,
     form_of,
+    in_usual_order,
 )
 from mssctl.tasks.separate import AMP_DTYPE, Dtype
 
@@ -62,7 +62,7 @@ def without_model(
     else:
         assert oracle is not None
         names = {stem for track in known for stem in track.stems}
-        stems = (*(s for s in STEMS if s in names), *sorted(names.difference(STEMS)))
+        stems = in_usual_order(names)
         source = FromOracle(oracle, stems)
     audio = form_of(known, stems)
     kept: list[ReferenceTrack] = []
@@ -95,6 +95,7 @@ def with_model(
         dtype = "bf16" if chosen_device.device.type == "cuda" else "fp32"
     path = weights.find(name)
     config, _ = weights.read_metadata(path)
+    tracks = [track.named((*config.audio.stems, *config.audio.outputs)) for track in tracks]
     settings = SeparationSettings.from_config(
         config,
         segment_seconds=segment,

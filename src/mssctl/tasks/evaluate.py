@@ -12,6 +12,7 @@ from typing import Any
 from mssctl import __version__
 from mssctl.audio.writer import AtomicWriter
 from mssctl.config.schema import AudioConfig
+from mssctl.data.names import some
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.documents import marked
 from mssctl.evaluation.excerpts import write_excerpt
@@ -154,7 +155,7 @@ def evaluate(
     split = split or "test"
     scoring = Scoring(asked, framewise, frames.window, frames.hop, frames.grid16, engine)
     if musdb is not None:
-        tracks, notes = find_musdb(Path(musdb), split), list[str]()
+        tracks, notes = find_musdb(Path(musdb), split)
     else:
         assert reference is not None
         tracks, notes = find_tracks(Path(reference))
@@ -312,7 +313,7 @@ def _write_stems(folder: Path, estimates: Mapping[str, Array], rate: int) -> Non
 
 
 def _jobs(plan: Plan, jobs: int | None, memory: float | None) -> int:
-    lengths = [track.samples() for track in plan.tracks]
+    lengths = [track.samples(plan.source.stems) for track in plan.tracks]
     return min(jobs_within(jobs, memory, max(lengths)), len(plan.tracks))
 
 
@@ -344,11 +345,11 @@ def _result(
         tracks=len(documents),
         definitions=definitions(scoring.metrics),
         settings=dict(plan.settings or {}),
-        means=means(scores, stems),
+        means=means(scores, stems, {stem for made in documents for stem in made.get("sums", ())}),
         counts=counts(scores, stems),
         scores=scores,
         skipped=skipped,
-        notes=list(plan.notes),
+        notes=[*plan.notes, *_notes(documents)],
         marks=list(plan.marks),
         passport={
             **papers,
@@ -361,6 +362,15 @@ def _result(
         out=None if out is None else str(out),
         per_track=per_track,
     )
+
+
+def _notes(documents: Sequence[Document]) -> list[str]:
+    """What was decided about tracks, each once with the tracks it is about."""
+    tracks: dict[str, list[str]] = {}
+    for made in documents:
+        for note in made.get("notes", ()):
+            tracks.setdefault(note, []).append(made["track"])
+    return [f"{some(names)}: {note}" for note, names in tracks.items()]
 
 
 def _medians(made: Document) -> dict[str, dict[str, float]]:
