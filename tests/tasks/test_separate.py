@@ -11,6 +11,7 @@ import soundfile as sf
 import torch
 from torch import Tensor
 
+from mssctl.config import bounds
 from mssctl.config.schema import AudioConfig, RunConfig, TrainingConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Progress
@@ -421,7 +422,8 @@ def test_a_coarser_sample_format_is_said(subtype, settings, note):
     assert note in done.notes
 
 
-def test_memory_that_does_not_suffice_fails_the_song_and_names_the_way_out():
+def test_memory_that_does_not_suffice_fails_the_song_and_names_the_way_out(monkeypatch):
+    monkeypatch.setattr(bounds, "SEGMENT_SECONDS", (0.0, 1e9))
     failure = only_failure(song(), segment=1e9)
     assert "out of memory" in failure.error
     assert "--segment" in (failure.hint or "")

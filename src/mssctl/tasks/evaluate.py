@@ -11,6 +11,7 @@ from typing import Any
 
 from mssctl import __version__
 from mssctl.audio.writer import AtomicWriter
+from mssctl.config import bounds
 from mssctl.config.schema import AudioConfig
 from mssctl.data.names import some
 from mssctl.errors import ExitCode, MssctlError
@@ -119,10 +120,14 @@ def evaluate(
             model, unequal lengths, damaged audio, or nothing but silence (exit 4); ``out`` or
             ``html`` hold something else (exit 2).
     """
-    check_numbers(segment, overlap, batch, shifts=1)
+    check_numbers(segment, overlap, batch)
     _check_choice(name, estimates, oracle, reference, musdb)
-    if not (0.0 < frames.window < float("inf") and 0.0 < frames.hop < float("inf")):
-        raise MssctlError("--window and --hop are seconds above 0", exit_code=ExitCode.USAGE)
+    shortest, longest = bounds.FRAME_SECONDS
+    if not (shortest <= frames.window <= longest and shortest <= frames.hop <= longest):
+        raise MssctlError(
+            f"--window and --hop: seconds from {shortest:g} to {longest:g}",
+            exit_code=ExitCode.USAGE,
+        )
     if keep_stems and (out is None or estimates is not None or oracle is not None):
         raise MssctlError(
             "--keep-stems writes the stems of a model below --out",

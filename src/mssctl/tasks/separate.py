@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import tee
@@ -17,6 +17,7 @@ from mssctl.audio import decode, files
 from mssctl.audio.files import AudioInfo
 from mssctl.audio.resample import resample_stream
 from mssctl.audio.streams import in_step
+from mssctl.config import bounds
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Progress, Reporter, silent
@@ -110,7 +111,7 @@ def separate(
             output exists already; nothing has been done then.
     """
     check_format(format, bit_depth)
-    check_numbers(segment, overlap, batch, shifts)
+    check_numbers(segment, overlap, batch, shifts, seed)
     if seed is not None and shifts == 1:
         raise MssctlError(
             "--seed does nothing without --shifts of 2 or more", exit_code=ExitCode.USAGE
@@ -156,23 +157,30 @@ def separate(
 
 
 def check_numbers(
-    segment: float | None, overlap: float | None, batch: int | None, shifts: int
+    segment: float | None,
+    overlap: float | None,
+    batch: int | None,
+    shifts: int = 1,
+    seed: int | None = None,
 ) -> None:
-    """Refuse numbers that mean nothing, by the name of their flag.
+    """Refuse numbers out of bounds, with the name of their flag.
 
     Raises:
         MssctlError: (exit 2).
     """
-    checks = {
-        "--segment: seconds above 0": segment is None or 0 < segment < math.inf,
-        "--overlap: a fraction of the segment, from 0 to below 1": overlap is None
-        or 0 <= overlap < 1,
-        "--batch: at least 1": batch is None or batch >= 1,
-        "--shifts: at least 1": shifts >= 1,
+    numbers = {
+        "--segment": (segment, bounds.SEGMENT_SECONDS),
+        "--overlap": (overlap, bounds.OVERLAP),
+        "--batch": (batch, bounds.BATCH),
+        "--shifts": (shifts, bounds.SHIFTS),
+        "--seed": (seed, bounds.SEED),
     }
-    for rule, kept in checks.items():
-        if not kept:
-            raise MssctlError(rule, exit_code=ExitCode.USAGE)
+    for flag, (value, (lowest, highest)) in numbers.items():
+        if value is not None and not lowest <= value <= highest:
+            raise MssctlError(
+                f"{flag} {value}: must be from {lowest} to {highest}",
+                exit_code=ExitCode.USAGE,
+            )
 
 
 def _separate_all(
@@ -195,8 +203,10 @@ def _separate_all(
                 done.append(order.kept(song))
             else:
                 done.append(order.separate(song, model))
-        except MssctlError as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, the others are done)
             failures.append(_failure(str(song.path), error))
+            if not isinstance(error, MssctlError | OSError | MemoryError):
+                order.report(Notice(traceback.format_exc(), level="warning"))
             if order.fail_fast:
                 break
             if len(usable) > 1:
@@ -215,14 +225,14 @@ def _usable(
         try:
             order.check(song)
             readable.append(song)
-        except MssctlError as error:
+        except (MssctlError, OSError) as error:
             failures.append(_failure(str(song.path), error))
     outputs.check_distinct(order.namer, readable, order.selection.names)
     usable = {}
     for song in readable:
         try:
             usable[song] = order.is_there(song)
-        except MssctlError as error:
+        except (MssctlError, OSError) as error:
             if order.existing == "error":
                 raise
             failures.append(_failure(str(song.path), error))
@@ -243,9 +253,17 @@ def _load(name: str, config: RunConfig, chosen: DeviceChoice, report: Reporter) 
     return model
 
 
-def _failure(path: str, error: MssctlError) -> FileFailure:
-    message = error.message.removeprefix(f"{path}: ")
-    return FileFailure(path, message, error.hint, error.exit_code)
+def _failure(path: str, error: Exception) -> FileFailure:
+    """What an exception means for one song."""
+    if isinstance(error, MssctlError):
+        message = error.message.removeprefix(f"{path}: ")
+        return FileFailure(path, message, error.hint, error.exit_code)
+    if isinstance(error, OSError):
+        return FileFailure(path, error.strerror or str(error), None, ExitCode.ENVIRONMENT)
+    if isinstance(error, MemoryError):
+        return FileFailure(path, "memory ran out", None, ExitCode.BAD_INPUT)
+    bug = "this is a bug in mssctl: please report it with the lines above"
+    return FileFailure(path, f"{type(error).__name__}: {error}", bug, ExitCode.FAILED)
 
 
 @dataclass(frozen=True)
