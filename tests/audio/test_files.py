@@ -18,7 +18,7 @@ from mssctl.audio.errors import UnknownFormatError
 from mssctl.audio.extent import extent
 from mssctl.audio.writer import AtomicWriter
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.files import storage_error
+from mssctl.files import FileSet, storage_error
 
 RATE = 8_000
 
@@ -181,7 +181,11 @@ def test_a_written_file_appears_at_the_end(tmp_path):
 def test_after_an_error_nothing_is_there_and_the_old_file_stays(tmp_path, error):
     path = tmp_path / "out.wav"
     path.write_text("old")
-    with pytest.raises(error), AtomicWriter(path, RATE, 2) as writer:  # noqa: PT012
+    with (  # noqa: PT012
+        pytest.raises(error),
+        FileSet(tmp_path, overwrite=True) as set_,
+        AtomicWriter(path, RATE, 2, files=set_) as writer,
+    ):
         writer.write(noise(10).T)
         raise error
     assert path.read_text() == "old"

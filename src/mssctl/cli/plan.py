@@ -116,8 +116,6 @@ Verify = Annotated[
     bool, typer.Option("--verify", help="Run real steps on the GPU beside the prediction.")
 ]
 
-_AMP_DTYPE = {"bf16": "bfloat16", "fp32": "float32"}
-
 
 def command(
     preset: Preset = None,

@@ -23,7 +23,7 @@ from mssctl.hardware import machine
 from mssctl.hardware.processes import INTERRUPTIONS
 from mssctl.results.evaluate import StemScore
 from mssctl.tasks.estimates import content_hashes
-from mssctl.tasks.eval_store import Document, packed
+from mssctl.tasks.eval_documents import Document, packed
 
 Engine = Literal["mssctl", "museval"]
 Given = TypeVar("Given")

@@ -196,25 +196,15 @@ def _separate_all(
     inside: DtypeChoice,
 ) -> tuple[list[SeparatedSong], list[FileFailure]]:
     """The cheap checks of all songs, then the weights, then the work."""
-    found, problems = find_songs(arguments, order.folder)
-    failures = [_failure(path, error) for path, error in problems]
-    usable = []
-    for song in found:
-        try:
-            order.check(song)
-            usable.append(song)
-        except (MssctlError, OSError) as error:
-            failures.append(_failure(str(song.path), error))
-    outputs.check_distinct(order.namer, usable, order.selection.names)
-    kept = {song for song in usable if outputs.already_there(order.paths(song), order.existing)}
+    usable, failures = _usable(order, arguments)
     if failures and order.fail_fast:
         return [], failures
-
-    model = None if len(kept) == len(usable) else _load(name, config, chosen, inside, order.report)
+    needs_model = not all(usable.values())
+    model = _load(name, config, chosen, inside, order.report) if needs_model else None
     done: list[SeparatedSong] = []
-    for song in usable:
+    for song, is_there in usable.items():
         try:
-            if model is None or song in kept:
+            if model is None or is_there:
                 done.append(order.kept(song))
             else:
                 done.append(order.separate(song, model))
@@ -227,6 +217,31 @@ def _separate_all(
             if len(usable) > 1:
                 order.report(Notice(f"{song.path} failed, going on", level="warning"))
     return done, failures
+
+
+def _usable(
+    order: _Order, arguments: Sequence[Path | str]
+) -> tuple[dict[Song, bool], list[FileFailure]]:
+    """The songs that can be worked on, whether their outputs are there already, and the others."""
+    found, problems = find_songs(arguments, order.folder)
+    failures = [_failure(path, error) for path, error in problems]
+    readable = []
+    for song in found:
+        try:
+            order.check(song)
+            readable.append(song)
+        except (MssctlError, OSError) as error:
+            failures.append(_failure(str(song.path), error))
+    outputs.check_distinct(order.namer, readable, order.selection.names)
+    usable = {}
+    for song in readable:
+        try:
+            usable[song] = order.is_there(song)
+        except (MssctlError, OSError) as error:
+            if order.existing == "error":
+                raise
+            failures.append(_failure(str(song.path), error))
+    return usable, failures
 
 
 def _load(
@@ -283,9 +298,18 @@ class _Order:
         """Look at the header only."""
         choose_encoding(self.format, self.bit_depth, files.inspect(song.path))
 
+    def is_there(self, song: Song) -> bool:
+        """Whether all outputs of a song are there and stay."""
+        paths = self.paths(song)
+        return len(outputs.already_there(paths, self.existing)) == len(paths)
+
     def kept(self, song: Song) -> SeparatedSong:
-        """Report a song whose outputs are there already."""
-        info = files.probe(self.paths(song)[0])
+        """Report a song whose outputs are there already.
+
+        Raises:
+            MssctlError: they are not stems of this song.
+        """
+        info = outputs.check_kept(self.paths(song), files.probe(song.path))
         return self._result(song, info, 0.0, ["kept: the outputs exist already"])
 
     def separate(self, song: Song, model: Separator) -> SeparatedSong:
@@ -305,6 +329,7 @@ class _Order:
                     encoding=encoding,
                     clip_mode=clip_mode_for(encoding, self.clip_mode),
                     mixture=(lambda: _mixture(info)) if self.selection.complete else None,
+                    existing=self.existing,
                 )
                 notes = [*info.notes, *_notes(info, model, encoding)]
                 stems = self.outputs(song, info, model, notes.append)
