@@ -27,8 +27,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: forked processes 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fuzzing.audio import Songs
+from fuzzing.documents import Documents
 from fuzzing.verdict import BAD, Verdict, table
 
+WEIGHTS = {"audio": 70, "documents": 25}
 SECONDS = 90  # a case that takes longer hangs outside of Python
 
 
@@ -37,8 +39,9 @@ class World:
 
     def __init__(self, folder: Path, kinds: Sequence[str]) -> None:
         self.folder = folder
-        self.kinds = kinds
-        self.songs = Songs(folder / "songs")
+        self.weights = {kind: WEIGHTS[kind] for kind in kinds}
+        makers = {"audio": Songs, "documents": Documents}
+        self.makers = {kind: makers[kind](folder / kind) for kind in kinds}
 
     def case(self, seed: int, index: int) -> Verdict:
         """Make one case and judge it; its folder is gone afterwards."""
@@ -46,7 +49,8 @@ class World:
         folder = self.folder / f"case-{index}"
         folder.mkdir()
         try:
-            return self.songs.case(index, rng, folder)
+            (kind,) = rng.choices(list(self.weights), list(self.weights.values()))
+            return self.makers[kind].case(index, rng, folder)
         except Exception:  # noqa: BLE001 (of the fuzzer itself; the other cases go on)
             return Verdict(index, "fuzzer", "an error of the fuzzer", BAD, traceback.format_exc())
         finally:
@@ -124,6 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--only", type=int, help="make this one case again")
+    parser.add_argument("--kinds", default=",".join(WEIGHTS), help="of cases, with commas")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--verbose", action="store_true", help="one line per case")
     options = parser.parse_args(arguments)
@@ -131,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verdicts = []
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         os.environ["MSSCTL_CACHE"] = str(Path(name, "cache"))
-        world = World(Path(name), ())
+        world = World(Path(name), options.kinds.split(","))
         for verdict in run(world, options.seed, indices, options.jobs):
             verdicts.append(verdict)
             if options.verbose or options.only is not None or verdict.outcome == BAD:

@@ -125,7 +125,7 @@ class Songs:
                 "separate", *arguments, "-n", self.model, "-o", out, *["--overwrite"] * bool(old)
             )
         promise(path.read_bytes() == damage.data, "the input was changed")
-        failed = [failure for failure in done.data["failures"]] if done.data else []
+        failed = list(done.data["failures"]) if done.data else []
         promise(done.data is not None or done.exit_code in (2, 3), f"no result: {done.reasons}")
         promise(done.data is not None, f"exit {done.exit_code}: {done.reasons}")
         kept = {"neighbor"} if neighbor else set()

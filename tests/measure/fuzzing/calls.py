@@ -16,8 +16,9 @@ from typing import Any
 from fuzzing.verdict import promise
 
 SECONDS = 30  # a call that takes longer hangs
+PATIENCE = 5  # seconds until training that goes on and on is interrupted
 LONGEST = 600  # characters of a line on stderr, without paths
-_BEGINNINGS = ("error: ", "hint: ", "note: ", "warning: ")
+_BEGINNINGS = ("error: ", "hint: ", "note: ", "warning: ", "epoch ", "step ", "  ")
 
 
 class HangError(BaseException):
@@ -52,18 +53,20 @@ class Call:
         return [line.removeprefix(beginning) for line in lines if line.startswith(beginning)]
 
 
-def call(*arguments: object, codes: tuple[int, ...] = (0, 1, 2, 3, 4)) -> Call:
+def call(*arguments: object, interrupt: bool = False) -> Call:
     """Run ``mssctl ARGUMENTS --json``, and hold it to what every command promises.
+
+    With ``interrupt`` it gets a Ctrl-C after `PATIENCE`, and may then exit with 130.
 
     Raises:
         BrokenPromiseError: a traceback, a foreign or endless line on stderr, other than one JSON
-            document on stdout, an exit code that is not the document's or not one of ``codes``, a
+            document on stdout, an exit code that is not the document's or not known, a
             failure without a sentence, or no end within `SECONDS`.
     """
     from mssctl.cli.app import main
 
     words = [str(argument) for argument in arguments]
-    with _streams() as read, _limit():
+    with _streams() as read, _limit(interrupt):
         try:
             main([*words, "--json", "--no-progress"])
         except SystemExit as end:
@@ -78,6 +81,7 @@ def call(*arguments: object, codes: tuple[int, ...] = (0, 1, 2, 3, 4)) -> Call:
     promise(len(lines) == 1, f"{len(lines)} lines on stdout: {stdout[:200]!r}")
     document = json.loads(stdout)
     result = Call(int(code or 0), document, stderr)
+    codes = (0, 1, 2, 3, 4, 130) if interrupt else (0, 1, 2, 3, 4)
     promise(result.exit_code in codes, f"exit {code}: {stderr[:300]!r}")
     promise(document["exit_code"] == code, f"exit {code}, document {document['exit_code']}")
     promise((document["error"] is not None) == (code != 0), f"exit {code}: {document['error']}")
@@ -103,7 +107,7 @@ def _streams() -> Iterator[Any]:
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2)]
     python = sys.stdout, sys.stderr
-    files = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]
+    files = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]  # noqa: SIM115 (closed below)
     for number, file in enumerate(files, 1):
         os.dup2(file.fileno(), number)
     sys.stdout, sys.stderr = (
@@ -125,12 +129,17 @@ def _streams() -> Iterator[Any]:
 
 
 @contextmanager
-def _limit() -> Iterator[None]:
+def _limit(interrupt: bool) -> Iterator[None]:
+    interrupts = [signal.SIGINT] if interrupt else []
+
     def stop(_number: int, _frame: object) -> None:
-        raise HangError
+        if not interrupts:
+            raise HangError
+        signal.alarm(SECONDS)
+        signal.raise_signal(interrupts.pop())
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(SECONDS)
+    signal.alarm(PATIENCE if interrupt else SECONDS)
     try:
         yield
     finally:
