@@ -28,9 +28,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fuzzing.audio import Songs
 from fuzzing.documents import Documents
+from fuzzing.kills import Kills
 from fuzzing.verdict import BAD, Verdict, table
 
-WEIGHTS = {"audio": 70, "documents": 25}
+WEIGHTS = {"audio": 70, "documents": 25, "kills": 5}
 SECONDS = 90  # a case that takes longer hangs outside of Python
 
 
@@ -40,8 +41,13 @@ class World:
     def __init__(self, folder: Path, kinds: Sequence[str]) -> None:
         self.folder = folder
         self.weights = {kind: WEIGHTS[kind] for kind in kinds}
-        makers = {"audio": Songs, "documents": Documents}
-        self.makers = {kind: makers[kind](folder / kind) for kind in kinds}
+        self.makers: dict[str, Songs | Documents | Kills] = {}
+        if "audio" in kinds:
+            self.makers["audio"] = Songs(folder / "songs")
+        if "documents" in kinds or "kills" in kinds:
+            documents = self.makers["documents"] = Documents(folder / "documents")
+        if "kills" in kinds:
+            self.makers["kills"] = Kills(folder / "kills", documents)
 
     def case(self, seed: int, index: int) -> Verdict:
         """Make one case and judge it; its folder is gone afterwards."""
@@ -87,7 +93,7 @@ class Worker:
         context = multiprocessing.get_context("fork")
         self.pipe, other = context.Pipe()
         self.index: int | None = None
-        self.process = context.Process(target=_work, args=(world, seed, other), daemon=True)
+        self.process = context.Process(target=_work, args=(world, seed, other))
         self.process.start()
         other.close()
 

@@ -92,6 +92,18 @@ def call(*arguments: object, interrupt: bool = False) -> Call:
     return result
 
 
+def quiet_call(*arguments: object) -> int:
+    """Run ``mssctl ARGUMENTS`` for its exit code only, in a process that is to be killed."""
+    from mssctl.cli.app import main
+
+    try:
+        with _streams():
+            main([*(str(argument) for argument in arguments), "--no-progress"])
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
 def _last(stderr: str) -> str:
     """The end of a traceback: where, and which error."""
     lines = [line.strip() for line in stderr.strip().splitlines()]

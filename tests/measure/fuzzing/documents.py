@@ -24,8 +24,8 @@ audio:
   sample_rate: 8000
   stems: [vocals, drums]
 stft:
-  n_fft: 64
-  hop_length: 32
+  n_fft: 256
+  hop_length: 128
 model:
   name: tf_locoformer
   front_end: bins
@@ -94,7 +94,7 @@ class Documents:
         shutil.copytree(folder / "interrupted", folder / "run")
         self.resumed = call("resume", folder / "run", "--device", "cpu")
         promise(self.resumed.exit_code == 0, f"the intact run: {self.resumed.reasons}")
-        self.finished = _tensors(folder / "run")
+        self.finished = tensors(folder / "run")
         shutil.copy(folder / "run" / "best.safetensors", self.model)
         self.stems = self._separate(self.model, folder / "stems")
         self.scores = self._eval(folder / "results")
@@ -175,7 +175,7 @@ class Documents:
             return ERROR, "; ".join(done.reasons)
         if said := self._new_remarks(done, run):
             return NOTE, "; ".join(said)
-        if _tensors(run) == self.finished:
+        if tensors(run) == self.finished:
             return HARMLESS, ""
         promise(not subject.checked, "another model came of it, nothing said")
         return SILENT, "another model"
@@ -305,7 +305,7 @@ def _write_run(run: Path, data: Path) -> None:
     train(str(preset), data=data, out=run, device="cpu", report=stop)
 
 
-def _tensors(run: Path) -> dict[str, bytes]:
+def tensors(run: Path) -> dict[str, bytes]:
     """The tensors of the last checkpoint; none if the run did not come so far."""
     folder = run / "checkpoints" / LAST
     paths = [folder / f"{name}.safetensors" for name in _TENSORS]

@@ -11,6 +11,7 @@ NOTE = "note"  # found: a note or a warning
 HARMLESS = "harmless"  # the result is that of the intact file
 SILENT = "silent"  # another result without a word, where nothing in the format shows it
 BAD = "BAD"  # a promise is broken
+_LONGEST = 2_000
 OUTCOMES = (ERROR, NOTE, HARMLESS, SILENT, BAD)
 
 
@@ -33,8 +34,10 @@ class Verdict:
     why: str = ""
 
     def line(self) -> str:
-        """One line for people."""
-        return f"{self.index}: {self.subject}: {self.what}: {self.outcome}: {self.why}"
+        """One line for people: no control characters, of bounded length."""
+        line = f"{self.index}: {self.subject}: {self.what}: {self.outcome}: {self.why}"
+        shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        return "".join(shown)[:_LONGEST]
 
 
 class BrokenPromiseError(Exception):
