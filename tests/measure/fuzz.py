@@ -14,6 +14,7 @@ import argparse
 import multiprocessing
 import multiprocessing.connection
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -29,9 +30,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fuzzing.audio import Songs
 from fuzzing.documents import Documents
 from fuzzing.kills import Kills
+from fuzzing.stems import Stems
 from fuzzing.verdict import BAD, Verdict, table
 
-WEIGHTS = {"audio": 70, "documents": 25, "kills": 5}
+WEIGHTS = {"audio": 64, "stems": 6, "documents": 25, "kills": 5}
+_MEMORY = 3 << 30  # bytes that a case may take: a damage must not cost all of a machine's
 SECONDS = 90  # a case that takes longer hangs outside of Python
 
 
@@ -41,9 +44,11 @@ class World:
     def __init__(self, folder: Path, kinds: Sequence[str]) -> None:
         self.folder = folder
         self.weights = {kind: WEIGHTS[kind] for kind in kinds}
-        self.makers: dict[str, Songs | Documents | Kills] = {}
+        self.makers: dict[str, Songs | Stems | Documents | Kills] = {}
         if "audio" in kinds:
             self.makers["audio"] = Songs(folder / "songs")
+        if "stems" in kinds:
+            self.makers["stems"] = Stems(folder / "stems")
         if "documents" in kinds or "kills" in kinds:
             documents = self.makers["documents"] = Documents(folder / "documents")
         if "kills" in kinds:
@@ -65,8 +70,18 @@ class World:
 
 def run(world: World, seed: int, indices: Sequence[int], jobs: int) -> Iterator[Verdict]:
     """The verdicts of all cases, from ``jobs`` forked processes that may die of a case."""
-    left = list(reversed(indices))
     workers: list[Worker] = []
+    try:
+        yield from _share(world, seed, indices, jobs, workers)
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+def _share(
+    world: World, seed: int, indices: Sequence[int], jobs: int, workers: list[Worker]
+) -> Iterator[Verdict]:
+    left = list(reversed(indices))
     while left or workers:
         while left and len(workers) < jobs:
             workers.append(Worker(world, seed))
@@ -123,6 +138,8 @@ class Worker:
 
 
 def _work(world: World, seed: int, pipe: multiprocessing.connection.Connection) -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    resource.setrlimit(resource.RLIMIT_DATA, (used + _MEMORY, resource.RLIM_INFINITY))
     with suppress(EOFError):
         while True:
             pipe.send(world.case(seed, pipe.recv()))

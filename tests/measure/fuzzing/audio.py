@@ -63,6 +63,7 @@ class Songs:
                 self.heard[file.name] = self._intact(file, folder / "expected")
             except BrokenPromiseError as error:
                 self.refused[file.name] = str(error)
+        self.files = [file for file in self.files if file.name in self.heard or not file.optional]
 
     def _intact(self, file: Intact, out: Path) -> Heard:
         with quick_model():
@@ -152,8 +153,7 @@ class Songs:
     ) -> tuple[str, str]:
         """Judge stems that were written: are they those of the intact file?"""
         intact = self.heard[file.name]
-        said = sorted(heard.remarks - intact.remarks)
-        if said:
+        if said := sorted(heard.remarks - intact.remarks):
             return NOTE, "; ".join(said)
         if both is not None and len(heard.total) >= 0.98 * len(both.total):
             return HARMLESS, "both were read"
@@ -162,6 +162,8 @@ class Songs:
             promise(not behind, "bytes behind the end, nothing said")
             return HARMLESS, ""
         why = difference(intact, heard)
+        if intact.remarks:  # said of every file of this kind
+            return NOTE, "; ".join(sorted(intact.remarks))
         promise(not shows(file, damage, intact, heard), f"not found: {why}")
         return SILENT, why
 

@@ -28,6 +28,7 @@ class Intact:
         lossless: its samples are those that were encoded.
         checked: its format has a checksum over everything.
         measured: its header states how long it is.
+        optional: the program may refuse it, though whole.
     """
 
     row: str
@@ -36,6 +37,7 @@ class Intact:
     lossless: bool
     checked: bool = False
     measured: bool = True
+    optional: bool = False
 
 
 def song(seconds: float, rate: int, channels: int, seed: int) -> np.ndarray:
@@ -50,7 +52,8 @@ def song(seconds: float, rate: int, channels: int, seed: int) -> np.ndarray:
 def make_all(folder: Path) -> list[Intact]:
     """Write all intact files into ``folder``, each under its own name."""
     folder.mkdir(parents=True)
-    made = [*_pcm(folder), *_flac(folder), *_mp3(folder), *_ogg(folder), *_mp4(folder)]
+    makers = (_pcm, _old_pcm, _flac, _mp3, _ogg, _mp4, _other)
+    made = [file for make in makers for file in make(folder)]
     return sorted(made, key=lambda file: (file.row, file.name))
 
 
@@ -77,6 +80,17 @@ def _pcm(folder: Path) -> list[Intact]:
     soundfile.write(path, song(0.7, RATE, 2, 30).T, RATE, subtype="PCM_16")
     path.write_bytes(_with_list_chunk(path.read_bytes()))
     return [*made, Intact("wav", "tags", path, True)]
+
+
+def _old_pcm(folder: Path) -> list[Intact]:
+    made = []
+    for number, name in enumerate(("voc", "nist", "svx", "avr", "pvf", "ircam", "mat5")):
+        path = folder / f"{name}.{name}"
+        rate, channels = (8_000, 1) if name == "svx" else (22_050, 2)
+        samples = song(0.6, rate, channels, 80 + number).T
+        soundfile.write(path, samples, rate, format=name.upper(), subtype="PCM_16")
+        made.append(Intact("old pcm", name, path, True, optional=True))
+    return made
 
 
 def _with_list_chunk(data: bytes) -> bytes:
@@ -145,3 +159,30 @@ def _mp4(folder: Path) -> list[Intact]:
         encode(path, song(1.3, RATE, 2, 70), RATE, **how)
         made.append(Intact("m4a", path.stem, path, name == "alac"))
     return made
+
+
+def _other(folder: Path) -> list[Intact]:
+    """What else FFmpeg reads: held to no checksum and no length, only to an end in order."""
+    kinds: list[tuple[str, dict[str, Any]]] = [
+        ("aac", {}),
+        ("mp2", {}),
+        ("ac3", {}),
+        ("wma", {}),
+        ("webm", {}),
+        ("mka", {}),
+        ("mkv", {"video": True}),
+        ("mp4", {"video": True}),
+        ("mov", {}),
+        ("avi", {"video": True}),
+        ("ts", {}),
+        ("tta", {}),
+        ("wv", {}),
+    ]
+    made = []
+    for suffix, how in kinds:
+        path = folder / f"other_{suffix}.{suffix}"
+        encode(path, song(0.8, 48_000, 2, 90), 48_000, **how)
+        made.append(Intact("other", path.stem, path, False, measured=False))
+    path = folder / "other_stem.stem.mp4"
+    encode(path, song(0.8, RATE, 2, 91), RATE, format="mp4", streams=5)
+    return [*made, Intact("other", path.stem, path, False, measured=False)]
