@@ -29,11 +29,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fuzzing.audio import Songs
 from fuzzing.documents import Documents
+from fuzzing.foreign import Foreign
 from fuzzing.kills import Kills
 from fuzzing.stems import Stems
 from fuzzing.verdict import BAD, Verdict, table
 
-WEIGHTS = {"audio": 64, "stems": 6, "documents": 25, "kills": 5}
+WEIGHTS = {"audio": 62, "stems": 6, "documents": 23, "foreign": 4, "kills": 5}
 _MEMORY = 3 << 30  # bytes that a case may take: a damage must not cost all of a machine's
 SECONDS = 90  # a case that takes longer hangs outside of Python
 
@@ -44,13 +45,15 @@ class World:
     def __init__(self, folder: Path, kinds: Sequence[str]) -> None:
         self.folder = folder
         self.weights = {kind: WEIGHTS[kind] for kind in kinds}
-        self.makers: dict[str, Songs | Stems | Documents | Kills] = {}
+        self.makers: dict[str, Songs | Stems | Documents | Foreign | Kills] = {}
         if "audio" in kinds:
             self.makers["audio"] = Songs(folder / "songs")
         if "stems" in kinds:
             self.makers["stems"] = Stems(folder / "stems")
-        if "documents" in kinds or "kills" in kinds:
+        if {"documents", "kills", "foreign"} & {*kinds}:
             documents = self.makers["documents"] = Documents(folder / "documents")
+        if "foreign" in kinds:
+            self.makers["foreign"] = Foreign(folder / "foreign", documents.data)
         if "kills" in kinds:
             self.makers["kills"] = Kills(folder / "kills", documents)
 
