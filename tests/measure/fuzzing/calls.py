@@ -13,12 +13,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fuzzing.verdict import promise
+from fuzzing.verdict import BrokenPromiseError, promise
 
 SECONDS = 30  # a call that takes longer hangs
 PATIENCE = 5  # seconds until training that goes on and on is interrupted
 LONGEST = 600  # characters of a line on stderr, without paths
 _BEGINNINGS = ("error: ", "hint: ", "note: ", "warning: ", "epoch ", "step ", "  ")
+
+
+class SlowError(BrokenPromiseError):
+    """A command did not end in time."""
 
 
 class HangError(BaseException):
@@ -59,9 +63,10 @@ def call(*arguments: object, interrupt: bool = False) -> Call:
     With ``interrupt`` it gets a Ctrl-C after `PATIENCE`, and may then exit with 130.
 
     Raises:
+        SlowError: no end within `SECONDS`.
         BrokenPromiseError: a traceback, a foreign or endless line on stderr, other than one JSON
-            document on stdout, an exit code that is not the document's or not known, a
-            failure without a sentence, or no end within `SECONDS`.
+            document on stdout, an exit code that is not the document's or not known, or
+            a failure without a sentence.
     """
     from mssctl.cli.app import main
 
@@ -75,7 +80,8 @@ def call(*arguments: object, interrupt: bool = False) -> Call:
             code = "no end"
     stdout, stderr = read()
     shown = " ".join(words)
-    promise(code != "no end", f"no end after {SECONDS} s")
+    if code == "no end":
+        raise SlowError(f"no end after {SECONDS} s")
     promise("Traceback" not in stderr and "bug in mssctl" not in stderr, _last(stderr))
     lines = stdout.splitlines()
     promise(len(lines) == 1, f"{len(lines)} lines on stdout: {stdout[:200]!r}")

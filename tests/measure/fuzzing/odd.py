@@ -148,7 +148,7 @@ def damaged_yaml(data: bytes, rng: Random) -> Damage:
     if kind < 0.7:
         odd = rng.choice(_ODD_YAML)
         lines[at] = f"{lines[at].partition(':')[0]}: {odd}"
-        what = f"line {at}: {odd[:30]}"
+        what = f"line {at} = {odd[:30]}"
     elif kind < 0.8:
         lines.insert(at, lines[at])
         what = f"line {at} twice"

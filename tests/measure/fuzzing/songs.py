@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import soundfile
 
@@ -39,6 +40,13 @@ class Intact:
     measured: bool = True
     optional: bool = False
 
+    @property
+    def head(self) -> int:
+        """Where the header ends that states the length of an mp3; 0 for other files."""
+        data = self.path.read_bytes()
+        at = max(data.find(b"Xing"), data.find(b"Info"))
+        return at + 160 if self.row.startswith("mp3") and at >= 0 else 0
+
 
 def song(seconds: float, rate: int, channels: int, seed: int) -> np.ndarray:
     """A rising tone and bursts of noise ``(C, n)``: no two places sound alike."""
@@ -47,6 +55,19 @@ def song(seconds: float, rate: int, channels: int, seed: int) -> np.ndarray:
     tone = np.sin(2 * np.pi * (200 + 400 * time / seconds) * time)
     noise = rng.standard_normal((channels, len(time))) * (np.sin(2 * np.pi * 3 * time) > 0.3)
     return np.clip(0.2 * tone + 0.05 * noise, -0.9, 0.9).astype(np.float32)
+
+
+def decoded(path: Path) -> tuple[np.ndarray, int]:
+    """All samples ``(n, C)`` of the first audio stream as FFmpeg decodes them, and their rate."""
+    parts = []
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
+        for frame in container.decode(stream):
+            parts += [part.to_ndarray() for part in resampler.resample(frame)]
+        parts += [part.to_ndarray() for part in resampler.resample(None)]
+        rate = stream.rate
+    return np.concatenate(parts, axis=1).T, int(rate)
 
 
 def make_all(folder: Path) -> list[Intact]:
@@ -75,7 +96,8 @@ def _pcm(folder: Path) -> list[Intact]:
         path = folder / f"{row}_{name}.{row}"
         samples = song(0.6 + 0.1 * number, rate, channels, number).T
         soundfile.write(path, samples, rate, **how)
-        made.append(Intact(row if row in ("wav", "caf") else "other pcm", path.stem, path, True))
+        shown = row if row in ("wav", "caf") else "other pcm"
+        made.append(Intact(shown, path.stem, path, True))
     path = folder / "wav_tags.wav"  # a chunk of tags behind the samples
     soundfile.write(path, song(0.7, RATE, 2, 30).T, RATE, subtype="PCM_16")
     path.write_bytes(_with_list_chunk(path.read_bytes()))
