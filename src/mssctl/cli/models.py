@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from mssctl.cli.arguments import PAIR
 from mssctl.cli.options import Json
 from mssctl.cli.session import session
 
@@ -18,7 +19,7 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="The file to write.", met
 Half = Annotated[bool, typer.Option("--half", help="Store float16: half the size.")]
 Card = Annotated[
     list[str] | None,
-    typer.Option("--card", help="Set an entry of the card; repeatable.", metavar="KEY=VALUE"),
+    typer.Option("--card", help="Set an entry of the card; repeatable.", metavar=PAIR),
 ]
 
 File = Annotated[

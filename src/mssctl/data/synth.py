@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mssctl.audio.writer import AtomicWriter
+from mssctl.config import bounds
 from mssctl.data.synth_bass import play_bass
 from mssctl.data.synth_drums import play_drums
 from mssctl.data.synth_material import (
@@ -141,17 +141,17 @@ def _check(
     sample_rate: int,
     workers: int,
 ) -> None:
-    rules = (
-        (0 < hours < math.inf, f"hours {hours}: must be more than 0, and finite"),
-        (seed >= 0, f"seed {seed}: must be at least 0"),
-        (1 <= song_seconds < math.inf, f"song_seconds {song_seconds}: must be at least 1"),
-        (0 <= valid_fraction < 1, f"valid_fraction {valid_fraction}: must be in [0, 1)"),
-        (8000 <= sample_rate <= 192000, f"sample_rate {sample_rate}: must be 8000-192000 Hz"),
-        (workers >= 1, f"workers {workers}: must be at least 1"),
-    )
-    for holds, message in rules:
-        if not holds:
-            raise MssctlError(message, exit_code=4)
+    numbers = {
+        "hours": (hours, bounds.HOURS),
+        "seed": (seed, bounds.SEED),
+        "song_seconds": (song_seconds, bounds.SONG_SECONDS),
+        "valid_fraction": (valid_fraction, (0.0, 0.99)),
+        "sample_rate": (sample_rate, bounds.SAMPLE_RATE),
+        "workers": (workers, bounds.WORKERS),
+    }
+    for name, (value, (lowest, highest)) in numbers.items():
+        if not lowest <= value <= highest:
+            raise MssctlError(f"{name} {value}: must be from {lowest} to {highest}")
 
 
 def _fingerprint(folder: Path | None, library: Library | None) -> dict[str, Any] | None:

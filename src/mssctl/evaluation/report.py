@@ -18,6 +18,7 @@ import numpy as np
 
 from mssctl.errors import MssctlError
 from mssctl.evaluation import svg
+from mssctl.evaluation.documents import find_document
 from mssctl.evaluation.excerpts import SECONDS, read_excerpt
 from mssctl.evaluation.metrics import CSDR
 from mssctl.evaluation.references import MIXTURE
@@ -41,7 +42,7 @@ def report(folder: Path) -> str:
     try:
         summary = read_summary(folder / "summary.json")
         names = dict.fromkeys(item["track"] for item in summary["scores"])
-        documents = {name: read_track(folder / f"{name}.json") for name in names}
+        documents = {name: read_track(find_document(folder, name)) for name in names}
     except MssctlError as error:
         raise MssctlError(f"{folder}: no whole evaluation to report on: {error.message}") from None
     title = f"{summary['model']} on {_place(summary)}"
@@ -78,7 +79,7 @@ def plots(folder: Path) -> dict[str, str]:
             for name, groups in _groups(summary).items()
         }
         for name in dict.fromkeys(item["track"] for item in summary["scores"]):
-            document = read_track(folder / f"{name}.json")
+            document = read_track(find_document(folder, name))
             if "targets" in document:
                 found[f"{name} over time.svg"] = _over_time(name, document)
     except MssctlError as error:
@@ -201,7 +202,7 @@ def _groups(summary: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
 
 def _over_time(track: str, document: Mapping[str, Any]) -> str:
     series = {
-        target["name"]: [(frame["time"], frame["metrics"]["SDR"]) for frame in target["frames"]]
+        target["name"]: [(frame["time"], frame["metrics"].get("SDR")) for frame in target["frames"]]
         for target in document["targets"]
     }
     return svg.over_time(series, track, "dB")

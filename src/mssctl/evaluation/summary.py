@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mssctl.documents import read_json
+from mssctl.documents import CHECKSUM, read_json, unsealed
 from mssctl.errors import MssctlError, shown
 
 
@@ -82,10 +82,12 @@ def read_summary(path: Path) -> dict[str, Any]:
     """A ``summary.json``, or what ``mssctl eval --json`` printed.
 
     Raises:
-        MssctlError: unreadable, or of another form (exit 4).
+        MssctlError: unreadable, changed since it was written, or of another form (exit 4).
     """
     tree = read_json(path)
     data = tree.get("data")
+    if CHECKSUM in tree:  # older versions wrote none
+        tree = unsealed(tree, str(path))
     return _checked(_Summary, data if isinstance(data, dict) else tree, path)
 
 
