@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
 
 import av
 import numpy as np
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from mssctl.audio import flac, formats, mpeg, ogg
 from mssctl.audio.errors import UnknownFormatError, cut_off, damaged
+from mssctl.audio.part import Part
 from mssctl.audio.source import Note, silent
 from mssctl.errors import MssctlError
 
@@ -77,9 +77,7 @@ class Stream:
 
 
 @contextmanager
-def opened(
-    path: Path, file: BinaryIO, number: int = 0
-) -> Iterator[tuple[InputContainer, AudioStream]]:
+def opened(path: Path, file: Part, number: int = 0) -> Iterator[tuple[InputContainer, AudioStream]]:
     """Open a container and one of its audio streams.
 
     Raises:
@@ -101,6 +99,11 @@ def opened(
             found = len(container.streams.audio) or "no"
             raise MssctlError(f"{path}: {found} audio streams", hint="give a file with sound")
         stream = container.streams.audio[number]
+        # A stream without a decoder has no context, whatever PyAV's types say.
+        if getattr(stream, "codec_context", None) is None:
+            raise MssctlError(
+                f"{path}: audio of an unknown kind", hint="convert it to wav or flac first"
+            )
         if container.format.name == "caf" and stream.codec_context.name == "alac":
             # FFmpeg would take the padding off twice: ALAC's last frame states its own length.
             stream.codec_context.flags2 |= Flags2.skip_manual
@@ -114,7 +117,7 @@ def opened(
         yield container, stream
 
 
-def inspect(path: Path, file: BinaryIO, number: int = 0) -> Stream:
+def inspect(path: Path, file: Part, number: int = 0) -> Stream:
     """Open a file and decode its first samples.
 
     Raises:
@@ -143,7 +146,7 @@ def inspect(path: Path, file: BinaryIO, number: int = 0) -> Stream:
 
 
 def decode(
-    path: Path, file: BinaryIO, stream: Stream, note: Note, start: int = 0
+    path: Path, file: Part, stream: Stream, note: Note, start: int = 0
 ) -> Iterator[NDArray[np.float32]]:
     """All samples from ``start`` on, as blocks ``(C, n)`` of the codec's own sizes.
 
@@ -168,6 +171,9 @@ def decode(
                     hint="cut it into files of one kind",
                 )
             raw = _samples(frame)
+            if digest and digest.complete:
+                note("frames after the end that the FLAC header states are not read")
+                break
             if digest:
                 digest.update(raw)
             block = _as_float(raw)

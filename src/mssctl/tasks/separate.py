@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import tee
 from pathlib import Path
 
@@ -333,7 +333,9 @@ class _Order:
                 )
                 notes = [*info.notes, *_notes(info, model, encoding)]
                 stems = self.outputs(song, info, model, notes.append)
-                notes += write_stems(stems, target, self.folder)
+                written = _Counted(stems)
+                notes += write_stems(iter(written), target, self.folder)
+                info = replace(info, frames=written.frames)
                 speed = info.seconds / (time.perf_counter() - start)
                 return self._result(song, info, speed, notes)
         except OSError as error:
@@ -385,6 +387,19 @@ class _Order:
             speed=speed,
             notes=notes,
         )
+
+
+class _Counted:
+    """A stream of ``(..., n)`` blocks, and how many ``frames`` it had: a header may be wrong."""
+
+    def __init__(self, blocks: Iterator[Tensor]) -> None:
+        self.frames = 0
+        self._blocks = blocks
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for block in self._blocks:
+            self.frames += block.shape[-1]
+            yield block
 
 
 def _mixture(info: AudioInfo, note: Callable[[str], None] = silent_note) -> Iterator[Tensor]:
