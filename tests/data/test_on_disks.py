@@ -255,11 +255,13 @@ def test_where_several_folders_hold_songs_none_is_chosen(tmp_path):
             read(tmp_path)
 
 
-def test_a_root_of_splits_is_no_reference_but_its_splits_are_named(tmp_path):
-    build(tmp_path, SPELLINGS["as written"])
+@pytest.mark.parametrize(("spelling", "place"), [("as written", ""), ("unpacked", "musdb18hq")])
+def test_a_root_of_splits_is_no_reference_but_its_splits_are_named(tmp_path, spelling, place):
+    build(tmp_path, SPELLINGS[spelling])
     with pytest.raises(MssctlError, match="no reference tracks") as caught:
         find_tracks(tmp_path)
-    assert caught.value.hint == "name one of its splits: train, valid"
+    splits = [str(tmp_path / place / split) for split in ("train", "valid")]
+    assert caught.value.hint == f"name one of its splits: {', '.join(splits)}"
 
 
 def test_a_song_folder_as_root_is_called_that(tmp_path):

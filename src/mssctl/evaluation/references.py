@@ -123,10 +123,15 @@ def find_tracks(reference: Path, *, nested: bool = False) -> tuple[list[Referenc
         raise MssctlError(f"{reference}: {what}", hint=_LAYOUT)
     tracks, notes = _unpacked(reference, nested=nested)
     if not tracks:
-        splits = [path.name for path in folders(reference) if split_of(path.name)]
+        splits = _splits(reference) or _splits(deeper(reference, lambda path: bool(_splits(path))))
         hint = f"name one of its splits: {some(splits)}" if splits else _LAYOUT
         raise MssctlError(f"{reference}: no reference tracks", hint=hint)
     return tracks, notes
+
+
+def _splits(folder: Path | None) -> list[str]:
+    """The folders of splits in a folder."""
+    return [str(path) for path in folders(folder) if split_of(path.name)] if folder else []
 
 
 def _unpacked(place: Path, *, nested: bool) -> tuple[list[ReferenceTrack], list[str]]:
