@@ -20,9 +20,10 @@ from mssctl.evaluation.scores import score_track
 from mssctl.evaluation.sdr import Array
 from mssctl.evaluation.sums import sums
 from mssctl.hardware import machine
+from mssctl.hardware.processes import INTERRUPTIONS
 from mssctl.results.evaluate import StemScore
 from mssctl.tasks.estimates import content_hashes
-from mssctl.tasks.eval_store import Document, packed
+from mssctl.tasks.eval_documents import Document, packed
 
 Engine = Literal["mssctl", "museval"]
 Given = TypeVar("Given")
@@ -193,8 +194,10 @@ def _processes(jobs: int) -> ProcessPoolExecutor:
 
 
 def _begin(parent: int) -> None:
-    """In a process of the pool: Ctrl-C is for the one that started it, and its end ends this."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In a process of the pool: signals are for the one that started it, and its end ends this."""
+    for number in INTERRUPTIONS:
+        if number != signal.SIGTERM:  # with which a broken pool ends its processes
+            signal.signal(number, signal.SIG_IGN)
     machine.end_with_parent(parent)
 
 
