@@ -17,12 +17,11 @@ from pathlib import Path
 from mssctl.audio.files import blocks, inspect
 from mssctl.audio.writer import AtomicWriter
 from mssctl.data.cache import cache_folder, stamp
+from mssctl.data.names import MIXTURE, STEM_MP4
 from mssctl.documents import read_yaml
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.files import storage_error
 
-SUFFIX = ".stem.mp4"
-MIXTURE = "mixture"
 STREAMS = (MIXTURE, "drums", "bass", "other", "vocals")
 _BLOCK = 65_536  # samples per channel decoded at once
 
@@ -89,7 +88,7 @@ def _decode(path: Path, folder: Path) -> None:
     info = inspect(path)
     if info.audio_streams != len(STREAMS):
         raise MssctlError(
-            f"{path}: {info.audio_streams} audio streams, a {SUFFIX} file has {len(STREAMS)}",
+            f"{path}: {info.audio_streams} audio streams, a {STEM_MP4} file has {len(STREAMS)}",
             hint="copy or export the file again",
         )
     lengths = set()

@@ -141,11 +141,12 @@ class FromFolder:
                 if reference is not None:
                     left_out.append(f"{track.name}: {stem}: no estimate")
                 continue
-            reason = _unlike(path, reference, audio.rate) if reference is not None else None
-            if reason:
+            if reference is None:
+                left_out.append(f"{track.name}: {stem}: no reference file")
+            elif reason := _unlike(path, reference, audio.rate):
                 left_out.append(f"{track.name}: {stem}: {reason}")
-                continue
-            found[stem] = files.read(path)
+            else:
+                found[stem] = files.read(path)
         return found, left_out
 
     def mark(self, track: ReferenceTrack) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def evaluate(
         estimates: folder of estimates instead: ``TRACK/STEM.wav``, or museval's layout.
         oracle: ``irm`` (ideal ratio mask) or ``mixture`` instead.
         reference: folder of track folders, or one track folder; a track holds the stems and
-            ``mixture`` as wav or flac. For a model without ``mixture``, the sum of its stems is
+            ``mixture`` as audio files. For a model without ``mixture``, the sum of its stems is
             used.
         musdb: folder of MUSDB18 or MUSDB18-HQ instead.
         split: of MUSDB18: ``test`` (if None), ``valid`` or ``train``.
