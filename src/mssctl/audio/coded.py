@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ class CodedSource:
         self._extent = extent(path)
         with Part(path) as file:
             self._stream = packets.inspect(path, file, number)
-        self._padded = self._stream.demuxer.startswith(("mov", "mp3"))
+        self._padded = self._stream.demuxer.startswith(("mov", "mp3", "ogg"))
         missing = self._extent.missing
         if self._stream.demuxer == "mp3":
             missing = mpeg.stated_length(path).missing
@@ -62,20 +62,21 @@ class CodedSource:
         """All samples; pages of Ogg, FLAC's checksum and stated lengths are checked."""
         if self._extent.after:
             note(f"{self._extent.after} bytes after the end of the file's structure are not read")
+        parts: list[tuple[int, int | None]] = [(0, None)]
         if self._stream.demuxer == "ogg":
-            yield from self._parts(self._ogg_links(note), note)
+            parts = self._ogg_links(note)
         elif self._stream.demuxer == "flac":
-            yield from self._parts(flac.parts(self._path), note)
-        elif self._padded:
-            yield from self._without_padding(note)
+            parts = flac.parts(self._path)
+        if len(parts) > 1:
+            note(f"{len(parts)} streams one after the other: read as one")
+            yield from self._decoded(parts, note)
         else:
-            yield from self._to_the_end(note)
+            yield from self._without_padding(self._decoded(parts, note), note)
 
     def excerpt(self, start: int) -> Iterator[NDArray[np.float32]]:
         """Samples from ``start`` on, to the stated end."""
         if self._stream.demuxer == "ogg" and ogg.is_chained(self._path):
-            blocks = self._parts(self._ogg_links(silent), silent)
-            yield from _from(blocks, start)
+            yield from _from(self._decoded(self._ogg_links(silent), silent), start)
             return
         left = None if self._stream.stated is None else max(0, self._stream.stated - start)
         with Part(self._path) as file:
@@ -85,15 +86,7 @@ class CodedSource:
                     left -= block.shape[1]
                 yield block
 
-    def _to_the_end(self, note: Note) -> Iterator[NDArray[np.float32]]:
-        done = 0
-        with Part(self._path) as file:
-            for block in packets.decode(self._path, file, self._stream, note):
-                done += block.shape[1]
-                yield block
-        self._compare(done, note)
-
-    def _ogg_links(self, note: Note) -> list[tuple[int, int]]:
+    def _ogg_links(self, note: Note) -> list[tuple[int, int | None]]:
         """The streams of an Ogg file that follow each other, as bytes ``[start, stop)``."""
         links, after = ogg.check_pages(self._path)
         if after:
@@ -102,36 +95,35 @@ class CodedSource:
             note("no mark at the end of the Ogg stream: the file may be cut off")
         return [(link.start, link.stop) for link in links]
 
-    def _parts(self, parts: list[tuple[int, int]], note: Note) -> Iterator[NDArray[np.float32]]:
-        """Streams that follow each other, as one."""
-        if len(parts) > 1:
-            note(f"{len(parts)} streams one after the other: read as one")
-        done = 0
+    def _decoded(
+        self, parts: Sequence[tuple[int, int | None]], note: Note
+    ) -> Iterator[NDArray[np.float32]]:
+        """Parts of the file ``[start, stop)``, one after the other."""
         for start, stop in parts:
             with Part(self._path, start, stop) as file:
-                for block in packets.decode(self._path, file, self._stream, note):
-                    done += block.shape[1]
-                    yield block
-        if len(parts) == 1 and self._stream.demuxer == "flac":  # Ogg's pages are checked already
-            self._compare(done, note)
+                yield from packets.decode(self._path, file, self._stream, note)
 
-    def _without_padding(self, note: Note) -> Iterator[NDArray[np.float32]]:
-        """What players play of an mp4 or mp3: without the padding of the last frame."""
-        stated = self._stream.stated
+    def _without_padding(
+        self, blocks: Iterator[NDArray[np.float32]], note: Note
+    ) -> Iterator[NDArray[np.float32]]:
+        """What players play: not the padding of the last frame, where the length is stated."""
+        stated = self._stream.stated if self._padded else None
         done = 0
         held: list[NDArray[np.float32]] = []  # beyond the stated end
-        with Part(self._path) as file:
-            for block in packets.decode(self._path, file, self._stream, note):
-                inside = block.shape[1] if stated is None else max(0, stated - done)
-                done += block.shape[1]
-                if inside:
-                    yield block[:, :inside]
-                if block.shape[1] > inside:
-                    held.append(block[:, inside:])
+        for block in blocks:
+            inside = block.shape[1] if stated is None else max(0, stated - done)
+            done += block.shape[1]
+            if inside:
+                yield block[:, :inside]
+            if block.shape[1] > inside:
+                held.append(block[:, inside:])
         surplus = sum(block.shape[1] for block in held)
-        if surplus >= _PADDING:
+        if surplus < _PADDING:
+            done -= surplus
+        else:
             yield from held
-        self._compare(done - surplus if surplus < _PADDING else done, note)
+        if self._stream.demuxer != "ogg":  # its pages are checked
+            self._compare(done, note)
 
     def _compare(self, done: int, note: Note) -> None:
         """Samples that came against samples that were stated."""

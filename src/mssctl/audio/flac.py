@@ -20,7 +20,7 @@ _STREAMINFO = 34  # bytes
 _MARK = b"fLaC\0\0\0\x22"  # and the header of that block
 
 
-def parts(path: Path) -> list[tuple[int, int]]:
+def parts(path: Path) -> list[tuple[int, int | None]]:
     """The files that were joined to this one, as bytes ``[start, stop)``; usually one."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         starts = [0]

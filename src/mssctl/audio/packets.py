@@ -217,9 +217,9 @@ def _by_sample_table(container: InputContainer, stream: AudioStream, frames: int
 
 
 def _samples_per_tick(stream: AudioStream, rate: int) -> Fraction | None:
-    """Samples per unit of the container's clock, if that is a whole number or its inverse is."""
+    """Samples per unit of the container's clock, if it can tell every sample from the next."""
     ticks = Fraction(stream.time_base or 0) * rate
-    return ticks if ticks and 1 in (ticks.numerator, ticks.denominator) else None
+    return ticks if ticks.numerator == 1 else None
 
 
 class _Health:
@@ -237,7 +237,8 @@ class _Health:
         self._bad: list[bytes] = []  # what is no audio since the last frame that is
         self._bad_at = 0.0
         self._idle = 0
-        self._last = b""
+        self._last = b""  # FLAC's last packet, and whether it ends where the file does
+        self._reaches_end = True
 
     def packets(self) -> Iterator[Packet[AudioStream]]:
         """All packets of the stream.
@@ -282,6 +283,7 @@ class _Health:
         """FFmpeg's parsers give bytes between two frames to the first one."""
         if self.demuxer == "flac":
             self._last = bytes(packet)
+            self._reaches_end = (packet.pos or 0) + packet.size >= self.container.size
         elif self.demuxer in ("mp3", "aac"):
             head = bytes(memoryview(packet)[:8])
             if not seconds and self.demuxer == "mp3" and mpeg.needs_earlier_frames(head):
@@ -311,7 +313,7 @@ class _Health:
         Raises:
             MssctlError: a container says that it is.
         """
-        if self._last and not flac.ends_with_frame(self._last):
+        if self._last and not (self._reaches_end and flac.ends_with_frame(self._last)):
             self._note("bytes after the end of the audio are not read")
         elif self._bad and self.demuxer not in formats.RAW:
             raise damaged(self.path, self._bad_at, "the audio cannot be decoded")
