@@ -223,6 +223,34 @@ def test_a_loss_that_stays_nan_ends_the_run(toy, monkeypatch):
     assert [line["loss"] for line in story(toy / "run")] == [None] * 10
 
 
+def test_a_run_that_diverged_says_so_and_continues_from_sound_weights(toy, monkeypatch):
+    from mssctl.models.base import Separator
+    from mssctl.training import validate as validate_module
+
+    separate = validate_module.separate_array
+    good = [1]  # validations before the output overflows
+
+    def overflowing(model: Separator, mix: torch.Tensor, settings: Any) -> torch.Tensor:
+        good[0] -= 1
+        if good[0] < 0:
+            with torch.no_grad():
+                next(iter(model.parameters())).fill_(float("nan"))
+        return separate(model, mix, settings)
+
+    monkeypatch.setattr(validate_module, "separate_array", overflowing)
+    said = "step 2: the model's output is not finite: training has diverged"
+    with pytest.raises(MssctlError, match=said) as caught:
+        start(toy, "run", "training.steps_per_epoch=1")
+    assert caught.value.exit_code == ExitCode.BAD_INPUT
+    lower = f"`mssctl resume {toy / 'run'} --set optimizer.lr=0.005` continues from step-00000001"
+    assert caught.value.hint == lower
+    assert [path.name for path in (toy / "run/checkpoints").iterdir()] == ["step-00000001"]
+    with pytest.raises(MssctlError, match=said):  # and so does the next, from the same weights
+        resume(toy / "run", device="cpu")
+    good[0] = 9
+    assert resume(toy / "run", overrides=["optimizer.lr=0.005"], device="cpu").finished
+
+
 def test_twenty_steps_give_the_stored_losses(toy):
     # Stored with torch 2.11 on x86-64 (AVX-512), one thread. Other CPUs sum in another order, and
     # the difference grows from step to step: 0.05 dB is allowed at the end.

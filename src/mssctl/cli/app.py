@@ -13,6 +13,7 @@ import typer
 
 import mssctl
 from mssctl.cli import bench, data, doctor, eval, models, plan, resume, separate, train  # noqa: A004
+from mssctl.cli.arguments import StrictCommand
 from mssctl.cli.options import with_display
 from mssctl.cli.session import run
 
@@ -40,15 +41,15 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "doctor": doctor.command,
 }
 for _name, _command in _COMMANDS.items():
-    app.command(_name)(with_display(_command))
-_data.command("check")(with_display(data.check_command))
-_data.command("synth")(with_display(data.synth_command))
-_eval.command("score")(with_display(eval.score_command))
-_eval.command("compare")(with_display(eval.compare_command))
-_models.command("list")(with_display(models.list_command))
-_models.command("info")(with_display(models.info_command))
-_models.command("import")(with_display(models.import_command))
-_models.command("export")(with_display(models.export_command))
+    app.command(_name, cls=StrictCommand)(with_display(_command))
+_data.command("check", cls=StrictCommand)(with_display(data.check_command))
+_data.command("synth", cls=StrictCommand)(with_display(data.synth_command))
+_eval.command("score", cls=StrictCommand)(with_display(eval.score_command))
+_eval.command("compare", cls=StrictCommand)(with_display(eval.compare_command))
+_models.command("list", cls=StrictCommand)(with_display(models.list_command))
+_models.command("info", cls=StrictCommand)(with_display(models.info_command))
+_models.command("import", cls=StrictCommand)(with_display(models.import_command))
+_models.command("export", cls=StrictCommand)(with_display(models.export_command))
 app.add_typer(_eval, name="eval")
 app.add_typer(_data, name="data")
 app.add_typer(_models, name="models")

@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 import mssctl.cli.render_bench  # noqa: F401 (registers what the results look like)
+from mssctl.cli.arguments import refuse_shortcut
 from mssctl.cli.options import Device, Json, Overrides
 from mssctl.cli.session import session
+from mssctl.config import bounds
 from mssctl.errors import ExitCode, MssctlError
 
 Preset = Annotated[
@@ -24,14 +26,21 @@ Mode = Annotated[
     typer.Option("--mode", help="Training steps, separation, reading data, or BSMamba2's scan."),
 ]
 Steps = Annotated[
-    int | None, typer.Option("--steps", help="Steps to measure; 50.", min=1, metavar="N")
+    int | None,
+    typer.Option("--steps", help="Steps to measure; 50.", min=1, max=bounds.STEPS[1], metavar="N"),
 ]
 Warmup = Annotated[
-    int | None, typer.Option("--warmup", help="Steps before them; 3.", min=0, metavar="N")
+    int | None,
+    typer.Option("--warmup", help="Steps before them; 3.", min=0, max=bounds.STEPS[1], metavar="N"),
 ]
 Batch = Annotated[
     int | None,
-    typer.Option("--batch", help="Examples or segments at once; as in the preset.", min=1),
+    typer.Option(
+        "--batch",
+        help="Examples or segments at once; as in the preset.",
+        min=bounds.BATCH[0],
+        max=bounds.BATCH[1],
+    ),
 ]
 Data = Annotated[
     Path | None,
@@ -43,7 +52,13 @@ Data = Annotated[
 ]
 Memory = Annotated[
     float | None,
-    typer.Option("--memory", help="GiB that may be taken of the GPU's.", metavar="GIB"),
+    typer.Option(
+        "--memory",
+        help="GiB that may be taken of the GPU's.",
+        min=bounds.MEMORY_GIB[0],
+        max=bounds.MEMORY_GIB[1],
+        metavar="GIB",
+    ),
 ]
 Profile = Annotated[
     Path | None,
@@ -83,6 +98,10 @@ def command(
             chosen = preset or "bsmamba2"
             ui.show(bench_scan(chosen, device=device, batch=batch or 1, report=ui.report))
         else:
+            if batch is not None:
+                section = "separation" if mode == "separate" else "training"
+                refuse_shortcut({f"{section}.batch_size": "--batch"}, overrides or [])
+
             from mssctl.tasks.bench import bench
 
             ui.show(

@@ -7,22 +7,57 @@ from typing import Annotated, Literal
 
 import typer
 
+from mssctl.cli.arguments import listed
 from mssctl.cli.options import Json
 from mssctl.cli.session import session
+from mssctl.config import bounds
 
 Out = Annotated[Path, typer.Argument(help="Folder to write the songs to.", metavar="OUT")]
-Hours = Annotated[float, typer.Option("--hours", help="Length of all songs together.")]
+Hours = Annotated[
+    float,
+    typer.Option(
+        "--hours",
+        help="Length of all songs together.",
+        min=bounds.HOURS[0],
+        max=bounds.HOURS[1],
+    ),
+]
 Samples = Annotated[
     Path | None,
     typer.Option("--samples", help="Folder of samples; without it, oscillators.", metavar="DIR"),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="The same seed makes the same songs.")]
-SongSeconds = Annotated[float, typer.Option("--song-seconds", help="Length of each song.")]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        help="The same seed makes the same songs.",
+        min=bounds.SEED[0],
+        max=bounds.SEED[1],
+    ),
+]
+SongSeconds = Annotated[
+    float,
+    typer.Option(
+        "--song-seconds",
+        help="Length of each song.",
+        min=bounds.SONG_SECONDS[0],
+        max=bounds.SONG_SECONDS[1],
+    ),
+]
 ValidFraction = Annotated[
-    float, typer.Option("--valid-fraction", help="Share of the songs kept for validation.")
+    float,
+    typer.Option(
+        "--valid-fraction", help="Share of the songs kept for validation.", min=0.0, max=0.99
+    ),
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes; one per CPU core if left out.")
+    int | None,
+    typer.Option(
+        "--workers",
+        min=bounds.WORKERS[0],
+        max=bounds.WORKERS[1],
+        help="Processes; one per CPU core if left out.",
+    ),
 ]
 
 Folders = Annotated[
@@ -37,7 +72,12 @@ Stems = Annotated[
 ]
 SampleRate = Annotated[
     int | None,
-    typer.Option("--sample-rate", help="Hz that all should have; else what most have.", min=1),
+    typer.Option(
+        "--sample-rate",
+        help="Hz that all should have; else what most have.",
+        min=bounds.SAMPLE_RATE[0],
+        max=bounds.SAMPLE_RATE[1],
+    ),
 ]
 
 
@@ -60,7 +100,7 @@ def check_command(
             check(
                 folders,
                 layout=layout,
-                stems=[stem.strip() for stem in stems.split(",")],
+                stems=listed("--stems", stems),
                 sample_rate=sample_rate,
                 report=ui.report,
             )

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 import mssctl.cli.render_eval  # noqa: F401 (registers what the results look like)
 from mssctl.cli.options import Batch, Device, Dtype, Json, Overlap, Segment
 from mssctl.cli.session import session
+from mssctl.config import bounds
 
 DEFAULT = "score"
 
@@ -72,8 +73,24 @@ Engine = Annotated[
     Literal["mssctl", "museval"],
     typer.Option("--engine", help="What computes BSSEval: the same numbers, museval slowly."),
 ]
-Window = Annotated[float, typer.Option("--window", help="Seconds of a frame.")]
-Hop = Annotated[float, typer.Option("--hop", help="Seconds from one frame to the next.")]
+Window = Annotated[
+    float,
+    typer.Option(
+        "--window",
+        help="Seconds of a frame.",
+        min=bounds.FRAME_SECONDS[0],
+        max=bounds.FRAME_SECONDS[1],
+    ),
+]
+Hop = Annotated[
+    float,
+    typer.Option(
+        "--hop",
+        help="Seconds from one frame to the next.",
+        min=bounds.FRAME_SECONDS[0],
+        max=bounds.FRAME_SECONDS[1],
+    ),
+]
 Grid = Annotated[
     bool,
     typer.Option(
@@ -83,11 +100,23 @@ Grid = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option("--jobs", "-j", min=1, help="Tracks scored at once; one per two cores."),
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=bounds.WORKERS[0],
+        max=bounds.WORKERS[1],
+        help="Tracks scored at once; one per two cores.",
+    ),
 ]
 Memory = Annotated[
     float | None,
-    typer.Option("--memory", help="GiB they may take; most of what is free.", metavar="GIB"),
+    typer.Option(
+        "--memory",
+        help="GiB they may take; most of what is free.",
+        min=bounds.MEMORY_GIB[0],
+        max=bounds.MEMORY_GIB[1],
+        metavar="GIB",
+    ),
 ]
 Out = Annotated[
     Path | None,
@@ -110,6 +139,9 @@ Report = Annotated[
 Force = Annotated[
     bool,
     typer.Option("--force", help="Score a model on tracks it was trained on; marks the result."),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace other results at --out and --report.")
 ]
 PerTrack = Annotated[
     bool, typer.Option("--per-track", help="Show the scores of every track as well.")
@@ -140,6 +172,7 @@ def score_command(
     overlap: Overlap = None,
     batch: Batch = None,
     force: Force = False,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Score estimates, a model or an oracle; the word score can be left out.
@@ -172,6 +205,7 @@ def score_command(
                 html=report,
                 per_track=per_track,
                 force=force,
+                overwrite=overwrite,
                 report=ui.report,
             )
         )

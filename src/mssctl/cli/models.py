@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from mssctl.cli.arguments import PAIR
 from mssctl.cli.options import Json
 from mssctl.cli.session import session
 
@@ -18,7 +19,7 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="The file to write.", met
 Half = Annotated[bool, typer.Option("--half", help="Store float16: half the size.")]
 Card = Annotated[
     list[str] | None,
-    typer.Option("--card", help="Set an entry of the card; repeatable.", metavar="KEY=VALUE"),
+    typer.Option("--card", help="Set an entry of the card; repeatable.", metavar=PAIR),
 ]
 
 File = Annotated[
@@ -31,6 +32,10 @@ Layout = Annotated[
 Config = Annotated[
     Path | None,
     typer.Option("--config", help="The YAML file that belongs to it.", metavar="YAML"),
+]
+Key = Annotated[
+    str | None,
+    typer.Option("--key", help="Place of the weights, where the file has several.", metavar="KEY"),
 ]
 
 
@@ -61,10 +66,15 @@ def export_command(
 
 
 def import_command(
-    file: File, out: Out, layout: Layout = "auto", config: Config = None, json: Json = False
+    file: File,
+    out: Out,
+    layout: Layout = "auto",
+    config: Config = None,
+    key: Key = None,
+    json: Json = False,
 ) -> None:
     """Turn weights of an official implementation into a model file."""
     with session(json=json) as ui:
         from mssctl.tasks.models import import_model
 
-        ui.show(import_model(file, out, layout=layout, config=config))
+        ui.show(import_model(file, out, layout=layout, config=config, key=key, report=ui.report))

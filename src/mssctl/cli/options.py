@@ -11,6 +11,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from mssctl.cli.arguments import PAIR
+from mssctl.config import bounds
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Device = Annotated[
     str, typer.Option("--device", "-d", help="auto, cuda, cuda:N, mps or cpu.", metavar="DEVICE")
@@ -31,18 +34,35 @@ Dtype = Annotated[
 ]
 Segment = Annotated[
     float | None,
-    typer.Option("--segment", help="Seconds the model sees at once [default: the model's]."),
+    typer.Option(
+        "--segment",
+        help="Seconds the model sees at once [default: the model's].",
+        min=bounds.SEGMENT_SECONDS[0],
+        max=bounds.SEGMENT_SECONDS[1],
+    ),
 ]
 Overlap = Annotated[
     float | None,
-    typer.Option("--overlap", help="Fraction of a segment shared with the next, 0 to below 1."),
+    typer.Option(
+        "--overlap",
+        help="Fraction of a segment shared with the next.",
+        min=bounds.OVERLAP[0],
+        max=bounds.OVERLAP[1],
+    ),
 ]
 Batch = Annotated[
-    int | None, typer.Option("--batch", help="Segments computed at once.", min=1, metavar="N")
+    int | None,
+    typer.Option(
+        "--batch",
+        help="Segments computed at once.",
+        min=bounds.BATCH[0],
+        max=bounds.BATCH[1],
+        metavar="N",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Override one preset key; may be repeated.", metavar="KEY=VALUE"),
+    typer.Option("--set", help="Override one preset key; may be repeated.", metavar=PAIR),
 ]
 Preset = Annotated[
     str, typer.Argument(help="Name of a preset, or path of a .yaml file.", metavar="PRESET")

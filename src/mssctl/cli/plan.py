@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 import mssctl.cli.render_plan  # noqa: F401 (registers what the results look like)
+from mssctl.cli.arguments import refuse_shortcut
 from mssctl.cli.options import Json, Overrides
 from mssctl.cli.session import session
+from mssctl.config import bounds
 from mssctl.errors import ExitCode, MssctlError
 
 Preset = Annotated[
@@ -35,22 +37,61 @@ Gpu = Annotated[
 Mode = Annotated[Literal["train", "separate"], typer.Option("--mode", help="What to plan.")]
 Segment = Annotated[
     float | None,
-    typer.Option("--segment", min=0.1, max=3600, help="Seconds of audio.", metavar="SEC"),
+    typer.Option(
+        "--segment",
+        min=bounds.SEGMENT_SECONDS[0],
+        max=bounds.SEGMENT_SECONDS[1],
+        help="Seconds of audio.",
+        metavar="SEC",
+    ),
 ]
-NFft = Annotated[int | None, typer.Option("--n-fft", help="stft.n_fft.", metavar="N")]
-Hop = Annotated[int | None, typer.Option("--hop", help="stft.hop_length.", metavar="N")]
+NFft = Annotated[
+    int | None,
+    typer.Option(
+        "--n-fft", min=bounds.N_FFT[0], max=bounds.N_FFT[1], help="stft.n_fft.", metavar="N"
+    ),
+]
+Hop = Annotated[
+    int | None,
+    typer.Option(
+        "--hop",
+        min=bounds.HOP_LENGTH[0],
+        max=bounds.HOP_LENGTH[1],
+        help="stft.hop_length.",
+        metavar="N",
+    ),
+]
 Layers = Annotated[
-    int | None, typer.Option("--layers", max=1000, help="model.n_layers.", metavar="N")
+    int | None,
+    typer.Option(
+        "--layers", min=bounds.LAYERS[0], max=bounds.LAYERS[1], help="model.n_layers.", metavar="N"
+    ),
 ]
 EmbDim = Annotated[
     int | None,
     typer.Option(
-        "--emb-dim", help="model.emb_dim and attention_dim; set the rest with --set.", metavar="N"
+        "--emb-dim",
+        min=bounds.WIDTH[0],
+        max=bounds.WIDTH[1],
+        help="model.emb_dim and attention_dim; set the rest with --set.",
+        metavar="N",
     ),
 ]
-Heads = Annotated[int | None, typer.Option("--heads", help="model.n_heads.", metavar="N")]
+Heads = Annotated[
+    int | None,
+    typer.Option(
+        "--heads", min=bounds.HEADS[0], max=bounds.HEADS[1], help="model.n_heads.", metavar="N"
+    ),
+]
 Batch = Annotated[
-    int | None, typer.Option("--batch", min=1, max=4096, help="Examples at a time.", metavar="N")
+    int | None,
+    typer.Option(
+        "--batch",
+        min=bounds.BATCH[0],
+        max=bounds.BATCH[1],
+        help="Examples at a time.",
+        metavar="N",
+    ),
 ]
 Dtype = Annotated[
     Literal["bf16", "fp16", "fp32"] | None,
@@ -108,19 +149,25 @@ def command(
         from mssctl.tasks.verify import verify as measure
 
         section = "training" if mode == "train" else "separation"
-        keys = {
-            "stft.n_fft": n_fft,
-            "stft.hop_length": hop,
-            "model.n_layers": layers,
-            "model.emb_dim": emb_dim,
-            "model.attention_dim": emb_dim,
-            "model.n_heads": heads,
-            f"{section}.batch_size": batch,
-            "training.amp_dtype": DTYPES[dtype] if dtype and mode == "train" else None,
-            "model.front_end": front_end,
-            "training.gradient_checkpointing": checkpointing,
+        length = "training.segment_length" if mode == "train" else "separation.segment_seconds"
+        shortcuts = {
+            "stft.n_fft": ("--n-fft", n_fft),
+            "stft.hop_length": ("--hop", hop),
+            "model.n_layers": ("--layers", layers),
+            "model.emb_dim": ("--emb-dim", emb_dim),
+            "model.attention_dim": ("--emb-dim", emb_dim),
+            "model.n_heads": ("--heads", heads),
+            f"{section}.batch_size": ("--batch", batch),
+            "training.amp_dtype": ("--dtype", DTYPES[dtype] if dtype and mode == "train" else None),
+            "model.front_end": ("--front-end", front_end),
+            "training.gradient_checkpointing": ("--checkpointing", checkpointing),
+            length: ("--segment", segment),
         }
-        changes = [f"{key}={value}" for key, value in keys.items() if value is not None]
+        given = {
+            key: (flag, value) for key, (flag, value) in shortcuts.items() if value is not None
+        }
+        refuse_shortcut({key: flag for key, (flag, _) in given.items()}, overrides or [])
+        changes = [f"{key}={value}" for key, (_, value) in given.items() if key != length]
         changes += overrides or []
         kernel = None if attention == "auto" else attention
         if dtype == "fp16" and mode == "train":

@@ -18,7 +18,7 @@ def command(
 
     --set changes what leaves the model and its examples as they are.
     """
-    with session(json=json) as ui:
+    with session(json=json, trains=True) as ui:
         from mssctl.tasks.train import resume
 
         ui.show(

@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from mssctl.cli.arguments import listed
 from mssctl.cli.options import Batch, Device, Dtype, Json, Name, Overlap, Segment
 from mssctl.cli.session import session
+from mssctl.config import bounds
 from mssctl.errors import ExitCode, MssctlError
 
 Songs = Annotated[
@@ -35,11 +37,18 @@ Shifts = Annotated[
     int,
     typer.Option(
         "--shifts", help="Passes to average, with shifted segments; time grows N-fold.",
-        min=1, metavar="N",
+        min=bounds.SHIFTS[0], max=bounds.SHIFTS[1], metavar="N",
     ),
 ]  # fmt: skip
 Seed = Annotated[
-    int | None, typer.Option("--seed", help="Of the shifts [default: 0].", min=0, metavar="N")
+    int | None,
+    typer.Option(
+        "--seed",
+        help="Random seed for --shifts [default: 0].",
+        min=bounds.SEED[0],
+        max=bounds.SEED[1],
+        metavar="N",
+    ),
 ]
 Stems = Annotated[
     str | None,
@@ -143,7 +152,7 @@ def command(
                 batch=batch,
                 shifts=shifts,
                 seed=seed,
-                stems=None if stems is None else [stem.strip() for stem in stems.split(",")],
+                stems=None if stems is None else listed("--stems", stems),
                 two_stems=two_stems,
                 other_method=other_method,
                 format="flac" if flac else "mp3" if mp3 else format or "wav",

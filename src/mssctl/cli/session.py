@@ -7,13 +7,12 @@ one document, whatever happens: ``{"schema": 1, "exit_code": …, "data": …, "
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -22,9 +21,13 @@ from typer.main import get_command
 from mssctl.cli.options import DISPLAY
 from mssctl.cli.progress import EventPrinter
 from mssctl.cli.render import as_json, as_text, exit_code_of, failures_of
+from mssctl.cli.signals import ended_like_interrupted
+from mssctl.cli.streams import guarded, lead_nowhere, shortened, shown
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.hardware.processes import follows
 
 _BUG = "this is a bug in mssctl: please report it with the lines above"
+_LONGEST_TRACE = 20_000  # characters
 
 
 @dataclass(frozen=True)
@@ -49,60 +52,81 @@ class Session:
 
 
 @contextmanager
-def session(*, json: bool = False) -> Iterator[Session]:
+def session(*, json: bool = False, trains: bool = False) -> Iterator[Session]:
     """Run a command body.
 
     Args:
         json: print one JSON document instead of text.
+        trains: of several processes that train together (``torchrun``), only the first prints its
+            result.
 
     Raises:
         typer.Exit: with the exit code, unless that is 0.
     """
     failure: Failure | None = None
+    silent = trains and follows()
     events = EventPrinter(DISPLAY.get())
     ui = Session(events)
     try:
-        with events, _ended_like_interrupted():
+        _check_current_folder()
+        with events, ended_like_interrupted():
             yield ui
     except (typer.Exit, typer.TyperException):
         raise  # `run` answers those
-    except MssctlError as error:
-        failure = Failure(error.exit_code, error.message, error.hint)
-        if DISPLAY.get().verbose:
-            traceback.print_exc()
     except KeyboardInterrupt:
         failure = Failure(ExitCode.INTERRUPTED, "interrupted")
-    except Exception as error:  # noqa: BLE001 (a bug: shown in full, exit 1)
-        traceback.print_exc()
-        failure = Failure(ExitCode.FAILED, f"{type(error).__name__}: {error}", _BUG)
+    except Exception as error:  # noqa: BLE001 (what nobody foresaw is a bug: exit 1)
+        failure = _failure(error)
+        if DISPLAY.get().verbose or failure.hint is _BUG:
+            _print_trace()
     if failure:
-        raise typer.Exit(_fail(failure, json=json))
-    if code := _finish(ui.result, json=json):
+        raise typer.Exit(_fail(failure, json=json, silent=silent))
+    if code := _finish(ui.result, json=json, silent=silent):
         raise typer.Exit(code)
 
 
-@contextmanager
-def _ended_like_interrupted() -> Iterator[None]:
-    """Let SIGTERM (a shutdown, `timeout`) end a command as Ctrl-C does, so that it cleans up.
+def _check_current_folder() -> None:
+    """Some libraries end the process where there is none, before Python hears of it.
 
-    Training handles both itself. Processes that were forked meanwhile end at once.
+    Raises:
+        MssctlError: it has been removed (exit 3).
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    owner = os.getpid()
-
-    def end(_number: int, _frame: object) -> None:
-        if os.getpid() != owner:
-            os._exit(128 + signal.SIGTERM)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends it at once
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        Path.cwd()
+    except OSError as error:
+        raise MssctlError(
+            f"the current folder cannot be used: {error.strerror}",
+            hint="change to a folder that exists",
+            exit_code=ExitCode.ENVIRONMENT,
+        ) from None
+
+
+def _failure(error: Exception) -> Failure:
+    """What an exception means for whoever typed the command."""
+    if isinstance(error, MssctlError):
+        return Failure(error.exit_code, error.message, error.hint)
+    if isinstance(error, ImportError):
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        return Failure(
+            ExitCode.ENVIRONMENT,
+            f"a library cannot be loaded: {reason}",
+            "check the installation, and the limits of this shell (ulimit -a)",
+        )
+    if isinstance(error, OSError) and error.strerror:
+        names = [os.fsdecode(name) for name in (error.filename, error.filename2) if name]
+        where = " -> ".join(names)
+        message = f"{where}: {error.strerror}" if where else error.strerror
+        return Failure(ExitCode.ENVIRONMENT, message)
+    if isinstance(error, MemoryError):
+        return Failure(ExitCode.BAD_INPUT, "memory ran out", "free some, or work on less at once")
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # of Path.home()
+        return Failure(ExitCode.ENVIRONMENT, "this user has no home folder", "set HOME to one")
+    return Failure(ExitCode.FAILED, f"{type(error).__name__}: {error}", _BUG)
+
+
+def _print_trace() -> None:
+    trace = traceback.format_exc()
+    sys.stderr.write(trace if len(trace) <= _LONGEST_TRACE else trace[-_LONGEST_TRACE:])
 
 
 def run(app: typer.Typer, arguments: Sequence[str]) -> int:
@@ -111,23 +135,35 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a file name may hold what the terminal cannot show
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        code = get_command(app).main(
-            args=list(arguments), prog_name="mssctl", standalone_mode=False
-        )
-    except typer.TyperException as error:
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else "mssctl"
-        failure = Failure(error.exit_code, error.format_message(), f"see {command} --help")
-        options = arguments[: list(arguments).index("--")] if "--" in arguments else arguments
-        return _fail(failure, json="--json" in options)
+    stdout = sys.stdout
+    with guarded():
+        try:
+            code = get_command(app).main(
+                args=list(arguments), prog_name="mssctl", standalone_mode=False
+            )
+        except typer.TyperException as error:
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context else "mssctl"
+            failure = Failure(error.exit_code, error.format_message(), f"see {command} --help")
+            return _fail(failure, json=_wants_json(arguments))
+        except MssctlError as error:
+            return _fail(_failure(error), json=_wants_json(arguments))
+        except OSError as error:  # of --help and --version: `session` answers all others
+            return _unwritable(error)
+        except SystemExit:  # typer's answer when the reader of --help has gone
+            sys.stdout = stdout
+            return _unwritable(BrokenPipeError())
     return int(code or 0)
 
 
-def _finish(result: Any, *, json: bool) -> int:
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether a command line that was not understood asks for JSON."""
+    return "--json" in (
+        arguments[: list(arguments).index("--")] if "--" in arguments else arguments
+    )
+
+
+def _finish(result: Any, *, json: bool, silent: bool = False) -> int:
     """Print a result; the exit code."""
     failures = failures_of(result)
     for failed in failures:
@@ -142,34 +178,31 @@ def _finish(result: Any, *, json: bool) -> int:
         error = {"message": "interrupted", "hint": None}
     elif code == ExitCode.ENVIRONMENT:
         error = {"message": "this machine is not fit", "hint": "see data.findings"}
-    return _write(as_json(code, result, error) if json else as_text(result)) or code
+    written = 0 if silent else _write(as_json(code, result, error) if json else as_text(result))
+    return code or written
 
 
-def _fail(failure: Failure, *, json: bool) -> int:
+def _fail(failure: Failure, *, json: bool, silent: bool = False) -> int:
     """Print why there is no result; the exit code."""
     _complain(failure.message, failure.hint)
-    if json:
-        error = {"message": failure.message, "hint": failure.hint}
+    if json and not silent:
+        hint = failure.hint and shortened(failure.hint)
+        error = {"message": shortened(failure.message), "hint": hint}
         _write(as_json(failure.exit_code, None, error))
     return failure.exit_code
 
 
 def _complain(message: str, hint: str | None) -> None:
-    """Print one error and its hint on stderr."""
-    typer.secho("error: ", nl=False, err=True, fg="red", bold=True)
-    typer.echo(message, err=True)
-    if hint:
-        typer.secho("hint: ", nl=False, err=True, fg="cyan")
-        typer.echo(hint, err=True)
+    """Print one error and its hint on stderr, each on one line of bounded length."""
+    for word, text, color in (("error: ", message, "red"), ("hint: ", hint, "cyan")):
+        if text:
+            typer.secho(word, nl=False, file=sys.stderr, fg=color, bold=color == "red")
+            typer.echo(shown(text), file=sys.stderr)
 
 
 def _write(text: str) -> int:
-    """Write to stdout; 0, or the exit code if that fails.
-
-    A reader that has gone (``mssctl … | head``) is no reason to complain. Of several processes
-    that train together (``torchrun``), the first one speaks.
-    """
-    if not text or int(os.environ.get("RANK", "0")) > 0:
+    """Write to stdout; 0, or the exit code if that fails."""
+    if not text:
         return ExitCode.OK
     if sys.stdout is None:
         _complain("stdout is closed: the result cannot be shown", None)
@@ -178,10 +211,14 @@ def _write(text: str) -> int:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        # Python flushes stdout once more at exit: give it a place that takes everything.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return ExitCode.FAILED
-        _complain(f"stdout cannot be written: {error.strerror}", None)
-        return ExitCode.ENVIRONMENT
+        return _unwritable(error)
     return ExitCode.OK
+
+
+def _unwritable(error: OSError) -> int:
+    """Give stdout up; a reader that has gone (``mssctl … | head``) is no reason to complain."""
+    lead_nowhere(sys.stdout)
+    if isinstance(error, BrokenPipeError):
+        return ExitCode.OK
+    _complain(f"stdout cannot be written: {error.strerror}", None)
+    return ExitCode.ENVIRONMENT

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from mssctl.config.schema import TrainingConfig
 from mssctl.data.mixing import Mixer
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.hardware.processes import INTERRUPTIONS
 
 
 class Batches(Dataset[Tensor | MssctlError]):
@@ -60,8 +61,8 @@ def batches(
     and these are those of number ``rank``: of the examples that one process would see in a step,
     the part number ``rank``, however it is cut into batches.
 
-    The workers live as long as the iterator, across epochs. They ignore SIGINT and SIGTERM, which
-    a terminal sends to the whole process group: they end with the process that started them.
+    The workers live as long as the iterator, across epochs. They ignore what a
+    terminal sends to the whole process group: they end with the process that started them.
 
     Raises:
         MssctlError: audio could not be read; it names the file. Or a worker was killed.
@@ -113,12 +114,12 @@ def _numbers(first: int, end: int, per_step: int, rank: int, processes: int) -> 
 
 
 def _start_forkserver() -> None:
-    """Start the clean process with SIGINT and SIGTERM blocked, which it passes on to the workers.
+    """Start the clean process with interruptions blocked, which it passes on to the workers.
 
     It would die of a signal to the process group otherwise, and the workers with it.
     """
     resource_tracker.ensure_running()  # first: starting it would unblock the signals again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
     try:
         forkserver.ensure_running()
     finally:
@@ -130,7 +131,7 @@ def _start_worker(_: int) -> None:
 
     A worker's parent is the fork server, which in turn lives as long as its workers do.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in INTERRUPTIONS:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_trainer, daemon=True).start()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mssctl.audio.writer import AtomicWriter
+from mssctl.config import bounds
 from mssctl.data.synth_bass import play_bass
 from mssctl.data.synth_drums import play_drums
 from mssctl.data.synth_material import (
@@ -32,6 +32,7 @@ from mssctl.data.synth_other import play_other
 from mssctl.data.synth_score import Score, write_score
 from mssctl.data.synth_studio import Studio
 from mssctl.data.synth_vocals import Voice, choose_voice, play_vocals
+from mssctl.documents import read_json
 from mssctl.errors import MssctlError
 from mssctl.events import Progress, Reporter
 from mssctl.hardware.machine import end_with_parent
@@ -140,17 +141,17 @@ def _check(
     sample_rate: int,
     workers: int,
 ) -> None:
-    rules = (
-        (0 < hours < math.inf, f"hours {hours}: must be more than 0, and finite"),
-        (seed >= 0, f"seed {seed}: must be at least 0"),
-        (1 <= song_seconds < math.inf, f"song_seconds {song_seconds}: must be at least 1"),
-        (0 <= valid_fraction < 1, f"valid_fraction {valid_fraction}: must be in [0, 1)"),
-        (8000 <= sample_rate <= 192000, f"sample_rate {sample_rate}: must be 8000-192000 Hz"),
-        (workers >= 1, f"workers {workers}: must be at least 1"),
-    )
-    for holds, message in rules:
-        if not holds:
-            raise MssctlError(message, exit_code=4)
+    numbers = {
+        "hours": (hours, bounds.HOURS),
+        "seed": (seed, bounds.SEED),
+        "song_seconds": (song_seconds, bounds.SONG_SECONDS),
+        "valid_fraction": (valid_fraction, (0.0, 0.99)),
+        "sample_rate": (sample_rate, bounds.SAMPLE_RATE),
+        "workers": (workers, bounds.WORKERS),
+    }
+    for name, (value, (lowest, highest)) in numbers.items():
+        if not lowest <= value <= highest:
+            raise MssctlError(f"{name} {value}: must be from {lowest} to {highest}")
 
 
 def _fingerprint(folder: Path | None, library: Library | None) -> dict[str, Any] | None:
@@ -167,11 +168,11 @@ def _open(out: Path, index: dict[str, Any]) -> None:
         raise MssctlError(f"{out}: is a file", hint="name a new folder", exit_code=4)
     if out.is_dir() and any(out.iterdir()):
         try:
-            before = json.loads((out / "index.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            before: dict[str, Any] | None = read_json(out / "index.json")
+        except MssctlError:
             before = None
         if before != {**index, "complete": False}:
-            finished = isinstance(before, dict) and before.get("complete")
+            finished = before is not None and before.get("complete")
             what = "holds a finished set of songs" if finished else "exists and is not empty"
             raise MssctlError(
                 f"{out}: {what}",

@@ -1,19 +1,30 @@
-"""Which songs an argument means: files, folders (walked) and patterns."""
+"""Which songs an argument means: files, folders (walked) and patterns.
+
+An argument that leads nowhere, or a folder that cannot be read, is a failure of its own: the other
+songs are found whatever it is.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from glob import glob, has_magic
+from glob import has_magic
 from pathlib import Path
 
-from mssctl.audio.decode import FFMPEG_SUFFIXES, SNDFILE_SUFFIXES
+from mssctl.audio.formats import AUDIO_SUFFIXES
 from mssctl.errors import MssctlError
 
-_AUDIO = SNDFILE_SUFFIXES | FFMPEG_SUFFIXES
-
 Failed = tuple[str, MssctlError]  # an argument or a folder, and what is wrong with it
+
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 @dataclass(frozen=True)
@@ -36,52 +47,132 @@ def find_songs(arguments: Sequence[Path | str], out: Path) -> tuple[list[Song], 
     a pattern.
 
     Returns:
-        The songs, and arguments that lead to none and folders that cannot be read, with the reason.
+        The songs, and arguments that lead to none and what cannot be read, with the reason.
     """
-    songs: dict[Path, Song] = {}
+    songs: dict[str, Song] = {}
     failures: list[Failed] = []
     for argument in arguments:
-        try:
-            for song in _resolve(Path(argument), out.resolve(), failures):
-                songs.setdefault(song.path.resolve(), song)
-        except MssctlError as error:
-            failures.append((str(argument), error))
+        for found in _resolve(str(argument), os.path.realpath(out)):
+            if isinstance(found, Song):
+                songs.setdefault(os.path.realpath(found.path), found)
+            else:
+                failures.append(found)
     return list(songs.values()), failures
 
 
-def _resolve(path: Path, out: Path, failures: list[Failed]) -> list[Song]:
-    if path.is_dir():
-        before = len(failures)
-        found = list(_walk(path, out, failures))
-        if not found and len(failures) == before:
-            raise MssctlError(
-                f"{path}: no audio files in this folder",
-                hint="hidden files, and files without an audio suffix, are not looked at",
+def _resolve(name: str, out: str) -> Iterator[Song | Failed]:
+    """What one argument leads to."""
+    if not name.strip():
+        yield name, MssctlError("the name of a song is blank")
+        return
+    try:
+        mode = Path(name).stat().st_mode
+    except (OSError, ValueError) as error:
+        if has_magic(name) and not os.path.lexists(name):
+            yield from _matches(name, out)
+        elif isinstance(error, FileNotFoundError):
+            yield _song(name)  # its reader says so
+        else:
+            yield _unreadable(name, error)
+        return
+    if stat.S_ISREG(mode):
+        yield _song(name)
+    elif stat.S_ISDIR(mode):
+        found = list(_walk(name, out))
+        yield from found
+        if not found:
+            yield (
+                name,
+                MssctlError(
+                    f"{name}: no audio files in this folder",
+                    hint="hidden files, and files without an audio suffix, are not looked at",
+                ),
             )
-        return found
-    if path.exists() or path.is_symlink() or not has_magic(str(path)):
-        return [Song(path, path.resolve().parent.name)]
-    matches = sorted(glob(str(path), recursive=True))  # noqa: PTH207 (may be absolute)
-    if not matches:
-        raise MssctlError(f"{path}: no file matches this pattern")
-    # A pattern picks whatever it matches; in folders only audio files count.
-    return [song for match in matches for song in _resolve(Path(match), out, failures)]
+    else:
+        yield _no_file(name, mode)
 
 
-def _walk(root: Path, out: Path, failures: list[Failed]) -> Iterator[Song]:
-    def unreadable(error: OSError) -> None:
-        folder = os.fsdecode(error.filename)
-        failures.append((folder, MssctlError(f"{folder}: cannot be read: {error.strerror}")))
+def _song(name: str) -> Song:
+    """A file that was given itself."""
+    return Song(Path(name), Path(os.path.realpath(name)).parent.name)
 
-    for folder, folders, names in os.walk(root, onerror=unreadable):
-        here = Path(folder)
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".")
-            and not ((here / name).resolve() == out and out != root.resolve())
+
+def _matches(pattern: str, out: str) -> Iterator[Song | Failed]:
+    """What a pattern picks: it may be any file; of folders only the audio files count."""
+    path = Path(pattern)
+    plain = next(parent for parent in path.parents if not has_magic(str(parent)))
+    rest = path.relative_to(plain)
+    hidden = any(part.startswith(".") for part in rest.parts)
+    try:
+        os.scandir(plain).close()
+        # Path.glob does not follow links to folders with **, which may lead in a circle.
+        names = sorted(
+            str(found)
+            for found in plain.glob(str(rest))
+            if hidden or not any(p.startswith(".") for p in found.relative_to(plain).parts)
         )
-        for name in sorted(names):
-            path = here / name
-            if not name.startswith(".") and path.suffix.lower() in _AUDIO:
-                yield Song(path, here.relative_to(root).as_posix())
+    except (OSError, ValueError, RecursionError) as error:
+        yield _unreadable(pattern, error)
+        return
+    if not names:
+        yield pattern, MssctlError(f"{pattern}: no file matches this pattern")
+    for name in names:
+        yield from _resolve(name, out)
+
+
+def _walk(root: str, out: str) -> Iterator[Song | Failed]:
+    """The audio files below a folder, each folder's files before its folders, in order of name.
+
+    Not `os.walk`, which recurses in Python 3.11 and fails in folders nested a thousand deep.
+    """
+    top = os.path.realpath(root)
+    pending = [root]
+    while pending:
+        folder = pending.pop()
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(
+                    (entry for entry in listing if not entry.name.startswith(".")),
+                    key=lambda entry: entry.name,
+                )
+        except OSError as error:
+            yield _unreadable(folder, error)
+            continue
+        folders = []
+        for entry in entries:
+            if _is_folder(entry):
+                if not entry.is_symlink() and (out == top or os.path.realpath(entry.path) != out):
+                    folders.append(entry.path)
+            elif Path(entry.name).suffix.lower() in AUDIO_SUFFIXES:
+                yield _found(entry, Path(folder).relative_to(root).as_posix())
+        pending += reversed(folders)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _found(entry: os.DirEntry[str], folder: str) -> Song | Failed:
+    """A file with an audio suffix, unless it is no file that can be read."""
+    try:
+        mode = entry.stat().st_mode
+    except OSError as error:
+        return _unreadable(entry.path, error)
+    return Song(Path(entry.path), folder) if stat.S_ISREG(mode) else _no_file(entry.path, mode)
+
+
+def _unreadable(name: str, error: Exception) -> Failed:
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if isinstance(error, OSError) and error.errno == errno.ELOOP:
+        reason = "links that lead in a circle"
+    return name, MssctlError(f"{name}: cannot be read: {reason}")
+
+
+def _no_file(name: str, mode: int) -> Failed:
+    kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+    return name, MssctlError(
+        f"{name}: {kind}, not a file", hint="save the audio to a file, and name that"
+    )

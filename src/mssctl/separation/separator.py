@@ -33,6 +33,10 @@ _WIDER = {
 _MAX_SHIFT = 0.5
 
 
+class NotFiniteError(MssctlError):
+    """A model's output has NaN or infinite samples."""
+
+
 @dataclass(frozen=True)
 class SeparationSettings:
     """How a song is cut and computed.
@@ -104,7 +108,7 @@ def separate_stream(
         ``(S, C, n)`` float32 on the CPU, in order; the lengths add up to the mixture's.
 
     Raises:
-        MssctlError: the model's output is not finite.
+        NotFiniteError: the model's output is not finite.
     """
     shifts = _shifts(settings, model.sample_rate)
     *sources, mixture = tee(blocks, len(shifts) + 1)
@@ -187,7 +191,7 @@ def _forward(model: Separator, amp_dtype: str, mix: Tensor) -> Tensor:
         out: Tensor = model(mix.to(device))
     out = out.float().cpu()
     if not torch.isfinite(out).all():
-        raise MssctlError(
+        raise NotFiniteError(
             f"the model's output has NaN or infinite samples ({amp_dtype})",
             hint=_WIDER.get(amp_dtype, "the weights may be damaged"),
             exit_code=ExitCode.FAILED,

@@ -14,13 +14,13 @@ from mssctl.hardware.device import Dtype, choose_device, choose_dtype, configure
 from mssctl.models import weights
 from mssctl.separation.separator import SeparationSettings
 from mssctl.tasks.estimates import (
-    STEMS,
     Estimates,
     FromFolder,
     FromModel,
     FromOracle,
     Oracle,
     form_of,
+    in_usual_order,
 )
 
 
@@ -61,7 +61,7 @@ def without_model(
     else:
         assert oracle is not None
         names = {stem for track in known for stem in track.stems}
-        stems = (*(s for s in STEMS if s in names), *sorted(names.difference(STEMS)))
+        stems = in_usual_order(names)
         source = FromOracle(oracle, stems)
     audio = form_of(known, stems)
     kept: list[ReferenceTrack] = []
@@ -93,6 +93,7 @@ def with_model(
     inside = choose_dtype(dtype, chosen_device.device)
     path = weights.find(name)
     config, _ = weights.read_metadata(path)
+    tracks = [track.named((*config.audio.stems, *config.audio.outputs)) for track in tracks]
     settings = SeparationSettings.from_config(
         config,
         segment_seconds=segment,

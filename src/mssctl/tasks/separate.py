@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
@@ -12,10 +12,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mssctl.audio import decode, files
+from mssctl.audio import files
 from mssctl.audio.files import AudioInfo
 from mssctl.audio.resample import resample_stream
+from mssctl.audio.source import silent as silent_note
 from mssctl.audio.streams import in_step
+from mssctl.config import bounds
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Progress, Reporter, silent
@@ -114,7 +116,7 @@ def separate(
             output exists already; nothing has been done then.
     """
     check_format(format, bit_depth)
-    check_numbers(segment, overlap, batch, shifts)
+    check_numbers(segment, overlap, batch, shifts, seed)
     if seed is not None and shifts == 1:
         raise MssctlError(
             "--seed does nothing without --shifts of 2 or more", exit_code=ExitCode.USAGE
@@ -159,23 +161,30 @@ def separate(
 
 
 def check_numbers(
-    segment: float | None, overlap: float | None, batch: int | None, shifts: int
+    segment: float | None,
+    overlap: float | None,
+    batch: int | None,
+    shifts: int = 1,
+    seed: int | None = None,
 ) -> None:
-    """Refuse numbers that mean nothing, by the name of their flag.
+    """Refuse numbers out of bounds, with the name of their flag.
 
     Raises:
         MssctlError: (exit 2).
     """
-    checks = {
-        "--segment: seconds above 0": segment is None or 0 < segment < math.inf,
-        "--overlap: a fraction of the segment, from 0 to below 1": overlap is None
-        or 0 <= overlap < 1,
-        "--batch: at least 1": batch is None or batch >= 1,
-        "--shifts: at least 1": shifts >= 1,
+    numbers = {
+        "--segment": (segment, bounds.SEGMENT_SECONDS),
+        "--overlap": (overlap, bounds.OVERLAP),
+        "--batch": (batch, bounds.BATCH),
+        "--shifts": (shifts, bounds.SHIFTS),
+        "--seed": (seed, bounds.SEED),
     }
-    for rule, kept in checks.items():
-        if not kept:
-            raise MssctlError(rule, exit_code=ExitCode.USAGE)
+    for flag, (value, (lowest, highest)) in numbers.items():
+        if value is not None and not lowest <= value <= highest:
+            raise MssctlError(
+                f"{flag} {value}: must be from {lowest} to {highest}",
+                exit_code=ExitCode.USAGE,
+            )
 
 
 def _separate_all(
@@ -187,35 +196,52 @@ def _separate_all(
     inside: DtypeChoice,
 ) -> tuple[list[SeparatedSong], list[FileFailure]]:
     """The cheap checks of all songs, then the weights, then the work."""
-    found, problems = find_songs(arguments, order.folder)
-    failures = [_failure(path, error) for path, error in problems]
-    usable = []
-    for song in found:
-        try:
-            order.check(song)
-            usable.append(song)
-        except MssctlError as error:
-            failures.append(_failure(str(song.path), error))
-    outputs.check_distinct(order.namer, usable, order.selection.names)
-    kept = {song for song in usable if outputs.already_there(order.paths(song), order.existing)}
+    usable, failures = _usable(order, arguments)
     if failures and order.fail_fast:
         return [], failures
-
-    model = None if len(kept) == len(usable) else _load(name, config, chosen, inside, order.report)
+    needs_model = not all(usable.values())
+    model = _load(name, config, chosen, inside, order.report) if needs_model else None
     done: list[SeparatedSong] = []
-    for song in usable:
+    for song, is_there in usable.items():
         try:
-            if model is None or song in kept:
+            if model is None or is_there:
                 done.append(order.kept(song))
             else:
                 done.append(order.separate(song, model))
-        except MssctlError as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, the others are done)
             failures.append(_failure(str(song.path), error))
+            if not isinstance(error, MssctlError | OSError | MemoryError):
+                order.report(Notice(traceback.format_exc(), level="warning"))
             if order.fail_fast:
                 break
             if len(usable) > 1:
                 order.report(Notice(f"{song.path} failed, going on", level="warning"))
     return done, failures
+
+
+def _usable(
+    order: _Order, arguments: Sequence[Path | str]
+) -> tuple[dict[Song, bool], list[FileFailure]]:
+    """The songs that can be worked on, whether their outputs are there already, and the others."""
+    found, problems = find_songs(arguments, order.folder)
+    failures = [_failure(path, error) for path, error in problems]
+    readable = []
+    for song in found:
+        try:
+            order.check(song)
+            readable.append(song)
+        except (MssctlError, OSError) as error:
+            failures.append(_failure(str(song.path), error))
+    outputs.check_distinct(order.namer, readable, order.selection.names)
+    usable = {}
+    for song in readable:
+        try:
+            usable[song] = order.is_there(song)
+        except (MssctlError, OSError) as error:
+            if order.existing == "error":
+                raise
+            failures.append(_failure(str(song.path), error))
+    return usable, failures
 
 
 def _load(
@@ -236,9 +262,17 @@ def _load(
     return model
 
 
-def _failure(path: str, error: MssctlError) -> FileFailure:
-    message = error.message.removeprefix(f"{path}: ")
-    return FileFailure(path, message, error.hint, error.exit_code)
+def _failure(path: str, error: Exception) -> FileFailure:
+    """What an exception means for one song."""
+    if isinstance(error, MssctlError):
+        message = error.message.removeprefix(f"{path}: ")
+        return FileFailure(path, message, error.hint, error.exit_code)
+    if isinstance(error, OSError):
+        return FileFailure(path, error.strerror or str(error), None, ExitCode.ENVIRONMENT)
+    if isinstance(error, MemoryError):
+        return FileFailure(path, "memory ran out", None, ExitCode.BAD_INPUT)
+    bug = "this is a bug in mssctl: please report it with the lines above"
+    return FileFailure(path, f"{type(error).__name__}: {error}", bug, ExitCode.FAILED)
 
 
 @dataclass(frozen=True)
@@ -262,13 +296,20 @@ class _Order:
 
     def check(self, song: Song) -> None:
         """Look at the header only."""
-        info = decode.check(song.path)
-        if info is not None:
-            choose_encoding(self.format, self.bit_depth, info)
+        choose_encoding(self.format, self.bit_depth, files.inspect(song.path))
+
+    def is_there(self, song: Song) -> bool:
+        """Whether all outputs of a song are there and stay."""
+        paths = self.paths(song)
+        return len(outputs.already_there(paths, self.existing)) == len(paths)
 
     def kept(self, song: Song) -> SeparatedSong:
-        """Report a song whose outputs are there already."""
-        info = files.probe(self.paths(song)[0])
+        """Report a song whose outputs are there already.
+
+        Raises:
+            MssctlError: they are not stems of this song.
+        """
+        info = outputs.check_kept(self.paths(song), files.probe(song.path))
         return self._result(song, info, 0.0, ["kept: the outputs exist already"])
 
     def separate(self, song: Song, model: Separator) -> SeparatedSong:
@@ -279,7 +320,8 @@ class _Order:
         """
         start = time.perf_counter()
         try:
-            with memory_errors(song.path), decode.readable(song.path, self.folder) as info:
+            with memory_errors(song.path):
+                info = files.probe(song.path)
                 encoding = choose_encoding(self.format, self.bit_depth, info)
                 target = Target(
                     paths=self.paths(song),
@@ -287,22 +329,27 @@ class _Order:
                     encoding=encoding,
                     clip_mode=clip_mode_for(encoding, self.clip_mode),
                     mixture=(lambda: _mixture(info)) if self.selection.complete else None,
+                    existing=self.existing,
                 )
-                notes = _notes(song, info, model, encoding)
-                notes += write_stems(self.outputs(song, info, model), target, self.folder)
+                notes = [*info.notes, *_notes(info, model, encoding)]
+                stems = self.outputs(song, info, model, notes.append)
+                notes += write_stems(stems, target, self.folder)
                 speed = info.seconds / (time.perf_counter() - start)
                 return self._result(song, info, speed, notes)
         except OSError as error:
             raise storage_error(self.folder, error) from None
 
     @torch.inference_mode()
-    def outputs(self, song: Song, info: AudioInfo, model: Separator) -> Iterator[Tensor]:
+    def outputs(
+        self, song: Song, info: AudioInfo, model: Separator, note: Callable[[str], None]
+    ) -> Iterator[Tensor]:
         """The outputs ``(O, C, n)`` at the song's own rate; they add up to it if all are wanted.
 
         Resampling loses what lies above the lower rate's Nyquist frequency, so the stems are
-        made to add up here, after the way back, and not at the model's rate.
+        made to add up here, after the way back, and not at the model's rate. ``note`` is told
+        what only the whole song shows.
         """
-        heard, mixture = tee(_mixture(info))
+        heard, mixture = tee(_mixture(info, note))
         into = resample_stream(heard, info.sample_rate, model.sample_rate)
         stems = separate_stream(model, into, self.settings)
         back = resample_stream(stems, model.sample_rate, info.sample_rate)
@@ -318,7 +365,7 @@ class _Order:
                 Progress(
                     task=song.path.name,
                     done=round(seconds, 1),
-                    total=round(info.seconds, 1),
+                    total=round(max(info.seconds, seconds), 1),
                     unit="s",
                     rate=seconds / (time.perf_counter() - start),
                     rate_unit="x real time",
@@ -340,15 +387,13 @@ class _Order:
         )
 
 
-def _mixture(info: AudioInfo) -> Iterator[Tensor]:
-    return (torch.from_numpy(block) for block in files.blocks(info.path, _BLOCK))
+def _mixture(info: AudioInfo, note: Callable[[str], None] = silent_note) -> Iterator[Tensor]:
+    return (torch.from_numpy(block) for block in files.blocks(info.path, _BLOCK, note))
 
 
-def _notes(song: Song, info: AudioInfo, model: Separator, encoding: Encoding) -> list[str]:
+def _notes(info: AudioInfo, model: Separator, encoding: Encoding) -> list[str]:
     """What happens to the audio on its way through the model and into the files."""
     notes = []
-    if info.path != song.path:
-        notes.append("decoded by ffmpeg")
     if info.sample_rate != model.sample_rate:
         notes.append(
             f"{info.sample_rate} Hz: resampled to {model.sample_rate} Hz for the model and back"

@@ -9,7 +9,6 @@ again together.
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -25,6 +24,7 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.hardware.processes import place
 
 Value = TypeVar("Value")
 
@@ -121,15 +121,30 @@ ALONE = World()
 
 
 def launched() -> bool:
-    """Whether ``torchrun`` started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    """Whether ``torchrun`` started this process as one of several.
+
+    Raises:
+        MssctlError: the environment does not say clearly (exit 3).
+    """
+    return place().size > 1
 
 
 def own_device(device: torch.device) -> torch.device:
-    """The device of this process: on a machine with several GPUs, the one of its local rank."""
-    if device.type != "cuda" or not launched():
+    """The device of this process: on a machine with several GPUs, the one of its local rank.
+
+    Raises:
+        MssctlError: there is no GPU of that number (exit 3).
+    """
+    if not launched() or device.type != "cuda":
         return device
-    own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    number, count = place().local_rank, torch.cuda.device_count()
+    if number >= count:
+        raise MssctlError(
+            f"environment: LOCAL_RANK={number}, but this machine has {count} GPUs",
+            hint="start one process per GPU: torchrun --nproc-per-node",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+    own = torch.device("cuda", number)
     torch.cuda.set_device(own)
     return own
 

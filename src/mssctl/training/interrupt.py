@@ -1,4 +1,4 @@
-"""The wish to stop: SIGINT and SIGTERM while a run is at work."""
+"""The wish to stop: SIGINT, SIGTERM and SIGHUP while a run is at work."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from mssctl.events import Notice, Reporter
+from mssctl.hardware.processes import asked_to_end
 
 
 class Interrupt:
-    """Turns the first SIGINT or SIGTERM into a wish to stop, and the second into an abort.
+    """Turns the first SIGINT, SIGTERM or SIGHUP into a wish to stop, and the second into an abort.
 
-    Outside the main thread, where Python allows no handlers, it does nothing.
+    A SIGHUP after another signal is no second wish: a terminal that closes and its shell each send
+    one. Outside the main thread, where Python allows no handlers, it does nothing.
     """
 
     def __init__(self, report: Reporter) -> None:
@@ -24,7 +26,7 @@ class Interrupt:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in asked_to_end():
                 self._before[number] = signal.signal(number, self._handle)
         return self
 
@@ -37,12 +39,14 @@ class Interrupt:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.requested:
+            if signal.Signals(number).name == "SIGHUP":
+                return
             raise KeyboardInterrupt
         self.requested = True
-        # Python refuses to print from a handler that broke into a print: the wish counts.
-        with suppress(RuntimeError):
+        # The wish counts, whatever becomes of the words: the terminal may have gone.
+        with suppress(Exception):
             self._report(
                 Notice("stopping after this step with a checkpoint; again to stop at once")
             )

@@ -80,7 +80,7 @@ def fit(
     receipt = make_receipt(state, config, device, predicted_gib, world.size)
     report(Notice(receipt_text(receipt)))
     if world.leads:
-        record_session(run, device, state.step, receipt, changes or {})
+        record_session(run, device, state.step, receipt, changes or {}, report)
     total = config.training.num_epochs * config.training.steps_per_epoch
     with ExitStack() as stack:
         stream = batches(
@@ -96,7 +96,7 @@ def fit(
         interrupt = stack.enter_context(Interrupt(report))
         metrics, board = None, None
         if world.leads:
-            metrics = Metrics(run / "metrics.jsonl", state.step, validated_step(state))
+            metrics = Metrics(run / "metrics.jsonl", state.step, validated_step(state), report)
             stack.enter_context(metrics)
         if world.leads and config.training.tensorboard:
             board = stack.enter_context(closing(Board(run / "tensorboard", state.step)))

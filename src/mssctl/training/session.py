@@ -22,8 +22,10 @@ from mssctl.errors import MssctlError
 from mssctl.events import Notice, Reporter, Saved, Step, Validated
 from mssctl.files import write_whole
 from mssctl.models import weights
+from mssctl.separation.separator import NotFiniteError
 from mssctl.training.board import LISTEN_SONGS, Board
 from mssctl.training.distributed import World, whole_of
+from mssctl.training.divergence import DivergedError, diverged
 from mssctl.training.interrupt import Interrupt
 from mssctl.training.record import Metrics, add_to_session, versions, writing
 from mssctl.training.state import checkpoint_name, generator_states, save_checkpoint
@@ -107,11 +109,15 @@ class Session:
         return batches
 
     def _raise_together(self, error: MssctlError | None) -> None:
-        """If any process has met an error, save the run so far and raise it in all of them."""
+        """If any process has met an error, save the run so far and raise it in all of them.
+
+        Weights that have diverged are not saved: `resume` continues from those before.
+        """
         if not self.world.any(error is not None):
             return
         first = next(found for found in self.world.gather(error) if found)
-        self.save_if_new()
+        if not isinstance(first, DivergedError):
+            self.save_if_new()
         raise first
 
     def _parts(self, batches: list[Tensor]) -> list[Tensor]:
@@ -211,11 +217,14 @@ class Session:
         self.read_pending()
         state, config = self.state, self.config
         epoch, metric = self.epoch(state.step), config.training.validate_metric
-        scores, error = None, None
+        scores = None
+        error: MssctlError | None = None
         try:
             scores = self._scores() if self.world.leads else None
             if scores is not None and metric not in scores:
                 raise MssctlError("all stems of all validation songs are silent: nothing to score")
+        except NotFiniteError:
+            error = diverged(self.run, state.step, config)
         except MssctlError as found:
             error = found
         self._raise_together(error)  # the epoch is not lost

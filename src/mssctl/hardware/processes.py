@@ -1,0 +1,74 @@
+"""This process among others: what a launcher says about it, and which signals ask it to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+
+from mssctl.errors import ExitCode, MssctlError
+
+# Ctrl-C; a shutdown or `timeout`; a terminal that closes, which Windows has no signal for.
+INTERRUPTIONS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+def asked_to_end() -> tuple[signal.Signals, ...]:
+    """The signals to handle. A SIGHUP that is ignored at the start, as by `nohup`, stays so."""
+    return tuple(
+        number
+        for number in INTERRUPTIONS
+        if number.name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN
+    )
+
+
+@dataclass(frozen=True)
+class Place:
+    """The number of this process among ``size`` that train together, and that on this machine."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+
+def place() -> Place:
+    """What `torchrun` set: ``RANK``, ``WORLD_SIZE`` and ``LOCAL_RANK``; alone without them.
+
+    Raises:
+        MssctlError: one of them is no number, or lacks another (exit 3).
+    """
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    given = {name: text for name in names if (text := os.environ.get(name, "").strip())}
+    if not given:
+        return Place()
+    numbers = {}
+    for name, text in given.items():
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise _unclear(f"{name}={text}: not the number of a process")
+        numbers[name] = int(text)
+    size = numbers.get("WORLD_SIZE")
+    if size is None:
+        raise _unclear(f"{' and '.join(given)} without WORLD_SIZE")
+    rank = numbers.get("RANK", 0 if size == 1 else None)
+    if rank is None:
+        raise _unclear(f"WORLD_SIZE={size} without RANK")
+    if not 0 <= rank < size:
+        raise _unclear(f"RANK={rank} with WORLD_SIZE={size}")
+    return Place(rank, size, numbers.get("LOCAL_RANK", rank))
+
+
+def follows() -> bool:
+    """Whether another process of a run that trains together speaks for this one."""
+    try:
+        return place().rank > 0
+    except MssctlError:
+        return False  # the error is to be seen
+
+
+def _unclear(message: str) -> MssctlError:
+    return MssctlError(
+        f"environment: {message}",
+        hint="torchrun sets RANK, WORLD_SIZE and LOCAL_RANK; without it, unset them",
+        exit_code=ExitCode.ENVIRONMENT,
+    )
