@@ -247,7 +247,7 @@ def browsed(path, tmp_path):
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
-@pytest.mark.skipif(BROWSER is None, reason="needs chromium or chrome")
+@pytest.mark.browser
 def test_under_its_own_policy_the_console_stays_empty(folder, tmp_path):
     """Whatever the policy of the page forbids would be a line on the console."""
     dom, console = browsed(folder / "report.html", tmp_path)
@@ -255,7 +255,7 @@ def test_under_its_own_policy_the_console_stays_empty(folder, tmp_path):
     assert dom.count("<figure") == 10
 
 
-@pytest.mark.skipif(BROWSER is None, reason="needs chromium or chrome")
+@pytest.mark.browser
 def test_the_console_is_really_read(folder, tmp_path):
     page = (folder / "report.html").read_text(encoding="utf-8")
     path = tmp_path / "page.html"
@@ -265,7 +265,7 @@ def test_the_console_is_really_read(folder, tmp_path):
     assert "Content Security Policy" in console[0]
 
 
-@pytest.mark.skipif(BROWSER is None, reason="needs chromium or chrome")
+@pytest.mark.browser
 def test_a_browser_shows_it_without_errors_and_can_play_it(folder, tmp_path):
     page = (folder / "report.html").read_text(encoding="utf-8")
     # The page itself allows no scripts: the one that looks at it comes with a policy of its own.

@@ -177,6 +177,7 @@ def test_the_default_folder_is_named_after_the_model():
     assert tree() - {"song.wav", "separated", "separated/fake", "separated/fake/song"} == {
         f"separated/fake/song/{stem}.wav" for stem in ("vocals", "drums", "rest")
     }
+    assert separate([song()], name="fake", out="half", dtype="fp16").dtype == "fp16"
 
 
 @pytest.mark.parametrize(
