@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mssctl.cli.progress import clock
+from mssctl.cli.streams import escaped
 from mssctl.errors import ExitCode
 from mssctl.results.bench import ScanBench
 from mssctl.results.common import FileFailure
@@ -82,9 +83,10 @@ def _song(song: SeparatedSong) -> str:
     channels = count(song.channels, "channel")
     audio = f"{clock(song.seconds)}, {song.sample_rate} Hz, {channels}"
     speed = f", {song.speed:.1f} x real time" if song.speed else ""  # 0: kept, not computed
-    head = f"{song.path}: {audio}{speed}"
-    stems = aligned(["", ""], [[f"  {stem}", path] for stem, path in song.stems.items()])
-    notes = "".join(f"  note: {note}\n" for note in song.notes)
+    head = f"{escaped(song.path)}: {audio}{speed}"
+    rows = [[f"  {stem}", escaped(path)] for stem, path in song.stems.items()]
+    stems = aligned(["", ""], rows)
+    notes = "".join(f"  note: {escaped(note)}\n" for note in song.notes)
     return f"{head}\n{stems}{notes}"
 
 
