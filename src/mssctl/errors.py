@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from enum import IntEnum
+from reprlib import Repr
 
 
 class ExitCode(IntEnum):
@@ -38,9 +39,19 @@ class MssctlError(Exception):
         return f"{self.message} (hint: {self.hint})" if self.hint else self.message
 
 
+def shown(value: object, limit: int = 60) -> str:
+    """``value`` as Python writes it, for a message: at most about ``limit`` characters of it."""
+    brief = Repr()
+    brief.maxlist = brief.maxtuple = brief.maxdict = 6
+    brief.maxlevel = 3
+    brief.maxstring = brief.maxother = brief.maxlong = limit
+    text = brief.repr(value)
+    return text if len(text) <= limit + 2 else f"{text[: limit - 1]} ..."
+
+
 def did_you_mean(word: str, known: list[str]) -> str | None:
     """Hint naming the closest of ``known``, or all of them when none is close."""
-    close = get_close_matches(word, known, n=1)
+    close = get_close_matches(word[:100], known, n=1)
     if close:
         return f"did you mean '{close[0]}'?"
     return f"known: {', '.join(known)}" if known else None

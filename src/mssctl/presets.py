@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mssctl.config.bundled import bundled_folder
-from mssctl.config.parse import parse
+from mssctl.config.parse import forms_of, parse
 from mssctl.config.schema import RunConfig
-from mssctl.documents import parse_yaml, read_yaml
-from mssctl.errors import ExitCode, MssctlError, did_you_mean
+from mssctl.documents import dump_yaml, parse_yaml, read_yaml
+from mssctl.errors import ExitCode, MssctlError, did_you_mean, shown
 
 
 def names() -> list[str]:
@@ -81,30 +79,39 @@ def find(name: str) -> Path:
 
 def dump(config: RunConfig) -> str:
     """The whole resolved configuration as YAML text that `load` reads back to an equal one."""
-    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    return text
+    return dump_yaml(config.model_dump(mode="json"))
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
     """Set one ``section.key=value`` in a tree of plain values."""
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
-    if not equals or not all(parts):
+    where = f"--set {shown(override)[1:-1]}"
+    if not equals or not all(parts) or len(parts) > 2:
         raise MssctlError(
-            f"--set {override}: expected section.key=value",
+            f"{where}: expected section.key=value",
             hint="for example --set training.batch_size=8",
             exit_code=ExitCode.USAGE,
         )
-    try:
-        value = parse_yaml(text)
-    except yaml.YAMLError:
+    value = parse_yaml(text, where, exit_code=ExitCode.USAGE)
+    *sections, last = parts
+    if not sections and forms_of(last):
         raise MssctlError(
-            f"--set {override}: the value is not valid YAML", exit_code=ExitCode.USAGE
-        ) from None
-    for part in parts[:-1]:
-        tree = tree.setdefault(part, {})
+            f"{where}: '{last}' is a section, expected section.key=value",
+            hint=f"set its keys one by one, for example --set {_example(last)}",
+            exit_code=ExitCode.USAGE,
+        )
+    for section in sections:
+        tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
             raise MssctlError(
-                f"--set {override}: '{part}' is not a section", exit_code=ExitCode.ENVIRONMENT
+                f"{where}: '{section}' is not a section", exit_code=ExitCode.ENVIRONMENT
             )
-    tree[parts[-1]] = value
+    tree[last] = value
+
+
+def _example(section: str) -> str:
+    """A setting of a section as one would write it."""
+    form = next(iter(forms_of(section).values()))
+    key = next(key for key in form.model_fields if key != "name")
+    return f"{section}.{key}=..."

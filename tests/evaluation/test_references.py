@@ -68,7 +68,7 @@ def test_a_folder_without_audio_is_named(track):
     (track.parent / "empty").mkdir()
     tracks, notes = find_tracks(track.parent)
     assert len(tracks) == 1
-    assert notes == ["empty: no wav or flac files, not a track"]
+    assert notes == [f"{track.parent}: 1 folder without audio files skipped: empty"]
 
 
 def test_no_folder_a_file_or_no_tracks_are_errors(track, tmp_path):
@@ -86,7 +86,7 @@ def test_no_folder_a_file_or_no_tracks_are_errors(track, tmp_path):
 
 def test_two_files_for_one_stem_are_an_error(track):
     write(track / "vocals.flac")
-    with pytest.raises(MssctlError, match=r"both vocals\.flac and vocals\.wav"):
+    with pytest.raises(MssctlError, match=r"vocals\.flac and vocals\.wav: two files for one stem"):
         find_tracks(track.parent)
 
 
@@ -96,7 +96,7 @@ def test_two_files_for_one_stem_are_an_error(track):
         ({"rate": 16_000}, r"drums\.wav: 16000 Hz, but 'tiny' works at 8000 Hz"),
         ({"channels": 1}, r"drums\.wav: channels: 1, but 'tiny' works on 2"),
         ({"frames": 199}, r"differ in length \(frames\): mixture\.wav 200, .*drums\.wav 199"),
-        ({"frames": 0}, r"drums\.wav: 0 frames of audio"),
+        ({"frames": 0}, r"drums\.wav: no audio frames"),
     ],
 )
 def test_a_file_that_does_not_fit_is_named_with_both_values(track, fault, sentence):

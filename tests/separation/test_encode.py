@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -147,19 +149,37 @@ def test_after_an_error_nothing_is_left(tmp_path, error, clip_mode):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_if_the_last_file_cannot_get_its_name_none_keeps_it(tmp_path, monkeypatch):
+@pytest.mark.parametrize("failing", ["x.wav", "y.wav"])
+@pytest.mark.parametrize("existing", ["error", "overwrite"])
+def test_if_one_file_cannot_get_its_name_all_is_as_before(tmp_path, monkeypatch, failing, existing):
     mix, stems = signals(0.5)
-    rename = Path.replace
+    wanted = replace(target(tmp_path, mix, pcm(16)), existing=existing)
+    if existing == "overwrite":
+        for path in wanted.paths:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("old")
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
 
-    def refuse(self: Path, goal: Path) -> Path:
-        if goal.name == "x.wav":  # files get their names last to first
+    monkeypatch.setattr(os, "open", _full_disk(os.open, 0, failing))
+    monkeypatch.setattr(os, "link", _full_disk(os.link, 1, failing))
+    if existing == "overwrite":
+        monkeypatch.setattr(Path, "replace", _full_disk(Path.replace, 1, failing, times=1))
+    with pytest.raises(MssctlError, match=rf"{failing}: cannot be written: the disk is full"):
+        write_stems(iter([stems]), wanted, tmp_path)
+    after = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    assert after == before
+
+
+def _full_disk(function, position, failing, times=99):
+    """``function``, failing ``times`` times where its argument at ``position`` is that file."""
+    left = iter(range(times))
+
+    def call(*given, **named):
+        if Path(given[position]).name == failing and next(left, None) is not None:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return rename(self, goal)
+        return function(*given, **named)
 
-    monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(MssctlError, match=r"x\.wav: cannot be written: the disk is full"):
-        write_stems(iter([stems]), target(tmp_path, mix, pcm(16)), tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    return call
 
 
 def test_a_disk_too_small_is_seen_before_the_work(tmp_path, monkeypatch):

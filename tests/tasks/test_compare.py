@@ -113,7 +113,7 @@ def test_what_depends_on_the_other_stems_is_left_out_where_those_differ(tmp_path
 def test_what_is_no_result_is_an_error(tmp_path):
     one = summary(tmp_path / "a", {"x": 1.0})
     (tmp_path / "b.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(MssctlError, match=r"b\.json: not a result"):
+    with pytest.raises(MssctlError, match=r"b\.json: expected a JSON object"):
         compare([one, tmp_path / "b.json"])
     with pytest.raises(MssctlError, match="cannot be read"):
         compare([one, tmp_path / "c"])

@@ -38,10 +38,37 @@ def test_each_session_of_a_run_is_recorded(tmp_path):
     assert sessions[1]["memory_ran_out"] == [{"step": 13}]
 
 
-def test_a_damaged_record_is_named(tmp_path):
-    (tmp_path / "environment.json").write_text("[")
-    with pytest.raises(MssctlError, match=r"environment\.json: damaged"):
-        record_session(tmp_path, torch.device("cpu"), 0, {}, {})
+@pytest.mark.parametrize(
+    "content",
+    [b"[", b"[]", b"{}", b'{"sessions": 3}', b'{"sessions": [3]}', b"\xff\xfe", b"[" * 100_000],
+)
+def test_a_damaged_record_is_set_aside_with_a_note(tmp_path, content):
+    path = tmp_path / "environment.json"
+    notes = []
+    for _ in range(2):
+        path.write_bytes(content)
+        record_session(tmp_path, torch.device("cpu"), 3, {}, {}, notes.append)
+    assert [s["from_step"] for s in json.loads(path.read_text())["sessions"]] == [3]
+    for number, note in enumerate(notes, 1):
+        aside = tmp_path / f"environment.damaged-{number}.json"
+        assert aside.read_bytes() == content
+        assert aside.name in note.message
+        assert len(note.message) < 400
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\xff\xfe", b"[" * 100_000, b"3", b"{}", b'{"step": "1", "kind": "step"}', b"{", b"\0"],
+)
+def test_an_unreadable_line_of_the_metrics_is_left_out_with_a_note(tmp_path, line):
+    path = tmp_path / "metrics.jsonl"
+    whole = [b'{"kind": "step", "step": %d}' % step for step in (1, 2)]
+    path.write_bytes(b"\n".join([whole[0], line, whole[1], b'{"torn by a kill']))
+    notes = []
+    with Metrics(path, 2, 0, notes.append):
+        pass
+    assert path.read_bytes().splitlines() == whole
+    assert [note.message for note in notes] == [f"{path}: 1 damaged line(s) left out"]
 
 
 def test_a_validation_that_is_done_again_is_told_once(tmp_path):

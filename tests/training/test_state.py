@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
+from mssctl.documents import unsealed
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, silent
 from mssctl.training import state as state_module
@@ -121,6 +122,112 @@ def test_without_a_usable_checkpoint_there_is_an_error(run, make_config, make_st
         load_newest(run, make_state(make_config()), silent)
 
 
+def nested(depth):
+    """Lists in lists."""
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def other(value):
+    """Another value of the same type."""
+    if isinstance(value, str):
+        return value + "x"
+    if isinstance(value, list):
+        return value[:-1] or [1]
+    if isinstance(value, dict):
+        return {**value, "x": 1}
+    return 1.5 if value is None else 3 - value
+
+
+CHANGES = {
+    "another value": other,
+    "a huge value": lambda _: 10**18,
+    "another type": lambda value: [value] if isinstance(value, dict | str) else {"a": value},
+    "nested": lambda _: nested(60),
+    "nested deeply": lambda _: nested(400),
+    "null": lambda _: None,
+    "removed": None,
+}
+
+
+def changed_texts(values, change):
+    """Name and text of ``values`` with one value of it changed, for each of them."""
+    for path in [(key,) for key in values] + [
+        (key, inner) for key in ("schedule", "sha256") for inner in values[key]
+    ]:
+        copy = json.loads(json.dumps(values))
+        place = copy
+        for key in path[:-1]:
+            place = place[key]
+        before = place.pop(path[-1])
+        if change is not None:
+            place[path[-1]] = change(before)
+            if place[path[-1]] == before:
+                continue
+        yield ".".join(path), json.dumps(copy)
+
+
+@pytest.fixture
+def two_checkpoints(run, make_config, make_state, advance):
+    """A run of two checkpoints; the second knows of a validation."""
+    state = make_state(make_config())
+    advance(state, 1)
+    save(run, state)
+    advance(state, 1)
+    state.best_score, state.best_step = 1.5, 2
+    state.history.append({"step": 2, "epoch": 1, "scores": {"sdr": 1.5}})
+    return save(run, state)
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_any_change_of_the_values_gives_way_to_the_checkpoint_before(
+    run, make_config, make_state, two_checkpoints, change
+):
+    path = two_checkpoints / "state.json"
+    loaded, believed = make_state(make_config()), []
+    for name, text in changed_texts(json.loads(path.read_text()), change):
+        path.write_text(text)
+        events = []
+        load_newest(run, loaded, events.append)
+        told = [
+            event.message for event in events if "trying the checkpoint before" in event.message
+        ]
+        if loaded.step != 1 or len(told) != 1 or len(told[0]) > 400:
+            believed.append(name)
+    assert believed == []
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_an_earlier_format_without_a_checksum_is_checked_as_a_whole(
+    run, make_config, make_state, two_checkpoints, change
+):
+    path = two_checkpoints / "state.json"
+    values = {
+        key: value for key, value in json.loads(path.read_text()).items() if key != "checksum"
+    }
+    path.write_text(json.dumps({**values, "format": 1}))
+    loaded, events = make_state(make_config()), []
+    load_newest(run, loaded, events.append)
+    assert loaded.step == 2
+    assert "without a checksum over its values" in events[0].message
+    values["format"] = 1
+    for name, text in changed_texts(values, change):
+        path.write_text(text)
+        load_newest(run, loaded, silent)  # what cannot be told from a right value is believed
+        if name in ("step", "format", "history", "python_rng", "processes"):
+            assert loaded.step == 1 or (name, change) == ("processes", None), name
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "{", "[" * 100_000, "\0", "\ufeff"])
+def test_no_text_in_place_of_the_values_is_a_traceback(run, make_config, make_state, text):
+    (save(run, make_state(make_config())) / "state.json").write_text(text, encoding="utf-8")
+    with pytest.raises(MssctlError, match="no undamaged checkpoint") as caught:
+        load_newest(run, make_state(make_config()), silent)
+    assert caught.value.exit_code == ExitCode.BAD_INPUT
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -174,7 +281,8 @@ def test_a_changed_configuration_is_noticed(run, make_config, make_state):
 def test_state_is_json_with_versions_and_checksums(run, make_config, make_state):
     folder = save(run, make_state(make_config()))
     values = json.loads((folder / "state.json").read_text())
-    assert values["format"] == 1
+    assert values["format"] == 2
+    assert unsealed(values, "state.json")["step"] == 0
     assert values["versions"]["torch"] == torch.__version__
     assert set(values["sha256"]) == {path.name for path in folder.glob("*.safetensors")}
     assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors"}

@@ -1,10 +1,9 @@
-"""Audio files that appear whole or not at all, written by libsndfile (soundfile)."""
+"""Audio files that appear complete or not at all, written by libsndfile (soundfile)."""
 
 from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 from pathlib import Path
 from types import TracebackType
@@ -13,17 +12,17 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mssctl.audio.files import native_name
-from mssctl.audio.truncation import missing_bytes
+from mssctl.audio.extent import extent
+from mssctl.audio.pcm import native_name
 from mssctl.errors import MssctlError
-from mssctl.files import storage_error
+from mssctl.files import FileSet, storage_error
 
 
 class AtomicWriter:
-    """An audio file that appears whole or not at all.
+    """An audio file that appears complete or not at all, and replaces nothing by itself.
 
-    Samples go to a temporary name in the same folder. Leaving the ``with`` block cleanly gives
-    the file its own name; an error or an interrupt removes it.
+    Leaving the ``with`` block cleanly checks that all samples are on the disk and publishes the
+    file; an error or an interrupt removes it.
 
     Args:
         path: the final name; its folder must exist.
@@ -31,6 +30,7 @@ class AtomicWriter:
         channels: per frame.
         format: container as libsndfile names it: ``WAV``, ``WAVEX``, ``RF64``, ``FLAC``, ``MP3``.
         subtype: sample format: ``PCM_16``, ``PCM_24``, ``FLOAT``, ``MPEG_LAYER_III``.
+        files: publish it with these, which is then up to the caller.
     """
 
     def __init__(
@@ -41,20 +41,21 @@ class AtomicWriter:
         *,
         format: str = "WAV",  # noqa: A002 (libsndfile's word)
         subtype: str = "PCM_16",
+        files: FileSet | None = None,
     ) -> None:
         self.path = path
-        self._temporary = path.with_name(f".mssctl-{secrets.token_hex(8)}.part")
+        self._files = files or FileSet(path.parent)
+        self._publishes = files is None
         self._shape = (sample_rate, channels)
         self._kind = (format, subtype)
         self._file: sf.SoundFile | None = None
         self._frames = 0
-        self._finished = False
-        self._published = False
 
     def __enter__(self) -> AtomicWriter:
         format_, subtype = self._kind
         mp3 = {"compression_level": 0.0, "bitrate_mode": "CONSTANT"} if format_ == "MP3" else {}
         try:
+            self._temporary = self._files.add(self.path)
             self._temporary.touch()
             self._file = sf.SoundFile(
                 native_name(self._temporary), "w", *self._shape, subtype, format=format_, **mp3
@@ -65,6 +66,9 @@ class AtomicWriter:
         except (sf.LibsndfileError, ValueError) as error:
             self._discard()
             raise MssctlError(f"{self.path}: cannot be written: {error}") from None
+        except BaseException:
+            self._discard()
+            raise
         return self
 
     def write(self, block: NDArray[np.float32] | NDArray[np.int16] | NDArray[np.int32]) -> None:
@@ -77,28 +81,6 @@ class AtomicWriter:
             raise self._broken() from None
         self._frames += block.shape[1]
 
-    def finish(self) -> None:
-        """Close the temporary file and make sure that its last sample is really there."""
-        if self._finished:
-            return
-        try:
-            self._close()
-            with sf.SoundFile(native_name(self._temporary)) as file:
-                whole = file.frames == self._frames
-                if self._frames and whole and self._kind[0] != "MP3":
-                    file.seek(self._frames - 1)
-                    whole = len(file.read(1)) == 1
-        except (sf.LibsndfileError, OSError):
-            whole = False
-        if not whole or missing_bytes(self._temporary):
-            raise self._broken()
-        self._finished = True
-
-    def retract(self) -> None:
-        """Take a file back that has its name already, because one that belongs to it failed."""
-        if self._published:
-            self.path.unlink(missing_ok=True)
-
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -109,15 +91,27 @@ class AtomicWriter:
             self._discard()
             return
         try:
-            self.finish()
-            self._temporary.replace(self.path)
-            self._published = True
+            self._finish()
+            if self._publishes:
+                self._files.publish()
         except OSError as problem:
-            self._discard()
             raise storage_error(self.path, problem) from None
-        except BaseException:
+        finally:
             self._discard()
-            raise
+
+    def _finish(self) -> None:
+        """Close the temporary file and make sure that its last sample is really there."""
+        try:
+            self._close()
+            with sf.SoundFile(native_name(self._temporary)) as file:
+                complete = file.frames == self._frames
+                if self._frames and complete and self._kind[0] != "MP3":
+                    file.seek(self._frames - 1)
+                    complete = len(file.read(1)) == 1
+        except (sf.LibsndfileError, OSError):
+            complete = False
+        if not complete or extent(self._temporary).missing:
+            raise self._broken()
 
     def _close(self) -> None:
         if self._file is not None:
@@ -128,8 +122,9 @@ class AtomicWriter:
         try:
             self._close()
         except sf.LibsndfileError:
-            self._file = None  # closing could not flush; the file goes away all the same
-        self._temporary.unlink(missing_ok=True)
+            self._file = None  # closing could not flush; the file is removed anyway
+        if self._publishes:
+            self._files.discard()
 
     def _broken(self) -> MssctlError:
         """The reason why libsndfile could not write, which it does not tell."""

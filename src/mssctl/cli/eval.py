@@ -140,6 +140,9 @@ Force = Annotated[
     bool,
     typer.Option("--force", help="Score a model on tracks it was trained on; marks the result."),
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace other results at --out and --report.")
+]
 PerTrack = Annotated[
     bool, typer.Option("--per-track", help="Show the scores of every track as well.")
 ]
@@ -169,6 +172,7 @@ def score_command(
     overlap: Overlap = None,
     batch: Batch = None,
     force: Force = False,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Score estimates, a model or an oracle; the word score can be left out.
@@ -201,6 +205,7 @@ def score_command(
                 html=report,
                 per_track=per_track,
                 force=force,
+                overwrite=overwrite,
                 report=ui.report,
             )
         )

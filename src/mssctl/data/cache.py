@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from mssctl.documents import parse_json
+from mssctl.errors import MssctlError
 from mssctl.events import Notice, Reporter
 
 _TABLE = "CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, stamp TEXT, value TEXT)"
@@ -62,7 +64,12 @@ class Cache:
             known: tuple[str, str] | None = self._new[key]
         else:
             known = self._stored(key)
-        return json.loads(known[1]) if known and known[0] == now else None
+        if known is None or known[0] != now:
+            return None
+        try:
+            return parse_json(known[1], "cache")
+        except MssctlError:  # a damaged database: found out anew
+            return None
 
     def put(self, kind: str, files: Sequence[Path], value: Any) -> None:
         """Keep a fact that `get` did not know."""

@@ -112,7 +112,8 @@ def _twice(
 
 
 def _missing(song: CheckedSong, stems: tuple[str, ...]) -> Iterator[DataFinding]:
-    if not song.entry.loose:
+    unopened = song.facts.broken and not song.entry.files  # a .stem.mp4; its stems are not known
+    if not song.entry.loose and not unopened:
         without = [stem for stem in stems if stem not in song.facts.stems]
         if without:
             yield song.finding("missing", f"no {', '.join(without)}: silence in training")
@@ -121,11 +122,13 @@ def _missing(song: CheckedSong, stems: tuple[str, ...]) -> Iterator[DataFinding]
 def _lengths(song: CheckedSong) -> Iterator[DataFinding]:
     seconds = {name: facts.frames / facts.sample_rate for name, facts in song.files()}
     if len(set(seconds.values())) > 1:
+        files = dict(song.files())
         shortest = min(seconds, key=seconds.__getitem__)
         longest = max(seconds, key=seconds.__getitem__)
         yield song.finding(
             "length",
-            f"{shortest} has {seconds[shortest]:.3f} s, {longest} {seconds[longest]:.3f} s",
+            f"{shortest} has {files[shortest].frames} frames ({seconds[shortest]:.3f} s), "
+            f"{longest} {files[longest].frames} ({seconds[longest]:.3f} s)",
         )
 
 

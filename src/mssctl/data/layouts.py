@@ -12,7 +12,9 @@ from mssctl.audio.files import probe
 from mssctl.config.schema import AudioConfig
 from mssctl.data import musdb18
 from mssctl.data.cache import Cache
-from mssctl.data.listing import list_place, list_songs, split_folder
+from mssctl.data.folders import real, refuse_broken_link, split_folder, unreadable
+from mssctl.data.listing import list_place, list_songs
+from mssctl.data.names import split_of
 from mssctl.data.songs import Entry, Listing, Song, SongSets, StemFile
 from mssctl.errors import MssctlError
 from mssctl.events import Notice, Progress, Reporter, silent
@@ -63,9 +65,9 @@ def find_songs(
             hint="put some songs into a 'valid' folder beside 'train', or name one with --valid",
         )
     _refuse_samples(held_out)
-    for listing in listings if held_out is listings else [*listings, *held_out]:
-        for sentence in listing.skipped:
-            _notice(report, sentence)
+    both = listings if held_out is listings else [*listings, *held_out]
+    for sentence in dict.fromkeys(sentence for listing in both for sentence in listing.skipped):
+        _notice(report, sentence)
     for listing in listings:
         if listing.layout.startswith("musdb18"):
             _tell_whose_split_it_is(listing, valid, report)
@@ -83,6 +85,7 @@ def stem_files(entry: Entry) -> tuple[dict[str, Path], Path | None]:
     """The files of a song and of its mixture; a ``.stem.mp4`` is decoded first, if need be."""
     if entry.files:
         return dict(entry.files), entry.mixture
+    refuse_broken_link(entry.folder)
     files = musdb18.decoded(entry.folder)
     mixture = files.pop(musdb18.MIXTURE)
     return files, mixture
@@ -113,10 +116,11 @@ def _open(
 
 
 def _header(path: Path, cache: Cache) -> StemFile:
+    refuse_broken_link(path)
     try:
         known = cache.get("header", [path])
     except OSError as error:
-        raise MssctlError(f"{path}: cannot be read: {error.strerror}") from None
+        raise unreadable(path, error) from None
     if known is None:
         info = probe(path)
         known = {
@@ -129,7 +133,7 @@ def _header(path: Path, cache: Cache) -> StemFile:
 
 
 def _refuse_test(root: Path) -> None:
-    if root.resolve().name.lower() == "test":
+    if split_of(real(root).name) == "test":
         raise MssctlError(
             f"{root}: a test split is not for training or choosing models",
             hint="name another folder; scores on a test split come from `mssctl eval`",
@@ -139,7 +143,7 @@ def _refuse_test(root: Path) -> None:
 def _refuse_test_files(entry: Entry) -> None:
     """Refuse files that lie in a test split and got here by a table or a link."""
     for path in entry.files.values() or [entry.folder]:
-        folder, *above = path.resolve().parents[:2]
+        folder, *above = real(path).parents[:2]
         if entry.loose:
             suspects = [folder, *above]
         elif entry.files:
@@ -151,9 +155,9 @@ def _refuse_test_files(entry: Entry) -> None:
 
 
 def _no_song_twice(train: Iterable[Song], valid: Iterable[Song]) -> None:
-    seen = {stem.path.resolve() for song in train for stem in song.stems.values()}
+    seen = {real(stem.path) for song in train for stem in song.stems.values()}
     for song in valid:
-        if any(stem.path.resolve() in seen for stem in song.stems.values()):
+        if any(real(stem.path) in seen for stem in song.stems.values()):
             raise MssctlError(
                 f"{song.folder}: the same song is in training and validation",
                 hint="validation songs must not be trained on",

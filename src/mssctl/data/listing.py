@@ -2,55 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from mssctl.data import musdb18
+from mssctl.data.folders import (
+    audio_files,
+    deeper,
+    entries,
+    folders,
+    is_folder,
+    is_song,
+    only,
+    split_folder,
+    walk,
+)
+from mssctl.data.names import (
+    fold,
+    is_audio,
+    is_stem_mp4,
+    some,
+    song_name,
+    split_of,
+    stem_of,
+)
 from mssctl.data.songs import Entry, Listing
 from mssctl.data.tables import read_table
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
 
-SUFFIXES = (".wav", ".flac")
-Found = tuple[list[Entry], list[str]]  # songs, and folders without one
+Found = tuple[list[Entry], list[str]]  # songs, and sentences on what was passed over
 
 
 def song_folders(place: Path, stems: tuple[str, ...]) -> Found:
-    """``PLACE/SONG/{stem}.wav`` or ``.flac``."""
-    songs, skipped = [], []
-    for folder in _folders(place):
-        files = {stem: path for stem in stems if (path := _file(folder, stem))}
-        if files:
-            mixture = _file(folder, musdb18.MIXTURE)
-            songs.append(Entry(folder.name, folder, files, mixture))
-        elif folder.name.lower() not in ("valid", "test"):
-            skipped.append(folder.name)
-    return songs, skipped
+    """``PLACE/SONG/{stem}.wav``, or another format."""
+    songs: list[Entry] = []
+    without: list[str] = []
+    other: list[str] = []
+    for path in entries(place):
+        if not is_folder(path):
+            other += [path.name] if is_audio(path) or is_stem_mp4(path) else []
+        elif not _is_split(path, stems):
+            song = _song(path, stems, other)
+            songs += [song] if song else []
+            without += [] if song else [path.name]
+    return songs, [
+        *_passed(place, without, "folder", "without a stem"),
+        *_passed(place, other, "file", "that no song can use"),
+    ]
 
 
 def sample_folders(place: Path, stems: tuple[str, ...]) -> Found:
-    """``PLACE/{stem}/…/*.wav`` or ``.flac``: samples of one stem each, in no relation."""
-    songs, skipped = [], []
-    for folder in _folders(place):
-        if folder.name not in stems:
-            if folder.name.lower() not in ("valid", "test"):
-                skipped.append(folder.name)
+    """``PLACE/{stem}/…/*.wav``, or another format: samples of one stem each, in no relation."""
+    songs: list[Entry] = []
+    without: list[str] = []
+    other: list[str] = []
+    for folder in folders(place):
+        stem = stem_of(folder.name, stems)
+        if stem is None:
+            without += [folder.name] if split_of(folder.name) not in ("valid", "test") else []
             continue
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in SUFFIXES and _visible(path, folder) and path.is_file():
-                name = path.relative_to(place).as_posix()
-                songs.append(Entry(name, path, {folder.name: path}, loose=True))
-    return songs, skipped
+        for path in sorted(walk(folder)):
+            name = path.relative_to(place).as_posix()
+            if is_audio(path):
+                songs.append(Entry(song_name(name), path, {stem: path}, loose=True))
+            else:
+                other.append(name)
+    return songs, [
+        *_passed(place, without, "folder", "without a stem"),
+        *_passed(place, other, "file", "without a suffix of audio"),
+    ]
 
 
 def stem_containers(place: Path, _stems: tuple[str, ...]) -> Found:
     """``PLACE/*.stem.mp4``. The stems have the names that MUSDB18 gives them."""
-    paths = [path for path in sorted(place.iterdir()) if path.name.endswith(musdb18.SUFFIX)]
+    inside = entries(place)
     songs = [
-        Entry(path.name.removesuffix(musdb18.SUFFIX), path, {})
-        for path in paths
-        if not path.name.startswith(".")
+        Entry(song_name(path.name[: -len(musdb18.SUFFIX)]), path, {})
+        for path in inside
+        if is_stem_mp4(path)
     ]
-    return songs, []
+    other = [
+        path.name
+        for path in inside
+        if not is_stem_mp4(path)
+        and (is_audio(path) or (is_folder(path) and split_of(path.name) is None))
+    ]
+    beside = f"beside the {musdb18.SUFFIX} files"
+    return songs, _passed(place, other, "name", beside)
 
 
 _FOLDERS: dict[str, Callable[[Path, tuple[str, ...]], Found]] = {
@@ -69,23 +107,31 @@ def list_songs(
 
     A root holds a folder per split, or is itself the ``train`` split. In the MUSDB18 layouts,
     musdb's own 14 validation tracks are taken out of ``train``, unless there is a folder ``valid``.
+    A level of folders that an archive added is passed through.
 
     Raises:
-        MssctlError: no such folder, no songs, or no such layout.
+        MssctlError: no such folder, no songs, no such layout, or something cannot be read.
     """
-    name = _layout(root, stems, layout)
-    if name == "csv":
+    if _is_table(root, layout):
         table = read_table(root, stems)
         kept = {split: songs for split, songs in table.splits.items() if split in splits}
-        return Listing(root, name, kept, table.skipped)
-    found: dict[str, list[Entry]] = {}
+        return Listing(root, "csv", kept)
     skipped: list[str] = []
-    for split in splits:
-        place = split_folder(root, split)
-        if split == "train" and place is None:
-            place = root
-        if place is not None:
-            found[split] = _list_place(place, stems, name, skipped)
+    root = _unpacked(root, stems, layout, splits, skipped)
+    places = {split: split_folder(root, split, stems) for split in splits}
+    if places.get("train") is None:
+        if not any(places.values()) or _holds(root, stems, layout):
+            places["train"] = root
+    else:
+        beside = [path.name for path in folders(root) if split_of(path.name) is None]
+        skipped += _passed(root, beside, "folder", "beside the splits")
+    settled = {
+        split: _settled(place, lambda folder: _holds(folder, stems, layout), skipped)
+        for split, place in places.items()
+        if place is not None
+    }
+    name = _layout(next(iter(settled.values())), stems, layout)
+    found = {split: _list_place(place, stems, name, skipped) for split, place in settled.items()}
     if name.startswith("musdb18") and "valid" not in found and "valid" in splits:
         _hold_out(root, found)
     return Listing(root, name, found, skipped)
@@ -93,69 +139,114 @@ def list_songs(
 
 def list_place(root: Path, stems: tuple[str, ...], *, layout: str = "auto") -> Listing:
     """All songs of a folder that is one split, or the held-out rows of a table."""
-    name = _layout(root, stems, layout)
-    if name == "csv":
+    if _is_table(root, layout):
         table = read_table(root, stems)
         songs = table.splits.get("valid") or table.splits.get("train") or []
-        return Listing(root, name, {"valid": songs}, table.skipped)
+        return Listing(root, "csv", {"valid": songs})
     skipped: list[str] = []
+    root = _unpacked(root, stems, layout, (), skipped)
+    name = _layout(root, stems, layout)
     return Listing(root, name, {"valid": _list_place(root, stems, name, skipped)}, skipped)
 
 
-def split_folder(root: Path, name: str) -> Path | None:
-    """The folder of a split below ``root``, if there is one."""
-    path = root / name
-    return path if path.is_dir() else None
-
-
-def _layout(root: Path, stems: tuple[str, ...], name: str) -> str:
-    """The layout named, or the one that ``root`` looks like."""
-    if name != "auto" and name not in LAYOUTS:
+def _is_table(root: Path, layout: str) -> bool:
+    if layout != "auto" and layout not in LAYOUTS:
         raise MssctlError(
-            f"no data layout '{name}'",
-            hint=did_you_mean(name, ["auto", *LAYOUTS]),
+            f"no data layout '{layout}'",
+            hint=did_you_mean(layout, ["auto", *LAYOUTS]),
             exit_code=ExitCode.USAGE,
         )
-    if root.suffix.lower() == ".csv" or name == "csv":
-        return "csv"
-    if not root.is_dir():
-        what = "not a folder" if root.exists() else "no such folder"
-        raise MssctlError(f"{root}: {what}")
+    return layout == "csv" or root.suffix.lower() == ".csv"
+
+
+def _unpacked(
+    root: Path, stems: tuple[str, ...], layout: str, splits: Sequence[str], skipped: list[str]
+) -> Path:
+    """The folder of the songs or splits of a root, see `_settled`."""
+    if not is_folder(root):
+        raise MssctlError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
+
+    def holds(folder: Path) -> bool:
+        named = any(split_folder(folder, split, stems) for split in splits)
+        return named or _holds(folder, stems, layout)
+
+    return _settled(root, holds, skipped)
+
+
+def _settled(place: Path, holds: Callable[[Path], bool], skipped: list[str]) -> Path:
+    """A place, or the folder deeper in it that holds its songs, as archives unpack them.
+
+    A sentence on the latter is added to ``skipped``.
+    """
+    inner = None if holds(place) else deeper(place, holds)
+    if inner is None:
+        return place
+    skipped.append(f"{place}: no songs here; those in {inner} are taken")
+    return inner
+
+
+def _holds(folder: Path, stems: tuple[str, ...], layout: str) -> bool:
+    """Whether there are songs in a folder, in this layout or any."""
+    readers = _FOLDERS.values() if layout == "auto" else [_FOLDERS[layout]]
+    return any(reader(folder, stems)[0] for reader in dict.fromkeys(readers))
+
+
+def _layout(place: Path, stems: tuple[str, ...], name: str) -> str:
+    """The layout named, or the one that a folder of songs looks like."""
     if name != "auto":
         return name
-    place = split_folder(root, "train") or root
-    try:
-        folders = {folder.name for folder in _folders(place)}
-    except OSError as error:
-        raise _unreadable(place, error) from None
-    if stem_containers(place, stems)[0]:
+    names = [path.name for path in folders(place)]
+    if any(map(is_stem_mp4, entries(place))):
         return "musdb18"
-    if folders & musdb18.validation_tracks():
+    if {song_name(name) for name in names} & musdb18.validation_tracks():
         return "musdb18hq"
-    if folders & set(stems) and not song_folders(place, stems)[0]:
+    if any(stem_of(name, stems) for name in names) and not song_folders(place, stems)[0]:
         return "samples"
     return "stems"
 
 
 def _list_place(place: Path, stems: tuple[str, ...], name: str, skipped: list[str]) -> list[Entry]:
-    """The songs of one folder; what it holds besides is added to ``skipped``."""
-    try:
-        songs, rest = _FOLDERS[name](place, stems)
-    except OSError as error:
-        raise _unreadable(place, error) from None
+    """The songs of one folder; sentences on what it holds besides are added to ``skipped``."""
+    songs, rest = _FOLDERS[name](place, stems)
     if not songs:
-        raise MssctlError(f"{place}: no songs here", hint=_expected(name, stems))
-    if rest:
-        count = f"{len(rest)} folder{'s' if len(rest) > 1 else ''}"
-        skipped.append(f"{place}: {count} without a stem (first: {rest[0]}): skipped")
+        besides = "".join(f"; {sentence.removeprefix(f'{place}: ')}" for sentence in rest)
+        raise MssctlError(f"{place}: no songs here{besides}", hint=_expected(place, name, stems))
+    skipped += rest
     return songs
 
 
-def _unreadable(place: Path, error: OSError) -> MssctlError:
-    return MssctlError(f"{error.filename or place}: cannot be read: {error.strerror}")
+def _song(folder: Path, stems: tuple[str, ...], other: list[str]) -> Entry | None:
+    """The song in a folder, if it has a stem; files that look like one are added to ``other``."""
+    inside = entries(folder)
+    files = audio_files(inside)
+    own = {stem: only(files[fold(stem)]) for stem in stems if fold(stem) in files}
+    for path in inside:
+        stem = stem_of(path.stem, stems) if path.suffix and not is_audio(path) else None
+        if stem and stem not in own:
+            other.append(f"{folder.name}/{path.name}")
+    if not own:
+        return None
+    mixture = files.get(musdb18.MIXTURE)
+    return Entry(song_name(folder.name), folder, own, only(mixture) if mixture else None)
 
 
-def _expected(layout: str, stems: tuple[str, ...]) -> str:
+def _is_split(path: Path, stems: Iterable[str]) -> bool:
+    """Whether a folder among songs is a split of its own; a test split always is."""
+    split = split_of(path.name)
+    return split == "test" or (split == "valid" and not is_song(path, stems))
+
+
+def _passed(place: Path, names: Sequence[str], what: str, why: str) -> list[str]:
+    """A sentence on what was passed over, if anything was."""
+    if not names:
+        return []
+    count = f"{len(names)} {what}{'s' if len(names) > 1 else ''}"
+    return [f"{place}: {count} {why} skipped: {some(names)}"]
+
+
+def _expected(place: Path, layout: str, stems: tuple[str, ...]) -> str:
+    if is_song(place, stems):
+        return "this folder is one song; name the folder that it lies in"
     if layout == "musdb18":
         return f"expected SONG{musdb18.SUFFIX}"
     if layout == "samples":
@@ -166,31 +257,11 @@ def _expected(layout: str, stems: tuple[str, ...]) -> str:
 def _hold_out(root: Path, found: dict[str, list[Entry]]) -> None:
     """Move musdb's validation tracks from ``train`` to ``valid``."""
     names = musdb18.validation_tracks()
-    held = [song for song in found["train"] if song.name in names]
+    held = [song for song in found.get("train", ()) if song.name in names]
     if held:
         found["train"] = [song for song in found["train"] if song.name not in names]
         found["valid"] = held
-    if not found["train"]:
-        raise MssctlError(
-            f"{root}: only validation tracks of MUSDB18", hint="there is nothing to train on"
-        )
-
-
-def _folders(place: Path) -> list[Path]:
-    """Folders in ``place`` by name; a test split and hidden ones do not count."""
-    return [
-        path
-        for path in sorted(place.iterdir())
-        if path.is_dir() and path.name.lower() != "test" and not path.name.startswith(".")
-    ]
-
-
-def _file(folder: Path, stem: str) -> Path | None:
-    paths = [path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
-    if len(paths) > 1:
-        raise MssctlError(f"{paths[0]} and {paths[1].name}: which one?", hint="remove one")
-    return paths[0] if paths else None
-
-
-def _visible(path: Path, below: Path) -> bool:
-    return not any(part.startswith(".") for part in path.relative_to(below).parts)
+        if not found["train"]:
+            raise MssctlError(
+                f"{root}: only validation tracks of MUSDB18", hint="there is nothing to train on"
+            )

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from mssctl.audio.files import blocks, probe
+from mssctl.data.folders import refuse_broken_link
 from mssctl.data.layouts import stem_files
 from mssctl.data.musdb18 import MIXTURE
 from mssctl.data.segments import Audio
@@ -128,6 +129,7 @@ class _Meter:
     def blocks(self) -> Iterator[Audio]:
         """The file's blocks ``(C, n)``; they end where it cannot be read further."""
         try:
+            refuse_broken_link(self.path)
             info = probe(self.path)
             self.sample_rate, self.channels = info.sample_rate, info.channels
             for block in blocks(self.path, _BLOCK):

@@ -32,6 +32,7 @@ from mssctl.data.synth_other import play_other
 from mssctl.data.synth_score import Score, write_score
 from mssctl.data.synth_studio import Studio
 from mssctl.data.synth_vocals import Voice, choose_voice, play_vocals
+from mssctl.documents import read_json
 from mssctl.errors import MssctlError
 from mssctl.events import Progress, Reporter
 from mssctl.hardware.machine import end_with_parent
@@ -167,11 +168,11 @@ def _open(out: Path, index: dict[str, Any]) -> None:
         raise MssctlError(f"{out}: is a file", hint="name a new folder", exit_code=4)
     if out.is_dir() and any(out.iterdir()):
         try:
-            before = json.loads((out / "index.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            before: dict[str, Any] | None = read_json(out / "index.json")
+        except MssctlError:
             before = None
         if before != {**index, "complete": False}:
-            finished = isinstance(before, dict) and before.get("complete")
+            finished = before is not None and before.get("complete")
             what = "holds a finished set of songs" if finished else "exists and is not empty"
             raise MssctlError(
                 f"{out}: {what}",

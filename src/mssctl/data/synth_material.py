@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from mssctl.data.folders import is_folder, refuse_broken_link, walk
 from mssctl.data.synth_effects import Audio
 from mssctl.errors import MssctlError
 
@@ -126,8 +127,9 @@ def find_samples(folder: Path) -> Library:
     found = [
         _describe(path, folder, kind, index)
         for kind in _CLASSES
-        for path in sorted((folder / kind).rglob("*"))
-        if path.suffix.lower() in _SUFFIXES and path.is_file()
+        if is_folder(folder / kind)
+        for path in sorted(walk(folder / kind))
+        if path.suffix.lower() in _SUFFIXES
     ]
     if not any(sample.kind in STEMS for sample in found):
         raise MssctlError(f"{folder}: no samples in it", hint=hint, exit_code=4)
@@ -249,7 +251,10 @@ class SampleReader:
         if sample.path in self._kept:
             self._kept.move_to_end(sample.path)
             return self._kept[sample.path]
+        refuse_broken_link(sample.path)
         try:
+            if not sample.path.is_file():  # opening a named pipe would wait forever
+                raise MssctlError(f"{sample.path}: not a regular file")
             data, rate = soundfile.read(sample.path, dtype="float32", always_2d=True)
         except (soundfile.LibsndfileError, OSError) as error:
             raise MssctlError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from mssctl.audio import files
 from mssctl.audio.writer import AtomicWriter
 from mssctl.evaluation.references import MIXTURE, ReferenceAudio
 from mssctl.evaluation.sdr import Array
-from mssctl.files import storage_error
 
 SECONDS = 8.0
 
@@ -33,10 +31,11 @@ def loudest(audio: Array, length: int, step: int) -> int:
 
 
 def write_excerpt(folder: Path, audio: ReferenceAudio, estimates: Mapping[str, Array]) -> None:
-    """Write the loudest seconds as 16-bit FLAC; the folder appears whole.
+    """Write the loudest seconds as 16-bit FLAC.
 
     Args:
-        folder: gets ``mixture.flac``, ``STEM.reference.flac`` and ``STEM.estimate.flac``.
+        folder: an empty one; gets ``mixture.flac``, ``STEM.reference.flac`` and
+            ``STEM.estimate.flac``.
         audio: the references and, where there is one, the mixture.
         estimates: stem -> ``(C, N)``.
 
@@ -52,22 +51,11 @@ def write_excerpt(folder: Path, audio: ReferenceAudio, estimates: Mapping[str, A
     for stem, estimate in estimates.items():
         if stem in audio.stems:
             sounds |= {f"{stem}.reference": audio.stems[stem], f"{stem}.estimate": estimate}
-    part = folder.with_name(f".{folder.name}.part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
-        part.mkdir(parents=True)
-        for name, sound in sounds.items():
-            piece = np.clip(sound[:, start : start + length], -1.0, 1.0).astype(np.float32)
-            path = part / f"{name}.flac"
-            with AtomicWriter(path, audio.rate, len(piece), format="FLAC") as file:
-                file.write(piece)
-        if folder.is_dir():
-            shutil.rmtree(folder)
-        part.rename(folder)
-    except OSError as error:
-        raise storage_error(folder, error) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    for name, sound in sounds.items():
+        piece = np.clip(sound[:, start : start + length], -1.0, 1.0).astype(np.float32)
+        path = folder / f"{name}.flac"
+        with AtomicWriter(path, audio.rate, len(piece), format="FLAC") as file:
+            file.write(piece)
 
 
 def read_excerpt(folder: Path) -> tuple[dict[str, Array], int]:

@@ -1,15 +1,19 @@
 """BSSEval of one track as a document in museval's form, and its summary over tracks.
 
 A track's document has ``targets``: per stem a name and its frames, each with ``time``,
-``duration`` and ``metrics``, as museval writes them; a frame that is not defined is null.
+``duration`` and ``metrics``, as museval writes them. A value that is not defined is left out of
+``metrics``: museval's schema has numbers only, and its readers take what is absent for NaN.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from importlib import import_module
+from functools import cache
 from importlib.metadata import version
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -82,9 +86,10 @@ def score_frames(
     if engine == "museval":
         return _document(stems, museval_scores(s, e, window * rate, hop * rate), window, hop)
     found = bsseval(s, e, window=window * rate, hop=hop * rate)
+    condition = float(f"{found.condition:.2e}")  # its last digits depend on threads
     scores = np.stack([found.sdr, found.isr, found.sir, found.sar])
     return _document(stems, scores, window, hop) | {
-        "condition": _plain(float(f"{found.condition:.2e}")),  # its last digits depend on threads
+        "condition": condition if math.isfinite(condition) else None,
         "ill_conditioned": found.ill_conditioned,
         "solver": found.solver,
         "dropped_channels": found.dropped,
@@ -101,18 +106,38 @@ def museval_scores(references: Real, estimates: Real, window: float, hop: float)
         hop: samples.
 
     Raises:
-        MssctlError: museval or ffmpeg, which it needs to be imported, is missing (exit 3).
+        MssctlError: museval is not installed, or its metrics cannot be imported (exit 3).
     """
+    metrics = museval_metrics()
+    sdr, isr, sir, sar, _ = metrics.bss_eval(references, estimates, window=window, hop=hop)
+    return np.stack([sdr, isr, sir, sar])
+
+
+@cache
+def museval_metrics() -> ModuleType:
+    """The module ``museval.metrics``, loaded without the package around it.
+
+    The package imports readers of ``.stem.mp4`` that look for an ffmpeg program; the metrics
+    need numpy and scipy only.
+
+    Raises:
+        MssctlError: museval is not installed, or its metrics cannot be imported (exit 3).
+    """
+    package = find_spec("museval")
+    file = Path(package.origin).with_name("metrics.py") if package and package.origin else None
+    found = spec_from_file_location("museval_metrics", file) if file and file.is_file() else None
     try:
-        museval = import_module("museval.metrics")
+        if found is None or found.loader is None:
+            raise ImportError("it is not installed")
+        module = module_from_spec(found)
+        found.loader.exec_module(module)
     except (ImportError, RuntimeError, OSError) as error:
         raise MssctlError(
-            f"museval cannot be imported: {error}",
-            hint="install museval and ffmpeg; without --engine the scores are the same",
+            f"--engine museval: museval's metrics cannot be imported: {error}",
+            hint="install museval; without --engine the scores are the same",
             exit_code=ExitCode.ENVIRONMENT,
         ) from None
-    sdr, isr, sir, sar, _ = museval.bss_eval(references, estimates, window=window, hop=hop)
-    return np.stack([sdr, isr, sir, sar])
+    return module
 
 
 def _document(stems: Sequence[str], scores: Real, window: float, hop: float) -> dict[str, Any]:
@@ -126,7 +151,9 @@ def _document(stems: Sequence[str], scores: Real, window: float, hop: float) -> 
                     "time": t * hop,
                     "duration": window,
                     "metrics": {
-                        name: _plain(row[j, t]) for name, row in zip(METRICS, scores, strict=True)
+                        name: float(row[j, t])
+                        for name, row in zip(METRICS, scores, strict=True)
+                        if math.isfinite(row[j, t])
                     },
                 }
                 for t in frames
@@ -151,6 +178,17 @@ def _document(stems: Sequence[str], scores: Real, window: float, hop: float) -> 
     }
 
 
+def readable_by_museval(document: Mapping[str, Any]) -> bool:
+    """Whether museval's readers take this document of a track.
+
+    One without a value of each metric ends their reading of the whole folder with a `KeyError`.
+    """
+    values = [
+        frame["metrics"] for target in document.get("targets", ()) for frame in target["frames"]
+    ]
+    return all(any(row.get(name) is not None for row in values) for name in METRICS)
+
+
 def spreads(documents: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Spread]]:
     """Stem -> metric -> distribution over tracks of the medians over frames."""
     medians: dict[str, dict[str, list[float]]] = {}
@@ -161,13 +199,14 @@ def spreads(documents: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Sprea
             rows = [frame["metrics"] for frame in target["frames"]]
             exact = document["infinite_frames"].get(stem, {})
             for name in METRICS:
-                found = [row[name] for row in rows if row[name] is not None]
+                # Older documents have null where a value is not defined.
+                found = [row[name] for row in rows if row.get(name) is not None]
                 values = [max(min(value, LIMIT), -LIMIT) for value in found]
                 values += [LIMIT] * len(exact.get(name, ()))
                 if values:
                     own = medians.setdefault(stem, {}).setdefault(name, [])
                     own.append(float(np.median(values)))
-            sounding = sum(row["SDR"] is not None for row in rows) + len(exact.get("SDR", ()))
+            sounding = sum(row.get("SDR") is not None for row in rows) + len(exact.get("SDR", ()))
             frames[stem] = frames.get(stem, 0) + sounding
     return {
         stem: {name: _spread(values, frames[stem]) for name, values in table.items()}
@@ -178,11 +217,3 @@ def spreads(documents: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Sprea
 def _spread(values: Sequence[float], frames: int) -> Spread:
     low, middle, high = (float(q) for q in np.quantile(values, (0.25, 0.5, 0.75)))
     return Spread(middle, float(np.mean(values)), low, high, len(values), frames)
-
-
-def _plain(value: float) -> float | None:
-    """A number that JSON has; museval too writes null for what is not finite.
-
-    `infinite_frames` in the document tells which of them are infinite, and not undefined.
-    """
-    return float(value) if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Reference tracks on disk: folders of ``{mixture,vocals,drums,bass,other,...}.{wav,flac}``.
+"""Reference tracks on disk: folders of ``{mixture,vocals,drums,bass,other,...}.wav``.
 
 MUSDB18 as well: its folders, and its ``.stem.mp4`` files, which are decoded when they are needed.
 """
@@ -6,7 +6,7 @@ MUSDB18 as well: its folders, and its ``.stem.mp4`` files, which are decoded whe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +16,27 @@ from mssctl.audio import files
 from mssctl.audio.files import AudioInfo
 from mssctl.config.schema import AudioConfig
 from mssctl.data import musdb18
+from mssctl.data.folders import (
+    audio_files,
+    deeper,
+    entries,
+    folders,
+    is_folder,
+    is_song,
+    only,
+    real,
+    refuse_broken_link,
+    split_folder,
+)
+from mssctl.data.names import fold, is_stem_mp4, some, song_name, split_of
 from mssctl.errors import MssctlError
+from mssctl.evaluation.sums import sums
 
 Audio = NDArray[np.float32]  # (C, N)
 
 MIXTURE = "mixture"
-SUFFIXES = (".wav", ".flac")
-_SPLITS = ("train", "valid", "test")
-_LAYOUT = "expected track folders with vocals.wav, drums.wav, ... (or .flac), and mixture.wav"
+_LAYOUT = "expected track folders with vocals.wav, drums.wav, ..., and mixture.wav"
+_MUSDB = "MUSDB18 has the folders train, test"
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,7 @@ class ReferenceTrack:
     """The files of one track: stem -> file, and the mixture's if it has one.
 
     Attributes:
+        stems: under their names as `mssctl.data.names.fold` gives them.
         packed: the ``.stem.mp4`` that holds them all, for `unpacked`.
     """
 
@@ -47,9 +61,16 @@ class ReferenceTrack:
         """
         if self.packed is None:
             return self
+        refuse_broken_link(self.packed)
         streams = musdb18.decoded(self.packed)
         mixture = streams.pop(musdb18.MIXTURE)
         return ReferenceTrack(self.name, streams, mixture)
+
+    def named(self, stems: Sequence[str]) -> ReferenceTrack:
+        """The track with its stems under the names that a model has for them."""
+        names = {fold(stem): stem for stem in stems}
+        files = {names.get(stem, stem): path for stem, path in self.stems.items()}
+        return replace(self, stems=files)
 
     def needed(self, stems: Sequence[str], *, add_up: bool = True) -> dict[str, Path]:
         """Files to read for scoring ``stems``: theirs, and those that make up the mixture."""
@@ -58,60 +79,94 @@ class ReferenceTrack:
             return {MIXTURE: self.mixture, **wanted}
         return self.stems if add_up else wanted
 
-    def samples(self) -> int:
-        """Samples of all stems and channels, by the headers; of a packed one, of four minutes."""
+    def samples(self, stems: Sequence[str]) -> int:
+        """Samples of ``stems``, all channels, by the headers; of a packed one, of four minutes."""
         if self.packed is not None:
             return 4 * 2 * 240 * 44_100
-        infos = [files.probe(path) for path in self.stems.values()]
+        infos = [probe(self.stems[stem]) for stem in stems if stem in self.stems]
         return sum(info.frames * info.channels for info in infos)
 
 
 @dataclass(frozen=True)
 class ReferenceAudio:
-    """The audio of one track, each ``(C, N)`` of equal shape, at ``rate`` Hz."""
+    """The audio of one track, each ``(C, N)`` of equal shape, at ``rate`` Hz.
+
+    Attributes:
+        notes: on what makes up a mixture that had no file.
+    """
 
     stems: dict[str, Audio]
     mixture: Audio | None
     rate: int
+    notes: tuple[str, ...] = ()
 
 
 def find_tracks(reference: Path, *, nested: bool = False) -> tuple[list[ReferenceTrack], list[str]]:
     """Tracks in a folder of track folders, or the one track that the folder itself is.
 
-    Hidden files and folders do not count.
+    Names count as in training data (`mssctl.data.names`): any spelling of a stem, any suffix of
+    audio. A level of folders that an archive added is passed through.
 
     Args:
         reference: the folder.
         nested: also look for track folders in ``train``, ``valid`` and ``test``.
 
     Returns:
-        The tracks, sorted by name, and a note on each folder that has no audio.
+        The tracks, sorted by name, and notes on what was passed over.
 
     Raises:
-        MssctlError: no such folder, no tracks, or two files for one stem.
+        MssctlError: no such folder, no tracks, two files for one stem, or something that cannot
+            be read.
     """
-    if not reference.is_dir():
+    if not is_folder(reference):
         what = "not a folder" if reference.exists() else "no such folder"
         raise MssctlError(f"{reference}: {what}", hint=_LAYOUT)
-    single = _track(reference)
-    if single is not None:
-        return [single], []
+    tracks, notes = _unpacked(reference, nested=nested)
+    if not tracks:
+        splits = [path.name for path in folders(reference) if split_of(path.name)]
+        hint = f"name one of its splits: {some(splits)}" if splits else _LAYOUT
+        raise MssctlError(f"{reference}: no reference tracks", hint=hint)
+    return tracks, notes
+
+
+def _unpacked(place: Path, *, nested: bool) -> tuple[list[ReferenceTrack], list[str]]:
+    """The tracks in a folder, or deeper in it, as archives unpack them; and notes."""
+    tracks, notes = _tracks(place, nested=nested)
+    inner = (
+        None if tracks else deeper(place, lambda folder: bool(_tracks(folder, nested=nested)[0]))
+    )
+    if inner is not None:
+        tracks, notes = _tracks(inner, nested=nested)
+        notes.insert(0, f"{place}: no tracks here; those in {inner} are taken")
+    return tracks, notes
+
+
+def _tracks(place: Path, *, nested: bool) -> tuple[list[ReferenceTrack], list[str]]:
+    """The tracks in a folder, and notes on what else is there."""
+    own = _track(place)
+    if own is not None and is_song(place):
+        return [own], []
     tracks: list[ReferenceTrack] = []
     notes: list[str] = []
-    for folder in _listing(reference):
-        if not folder.is_dir():
-            continue
+    without: list[str] = []
+    for folder in folders(place):
         track = _track(folder)
-        if track is None and nested and folder.name in _SPLITS:
-            more, skipped = find_tracks(folder)
+        if track is not None:
+            tracks.append(track)
+        elif nested and split_of(folder.name):
+            more, skipped = _unpacked(folder, nested=False)
             tracks += more
             notes += skipped
-        elif track is None:
-            notes.append(f"{folder.name}: no wav or flac files, not a track")
         else:
-            tracks.append(track)
-    if not tracks:
-        raise MssctlError(f"{reference}: no reference tracks", hint=_LAYOUT)
+            without.append(folder.name)
+    if not tracks and own is not None:  # stems with names of their own
+        return [own], []
+    if without:
+        count = f"{len(without)} folder{'s' if len(without) > 1 else ''}"
+        notes.append(f"{place}: {count} without audio files skipped: {some(without)}")
+    if own is not None:
+        names = [path.name for path in (*own.stems.values(), own.mixture) if path]
+        notes.append(f"{place}: {len(names)} files beside the tracks skipped: {some(names)}")
     return tracks, notes
 
 
@@ -149,7 +204,7 @@ def check(
         notes.append(f"{track.name}: no mixture file: the sum of {', '.join(track.stems)} is used")
     lengths = {}
     for path in track.needed(stems, add_up=add_up).values():
-        info = files.probe(path)
+        info = probe(path)
         _fits(info, model, audio)
         lengths[path.name] = info.frames
     if len(set(lengths.values())) > 1:
@@ -161,37 +216,50 @@ def check(
     return notes
 
 
-def find_musdb(root: Path, split: str) -> list[ReferenceTrack]:
+def find_musdb(root: Path, split: str) -> tuple[list[ReferenceTrack], list[str]]:
     """Tracks of a split of MUSDB18 or MUSDB18-HQ, in order of name.
 
     Args:
         root: the folder that holds ``train`` and ``test``.
         split: ``train``, ``valid`` (14 tracks of the training folder, as musdb has them), ``test``.
 
+    Returns:
+        The tracks, and notes on what was passed over.
+
     Raises:
         MssctlError: no such folder, or no tracks.
     """
-    folder = root / ("test" if split == "test" else "train")
-    if not folder.is_dir():
-        raise MssctlError(f"{folder}: no such folder", hint="MUSDB18 has the folders train, test")
-    packed = [
-        ReferenceTrack(path.name.removesuffix(musdb18.SUFFIX), {}, None, path)
-        for path in _listing(folder)
-        if path.name.endswith(musdb18.SUFFIX)
+    wanted, notes = "test" if split == "test" else "train", list[str]()
+    if not is_folder(root):
+        raise MssctlError(f"{root}: no such folder", hint=_MUSDB)
+    folder = split_folder(root, wanted)
+    if folder is None:
+        inner = deeper(root, lambda place: split_folder(place, wanted) is not None)
+        folder = inner and split_folder(inner, wanted)
+        if folder is None:
+            raise MssctlError(f"{root / wanted}: no such folder", hint=_MUSDB)
+        notes.append(f"{root}: no '{wanted}' here; the one in {inner} is taken")
+    tracks = [
+        ReferenceTrack(song_name(path.name[: -len(musdb18.SUFFIX)]), {}, None, path)
+        for path in entries(folder)
+        if is_stem_mp4(path)
     ]
-    tracks = packed or find_tracks(folder)[0]
+    if not tracks:
+        tracks, more = find_tracks(folder)
+        notes += more
     if split != "test":
         held_out = musdb18.validation_tracks()
         tracks = [track for track in tracks if (track.name in held_out) == (split == "valid")]
     if not tracks:
         raise MssctlError(f"{folder}: none of the tracks of the split '{split}'")
-    return tracks
+    return tracks, notes
 
 
 def read(track: ReferenceTrack, stems: Sequence[str], *, add_up: bool = True) -> ReferenceAudio:
     """Read the mixture and those of ``stems`` that the track has.
 
-    Without a mixture it is the sum of the stems, or with ``add_up`` off, there is none.
+    Without a mixture it is the sum of the stems, but of those that are sums of others; or with
+    ``add_up`` off, there is none.
 
     Raises:
         MssctlError: a file cannot be read, or has samples that are NaN or infinite.
@@ -199,35 +267,37 @@ def read(track: ReferenceTrack, stems: Sequence[str], *, add_up: bool = True) ->
     paths = track.needed(stems, add_up=add_up)
     audio = {stem: files.read(path) for stem, path in paths.items()}
     rate = files.probe(next(iter(paths.values()))).sample_rate
-    mixture = audio.get(MIXTURE)
+    mixture, notes = audio.get(MIXTURE), []
     if mixture is None and add_up:
-        mixture = np.stack(list(audio.values())).sum(axis=0, dtype=np.float64).astype(np.float32)
-    return ReferenceAudio({stem: audio[stem] for stem in stems if stem in audio}, mixture, rate)
+        again = sums(audio)
+        parts = [sound for stem, sound in audio.items() if stem not in again]
+        mixture = np.stack(parts).sum(axis=0, dtype=np.float64).astype(np.float32)
+        notes = [
+            f"{stem} is the sum of {', '.join(names)}: not added to the mixture once more"
+            for stem, names in again.items()
+        ]
+    found = {stem: audio[stem] for stem in stems if stem in audio}
+    return ReferenceAudio(found, mixture, rate, tuple(notes))
 
 
 def _track(folder: Path) -> ReferenceTrack | None:
     """The track whose files lie in ``folder``; None if there are none."""
-    found: dict[str, Path] = {}
-    for path in _listing(folder):
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
-            continue
-        if path.stem in found:
-            raise MssctlError(
-                f"{folder}: both {found[path.stem].name} and {path.name}",
-                hint="keep one of them, so that it is clear which is the reference",
-            )
-        found[path.stem] = path
+    found = {name: only(files) for name, files in audio_files(entries(folder)).items()}
     if not found:
         return None
     mixture = found.pop(MIXTURE, None)
-    return ReferenceTrack(name=folder.resolve().name, stems=found, mixture=mixture)
+    name = real(folder).name if folder.name in ("", "..") else folder.name
+    return ReferenceTrack(song_name(name), found, mixture)
 
 
-def _listing(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise MssctlError(f"{folder}: cannot be read: {error.strerror}") from None
+def probe(path: Path) -> AudioInfo:
+    """The header of a reference or an estimate.
+
+    Raises:
+        MssctlError: it cannot be read; that a link leads nowhere is said.
+    """
+    refuse_broken_link(path)
+    return files.probe(path)
 
 
 def _fits(info: AudioInfo, model: str, audio: AudioConfig) -> None:

@@ -6,7 +6,6 @@ their excerpts. So an evaluation that was interrupted has the same report as one
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -19,11 +18,13 @@ import numpy as np
 
 from mssctl.errors import MssctlError
 from mssctl.evaluation import svg
+from mssctl.evaluation.documents import find_document
 from mssctl.evaluation.excerpts import SECONDS, read_excerpt
 from mssctl.evaluation.metrics import CSDR
 from mssctl.evaluation.references import MIXTURE
 from mssctl.evaluation.sounds import figure
 from mssctl.evaluation.spectrogram import LOWEST, RANGE_DB, peak
+from mssctl.evaluation.summary import read_summary, read_track
 
 LISTENED = 8  # tracks with sounds: each takes about a megabyte
 
@@ -39,14 +40,11 @@ def report(folder: Path) -> str:
         MssctlError: there is no whole evaluation in it.
     """
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        summary = read_summary(folder / "summary.json")
         names = dict.fromkeys(item["track"] for item in summary["scores"])
-        documents = {
-            name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-            for name in names
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MssctlError(f"{folder}: no whole evaluation to report on: {error}") from None
+        documents = {name: read_track(find_document(folder, name)) for name in names}
+    except MssctlError as error:
+        raise MssctlError(f"{folder}: no whole evaluation to report on: {error.message}") from None
     title = f"{summary['model']} on {_place(summary)}"
     body = [
         _head(summary, title),
@@ -75,17 +73,17 @@ def plots(folder: Path) -> dict[str, str]:
         MssctlError: there is no whole evaluation in it.
     """
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        summary = read_summary(folder / "summary.json")
         found = {
             f"{name}.svg": svg.box_plot(groups, _title(name), _unit(name))
             for name, groups in _groups(summary).items()
         }
         for name in dict.fromkeys(item["track"] for item in summary["scores"]):
-            document = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+            document = read_track(find_document(folder, name))
             if "targets" in document:
                 found[f"{name} over time.svg"] = _over_time(name, document)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MssctlError(f"{folder}: no whole evaluation to plot: {error}") from None
+    except MssctlError as error:
+        raise MssctlError(f"{folder}: no whole evaluation to plot: {error.message}") from None
     return found
 
 
@@ -204,7 +202,7 @@ def _groups(summary: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
 
 def _over_time(track: str, document: Mapping[str, Any]) -> str:
     series = {
-        target["name"]: [(frame["time"], frame["metrics"]["SDR"]) for frame in target["frames"]]
+        target["name"]: [(frame["time"], frame["metrics"].get("SDR")) for frame in target["frames"]]
         for target in document["targets"]
     }
     return svg.over_time(series, track, "dB")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -25,6 +25,7 @@ def score_track(
     rate: int = 44_100,
     metrics: Sequence[str] = DEFAULT,
     frames: tuple[float, float] = (1.0, 1.0),
+    apart: Collection[str] = (),
 ) -> tuple[list[StemScore], list[str]]:
     """Score each estimate, and the mixture in its place, against its reference.
 
@@ -36,6 +37,7 @@ def score_track(
         rate: samples per second.
         metrics: names in `mssctl.evaluation.metrics.METRICS`.
         frames: seconds of a frame of cSDR, and from one to the next.
+        apart: stems that are no sources beside the others, such as their sum: they have no cSDR.
 
     Returns:
         The scores, and the stems left out, each with its reason: no reference, or a silent one.
@@ -58,17 +60,20 @@ def score_track(
             numbers[stem] = _plain(references[stem], estimates[stem], mixture, rate, metrics)
         except ValueError as error:
             raise MssctlError(f"{track}: {stem}: {error}") from None
-    if CSDR in metrics and scored:
-        true = {stem: references[stem] for stem in scored}
+    together = [stem for stem in scored if stem not in apart]
+    if CSDR in metrics and together:
+        true = {stem: references[stem] for stem in together}
         own = csdr(true, estimates, rate, *frames)
         base = (
-            csdr(true, dict.fromkeys(scored, mixture), rate, *frames) if mixture is not None else {}
+            csdr(true, dict.fromkeys(together, mixture), rate, *frames)
+            if mixture is not None
+            else {}
         )
         for stem, value in own.items():
             numbers[stem][CSDR] = score(value, base.get(stem))
         skipped += [
             f"{track}: {stem}: no frame in which all stems sound: no cSDR"
-            for stem in scored
+            for stem in together
             if stem not in own
         ]
     return [StemScore(track, stem, numbers[stem]) for stem in scored], skipped
@@ -125,7 +130,9 @@ def score(estimate: float, mixture: float | None) -> Score:
     return Score(estimate=estimate, mixture=mixture, improvement=improvement)
 
 
-def means(scores: Sequence[StemScore], stems: Sequence[str]) -> dict[str, dict[str, Score]]:
+def means(
+    scores: Sequence[StemScore], stems: Sequence[str], apart: Collection[str] = ()
+) -> dict[str, dict[str, Score]]:
     """Mean over tracks for each stem, and under ``mean`` the mean of the stems' numbers.
 
     So each stem weighs the same in ``mean``, however many tracks have it. Metrics that are defined
@@ -134,6 +141,7 @@ def means(scores: Sequence[StemScore], stems: Sequence[str]) -> dict[str, dict[s
     Args:
         scores: at least one.
         stems: the order of the rows; a stem without scores has none.
+        apart: stems that ``mean`` leaves out, such as the sum of others.
 
     Returns:
         stem or ``mean`` -> metric -> mean.
@@ -146,9 +154,10 @@ def means(scores: Sequence[StemScore], stems: Sequence[str]) -> dict[str, dict[s
             name: _over([row[name] for row in rows if name in row], median=METRICS[name].median)
             for name in names
         }
-    names = dict.fromkeys(name for row in table.values() for name in row)
+    rows_of_stems = [row for stem, row in table.items() if stem not in apart]
+    names = dict.fromkeys(name for row in rows_of_stems for name in row)
     table[MEAN] = {
-        name: _over([row[name] for row in table.values() if name in row], median=False)
+        name: _over([row[name] for row in rows_of_stems if name in row], median=False)
         for name in names
     }
     return table

@@ -15,6 +15,8 @@ import torch
 
 import mssctl
 from mssctl.config.schema import RunConfig
+from mssctl.documents import read_json, sealed, unsealed
+from mssctl.errors import MssctlError
 from mssctl.planning.fake_step import Peak
 from mssctl.planning.runs import training_peak
 from mssctl.planning.tracker import Allocation
@@ -33,10 +35,10 @@ def remembered(config: RunConfig, question: dict[str, Any], compute: Callable[[]
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     path = folder() / f"{name}.json"
     try:
-        return _from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError):
+        return _from_json(unsealed(read_json(path), str(path)))
+    except (MssctlError, ValueError, KeyError, TypeError):
         peak = compute()
-        _write(path, json.dumps(asdict(peak)))
+        _write(path, json.dumps(sealed(asdict(peak))))
         return peak
 
 

@@ -21,8 +21,15 @@ from mssctl.audio.files import AudioInfo
 from mssctl.audio.streams import in_step
 from mssctl.audio.writer import AtomicWriter
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.files import storage_error
-from mssctl.separation.outputs import folder_for_outputs
+from mssctl.files import FileSet, storage_error
+from mssctl.separation.outputs import (
+    EXISTING_HINT,
+    REDO_HINT,
+    Existing,
+    already_there,
+    folder_for_outputs,
+    same_samples,
+)
 from mssctl.separation.stems import quantize
 
 Format = Literal["wav", "flac", "mp3"]
@@ -112,6 +119,7 @@ class Target:
         encoding: of the files.
         clip_mode: what to do with samples beyond full scale.
         mixture: opens the song again, as blocks ``(C, n)``, if the outputs add up to it.
+        existing: what to do with files that are there already.
     """
 
     paths: Sequence[Path]
@@ -119,19 +127,22 @@ class Target:
     encoding: Encoding
     clip_mode: ClipMode
     mixture: Callable[[], Iterator[Tensor]] | None
+    existing: Existing = "error"
 
 
 def write_stems(stems: Iterator[Tensor], target: Target, scratch: Path) -> list[str]:
     """Write a stream of outputs ``(O, C, n)`` to files that appear together at the end.
 
-    With ``rescale`` the samples first go to an unnamed file in ``scratch``, until it is known
-    whether all of them fit; memory does not grow with the song.
+    Files that are to stay as they are (``skip``) must hold the same audio as the new ones. With
+    ``rescale`` the samples first go to an unnamed file in ``scratch``, until it is known whether
+    all of them fit; memory does not grow with the song.
 
     Returns:
         What was done to the samples, in words.
 
     Raises:
-        MssctlError: a file cannot be written; then none is there.
+        MssctlError: a file cannot be written, is there already, or is to stay and holds something
+            else; then no new one is there, and the old ones are.
     """
     _check_space(target, scratch)
     notes: list[str] = []
@@ -145,35 +156,45 @@ def write_stems(stems: Iterator[Tensor], target: Target, scratch: Path) -> list[
             stems = spool.blocks()
         for folder in dict.fromkeys(path.parent for path in target.paths):
             stack.enter_context(folder_for_outputs(folder))
-        notes += _write_all(stems, target, gain)
+        notes += _write_all(stems, target, gain, scratch)
     if target.encoding.container == "RF64":
         notes.append("more than 4 GiB per stem: written as RF64 WAV")
     return notes
 
 
-def _write_all(stems: Iterator[Tensor], target: Target, gain: float) -> list[str]:
+def _write_all(stems: Iterator[Tensor], target: Target, gain: float, scratch: Path) -> list[str]:
     """Write all files, and only then give them their names: all of them or none."""
-    writers = [
-        AtomicWriter(
-            path,
-            target.info.sample_rate,
-            target.info.channels,
-            format=target.encoding.container,
-            subtype=target.encoding.subtype,
-        )
-        for path in target.paths
-    ]
+    keep = already_there(target.paths, target.existing)
     try:
-        with ExitStack() as stack:
-            for writer in writers:
-                stack.enter_context(writer)
-            notes = _encode(stems, target, gain, writers)
-            for writer in writers:
-                writer.finish()
-    except BaseException:
-        for writer in writers:
-            writer.retract()
-        raise
+        with FileSet(
+            scratch, overwrite=target.existing == "overwrite", keep=keep, hint=EXISTING_HINT
+        ) as files:
+            with ExitStack() as stack:
+                writers = [
+                    stack.enter_context(
+                        AtomicWriter(
+                            path,
+                            target.info.sample_rate,
+                            target.info.channels,
+                            format=target.encoding.container,
+                            subtype=target.encoding.subtype,
+                            files=files,
+                        )
+                    )
+                    for path in target.paths
+                ]
+                notes = _encode(stems, target, gain, writers)
+            for path in keep:
+                if not same_samples(files.written(path), path):
+                    raise MssctlError(
+                        f"{path}: exists already and is not this model's with these settings; "
+                        "other stems of this song are missing",
+                        hint=REDO_HINT,
+                    )
+    except OSError as error:
+        raise storage_error(Path(error.filename or scratch), error) from None
+    if keep:
+        notes.append(f"{len(keep)} of {len(target.paths)} stems were there already and are kept")
     return notes
 
 

@@ -9,13 +9,21 @@ from pathlib import Path
 from string import Formatter
 from typing import Literal
 
+import numpy as np
+
+from mssctl.audio import files
+from mssctl.audio.files import AudioInfo
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
 from mssctl.files import storage_error
 from mssctl.separation.inputs import Song
 
 Existing = Literal["error", "skip", "overwrite"]
 DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
+EXISTING_HINT = "--overwrite replaces it, --skip-existing keeps it"
+REDO_HINT = "--overwrite makes the stems of this song again"
 
+_BLOCK = 65_536  # frames read at once
+_ROUNDING = 2.0**-13  # a few steps of 16 bit, for a GPU that does not repeat its last digits
 _FIELDS = ["track", "stem", "ext", "trackext", "model", "dir"]
 
 
@@ -106,26 +114,80 @@ def check_distinct(namer: Namer, songs: Sequence[Song], stems: Sequence[str]) ->
                 )
 
 
-def already_there(paths: Sequence[Path], existing: Existing) -> bool:
-    """Whether the outputs of a song are all there and to be kept.
+def already_there(paths: Sequence[Path], existing: Existing) -> list[Path]:
+    """The outputs of a song that are there already and stay as they are.
 
     Raises:
-        MssctlError: some are there, and nothing says what to do about it (exit 2).
+        MssctlError: one is there, and nothing says what to do about it (exit 2), or a folder is.
     """
     there = [path for path in paths if os.path.lexists(path)]
     folder = next((path for path in there if path.is_dir()), None)
     if folder:
-        raise MssctlError(f"{folder}: a folder is in the place of an output")
-    if not there or existing == "overwrite":
+        raise MssctlError(
+            f"{folder}: a folder is in the place of an output",
+            hint="choose another folder with --out",
+            exit_code=ExitCode.USAGE,
+        )
+    if there and existing == "error":
+        raise MssctlError(
+            f"{there[0]}: exists already", hint=EXISTING_HINT, exit_code=ExitCode.USAGE
+        )
+    return there if existing == "skip" else []
+
+
+def check_kept(paths: Sequence[Path], song: AudioInfo | None) -> AudioInfo:
+    """Make sure that files are the stems of a song, as far as their form shows it.
+
+    Args:
+        paths: of the stems.
+        song: what its own file holds; None or 0 frames if it takes decoding to know.
+
+    Returns:
+        What the stems hold.
+
+    Raises:
+        MssctlError: one is not audio, cut off, or of another length, rate or channels.
+    """
+    stems = [_kept(path) for path in paths]
+    whole = song if song and song.frames else stems[0]
+    for stem in stems:
+        if _form(stem) != _form(whole):
+            raise MssctlError(
+                f"{stem.path}: is not a stem of this song: it has {_words(stem)}, "
+                f"{'the song' if whole is song else 'another stem'} {_words(whole)}",
+                hint=REDO_HINT,
+            )
+    return stems[0]
+
+
+def same_samples(path: Path, other: Path) -> bool:
+    """Whether two files hold the same audio, to rounding."""
+    try:
+        if _form(files.probe(path)) != _form(files.probe(other)):
+            return False
+        pairs = zip(files.blocks(path, _BLOCK), files.blocks(other, _BLOCK), strict=True)
+        return all(np.allclose(one, two, rtol=0, atol=_ROUNDING) for one, two in pairs)
+    except (MssctlError, ValueError):
         return False
-    if existing == "skip" and len(there) == len(paths):
-        return True
-    partly = existing == "skip"
-    raise MssctlError(
-        f"{there[0]}: exists already" + (", other stems of this song do not" if partly else ""),
-        hint="--overwrite replaces it" + ("" if partly else ", --skip-existing keeps it"),
-        exit_code=ExitCode.USAGE,
-    )
+
+
+def _kept(path: Path) -> AudioInfo:
+    """A stem that is there, read at its end: there a cut shows."""
+    try:
+        info = files.probe(path)
+        files.read(path, max(0, info.frames - _BLOCK))
+    except MssctlError as error:
+        message = error.message.removeprefix(f"{path}: ")
+        raise MssctlError(f"{path}: cannot be kept: {message}", hint=REDO_HINT) from None
+    return info
+
+
+def _form(info: AudioInfo) -> tuple[int, int, int]:
+    return info.frames, info.sample_rate, info.channels
+
+
+def _words(info: AudioInfo) -> str:
+    return f"{info.frames} frames of {info.channels} channels at {info.sample_rate} Hz"
 
 
 @contextmanager

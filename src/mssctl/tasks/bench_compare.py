@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from mssctl.documents import read_json
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.results.bench import BenchComparison, ComparedNumber
 
@@ -53,19 +53,21 @@ def compare(first: Path | str, second: Path | str) -> BenchComparison:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        found: dict[str, Any] = document["data"]
-        found["mode"], found["audio_seconds"] + found["seconds"], {**found["environment"]}
-    except OSError as error:
-        raise MssctlError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        if "timings" in path.read_text(encoding="utf-8", errors="replace"):
-            raise MssctlError(
-                f"{path}: of mode scan, which already sets its ways beside each other"
-            ) from None
+    found = read_json(path).get("data")
+    if isinstance(found, dict) and "timings" in found:
+        raise MssctlError(f"{path}: of mode scan, which already sets its ways beside each other")
+    if not isinstance(found, dict) or not _is_measurement(found):
         raise MssctlError(
             f"{path}: not what `mssctl bench --json` prints",
             hint="mssctl bench --json > FILE makes one",
-        ) from None
+        )
     return found
+
+
+def _is_measurement(found: dict[str, Any]) -> bool:
+    numbers = [found.get("audio_seconds"), found.get("seconds")]
+    return (
+        isinstance(found.get("mode"), str)
+        and isinstance(found.get("environment"), dict)
+        and all(type(number) in (int, float) for number in numbers)
+    )

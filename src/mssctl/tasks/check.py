@@ -11,8 +11,10 @@ from pathlib import Path
 from mssctl.config.schema import AudioConfig
 from mssctl.data.cache import Cache
 from mssctl.data.check import CheckedSong, failures, findings
+from mssctl.data.folders import real
 from mssctl.data.listing import list_songs
 from mssctl.data.measure import FileFacts, SongFacts, measure
+from mssctl.data.names import split_of
 from mssctl.data.songs import SPLITS, Entry, Listing
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Progress, Reporter, silent
@@ -76,9 +78,10 @@ def _stem_names(stems: Sequence[str]) -> tuple[str, ...]:
 def _listing(root: Path, stems: tuple[str, ...], layout: str) -> Listing:
     """All splits of a root; a folder that is one split itself is named after it."""
     listing = list_songs(root, stems, layout=layout, splits=SPLITS)
-    own = root.resolve().name.lower()
-    if set(listing.splits) == {"train"} and own in SPLITS:
-        return Listing(root, listing.layout, {own: listing.splits["train"]}, listing.skipped)
+    own = split_of(real(listing.root).name)
+    if set(listing.splits) == {"train"} and own is not None:
+        splits = {own: listing.splits["train"]}
+        return Listing(listing.root, listing.layout, splits, listing.skipped)
     return listing
 
 

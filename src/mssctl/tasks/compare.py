@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.metrics import CSDR, METRICS
 from mssctl.evaluation.paired import RESAMPLES, interval
+from mssctl.evaluation.summary import read_summary
 from mssctl.results.evaluate import ComparedResult, EvalComparison, PairedDifference
 
 SUMMARY = "summary.json"
@@ -33,7 +33,7 @@ def compare(results: Sequence[Path | str]) -> EvalComparison:
     if len(results) < 2:
         raise MssctlError("eval compare needs two results or more", exit_code=ExitCode.USAGE)
     paths = [_file(Path(path)) for path in results]
-    first, *others = [_read(path) for path in paths]
+    first, *others = [read_summary(path) for path in paths]
     for path, other in zip(paths[1:], others, strict=True):
         _refuse_unlike(paths[0], first, path, other)
     names = _names(paths, [first, *others])
@@ -92,23 +92,6 @@ def _scored_with_others(first: dict[str, Any], other: dict[str, Any]) -> set[str
 
 def _file(path: Path) -> Path:
     return path / SUMMARY if path.is_dir() else path
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        # What --json printed holds the same under "data".
-        found: dict[str, Any] = document.get("data", document)
-        _numbers(found), found["definitions"], found["model"]
-        found["passport"]["scored_together"], found["passport"]["references_sha256"]
-    except OSError as error:
-        raise MssctlError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise MssctlError(
-            f"{path}: not a result of mssctl eval",
-            hint="give the summary.json that `mssctl eval --out DIR` writes, or DIR",
-        ) from None
-    return found
 
 
 def _refuse_unlike(a: Path, first: dict[str, Any], b: Path, other: dict[str, Any]) -> None:

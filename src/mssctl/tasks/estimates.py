@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -13,15 +13,17 @@ import torch
 
 from mssctl.audio import files
 from mssctl.config.schema import AudioConfig
+from mssctl.data.folders import real
+from mssctl.data.names import USUAL_STEMS
 from mssctl.errors import MssctlError
 from mssctl.evaluation.oracle import ideal_ratio_masks
-from mssctl.evaluation.references import ReferenceAudio, ReferenceTrack, find_tracks
+from mssctl.evaluation.references import ReferenceAudio, ReferenceTrack, find_tracks, probe
 from mssctl.evaluation.sdr import Array
+from mssctl.evaluation.sums import sums
 from mssctl.models.weights import LoadedModel
 from mssctl.separation.separator import SeparationSettings, memory_errors, separate_array
 
 Oracle = Literal["irm", "mixture"]
-STEMS = ("vocals", "drums", "bass", "other")
 
 
 class Estimates(Protocol):
@@ -104,7 +106,7 @@ class FromFolder:
     notes: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.name = self.folder.resolve().name
+        self.name = real(self.folder).name
         self.identity = {"estimates": self.name}
         found, self.notes = find_tracks(self.folder, nested=True)
         self._tracks = {track.name: track for track in found}
@@ -116,7 +118,7 @@ class FromFolder:
                 hint="name the folder of one split, such as its 'test'",
             )
         names = {stem for track in found for stem in track.stems}
-        self.stems = (*(s for s in STEMS if s in names), *sorted(names.difference(STEMS)))
+        self.stems = in_usual_order(names)
 
     def unused(self, tracks: Sequence[ReferenceTrack]) -> list[str]:
         """Notes on estimates of tracks that have no reference."""
@@ -151,13 +153,7 @@ class FromFolder:
         own = self._tracks.get(track.name)
         if own is None:
             return {"estimate_files": {}}
-        stats = {stem: path.stat() for stem, path in own.stems.items()}
-        return {
-            "estimate_files": {
-                stem: [own.stems[stem].name, stat.st_size, stat.st_mtime_ns]
-                for stem, stat in sorted(stats.items())
-            }
-        }
+        return {"estimate_files": {stem: _state(path) for stem, path in sorted(own.stems.items())}}
 
 
 @dataclass
@@ -185,11 +181,24 @@ class FromOracle:
             raise MssctlError(f"{track.name}: no mixture, which an oracle needs")
         if self.kind == "mixture":
             return dict.fromkeys(audio.stems, audio.mixture), []
-        return dict(ideal_ratio_masks(audio.stems, audio.mixture)), []
+        apart = sums(audio.stems)  # masks share the mixture among sources
+        sources = {stem: sound for stem, sound in audio.stems.items() if stem not in apart}
+        found = dict(ideal_ratio_masks(sources, audio.mixture))
+        for stem, parts in apart.items():
+            found[stem] = np.sum([found[part] for part in parts if part in found], axis=0)
+        return found, []
 
     def mark(self, track: ReferenceTrack) -> dict[str, Any]:  # noqa: ARG002
         """Nothing more than its kind."""
         return {}
+
+
+def in_usual_order(stems: Collection[str]) -> tuple[str, ...]:
+    """The usual four first, then the others by name."""
+    return (
+        *(stem for stem in USUAL_STEMS if stem in stems),
+        *sorted(set(stems).difference(USUAL_STEMS)),
+    )
 
 
 def form_of(tracks: Sequence[ReferenceTrack], stems: Sequence[str]) -> AudioConfig:
@@ -201,11 +210,11 @@ def form_of(tracks: Sequence[ReferenceTrack], stems: Sequence[str]) -> AudioConf
     for track in tracks:
         for stem in stems:
             if stem in track.stems:
-                info = files.probe(track.stems[stem])
+                info = probe(track.stems[stem])
                 try:
                     return AudioConfig(
                         sample_rate=info.sample_rate,
-                        channels=info.channels,  # type: ignore[arg-type]
+                        channels=info.channels,
                         stems=tuple(stems),
                     )
                 except ValueError as error:
@@ -224,9 +233,18 @@ def content_hashes(stems: Mapping[str, Array]) -> dict[str, str]:
     }
 
 
+def _state(path: Path) -> list[Any]:
+    """Name, size and time of change of a file; only the name of one that cannot be looked at."""
+    try:
+        status = path.stat()
+    except OSError:
+        return [path.name]
+    return [path.name, status.st_size, status.st_mtime_ns]
+
+
 def _unlike(path: Path, reference: Array, rate: int) -> str | None:
     """Why an estimate cannot be compared with its reference."""
-    info = files.probe(path)
+    info = probe(path)
     if info.sample_rate != rate:
         return f"the estimate has {info.sample_rate} Hz, the reference {rate} Hz"
     if (info.channels, info.frames) == reference.shape:

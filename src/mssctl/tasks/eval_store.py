@@ -1,22 +1,37 @@
-"""One document per scored track in a folder, so that an interrupted evaluation goes on."""
+"""The folder of an evaluation: a document per scored track, so that an interrupted one goes on.
+
+A track's document appears together with its stems and excerpts. What another evaluation left in
+the folder is refused, or replaced with ``overwrite``: then the new files wait in a hidden folder
+until all tracks are scored, and the old ones are there until the end.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mssctl.documents import read_json
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.evaluation.frames import spreads
+from mssctl.evaluation.documents import (
+    FOLDERS,
+    SUMMARY,
+    document_place,
+    document_places,
+    is_marked,
+    provenance_of,
+)
 from mssctl.evaluation.references import ReferenceTrack
-from mssctl.files import write_whole
-from mssctl.results.evaluate import EvalResult, Score, StemScore
+from mssctl.files import FileSet, copy_tree
+from mssctl.tasks.eval_documents import Document, as_text, passport_in, whole
 
-Document = dict[str, Any]
+Mark = Callable[[ReferenceTrack], Mapping[str, Any]]
+
+TABLES = (SUMMARY, "scores.csv", "scores.md")
+_WAITING = ".mssctl-unfinished"
+_HINT = "choose another folder with --out, or replace what is there with --overwrite"
 
 
 class Store:
@@ -24,165 +39,265 @@ class Store:
 
     Args:
         folder: where they lie, made if it is not there; None keeps nothing.
-        passport: what the scores depend on; a document with another one is made again.
+        passport: what the scores depend on.
+        mark: what the estimates of a track depend on besides.
+        overwrite: replace the results of other evaluations.
     """
 
-    def __init__(self, folder: Path | None, passport: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        passport: Mapping[str, Any],
+        mark: Mark,
+        *,
+        overwrite: bool = False,
+    ) -> None:
         self.folder = folder
-        self.passport = dict(passport)
+        self.passport = json.loads(json.dumps(passport))  # as it reads from a file
+        self._mark_of = mark
+        self._overwrite = overwrite
+        self._place = folder  # where new files go
+        self._open: dict[str, FileSet] = {}
         if folder is not None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise _unwritable(folder, error) from None
 
-    def find(self, track: ReferenceTrack, estimates: Mapping[str, Any]) -> Document | None:
-        """The track's document, if it was made from the same files under the same passport.
+    def check(
+        self, tracks: Sequence[ReferenceTrack], kinds: Sequence[str], page: Path | None
+    ) -> list[str]:
+        """Look for what this evaluation must not replace, before any work.
 
-        ``estimates`` is what the track's estimates depend on.
+        Args:
+            tracks: that are evaluated.
+            kinds: folders for audio of each track.
+            page: the report, if there is to be one.
+
+        Returns:
+            Notes on what stays although it belongs to another evaluation.
+
+        Raises:
+            MssctlError: something is there that may not be replaced (exit 2).
         """
         if self.folder is None:
-            return None
+            return []
+        foreign = [*self._foreign(self.folder, tracks, kinds)]
+        if page is not None and page.exists() and not is_marked(page, self.passport):
+            foreign.append((page, "was not written by this evaluation"))
+        if foreign and not self._overwrite:
+            path, reason = foreign[0]
+            more = f" (and {len(foreign) - 1} more)" if len(foreign) > 1 else ""
+            raise MssctlError(f"{path}: {reason}{more}", hint=_HINT, exit_code=ExitCode.USAGE)
+        if any(path != page for path, _ in foreign):
+            self._place = self.folder / _WAITING
+            self._place.mkdir(exist_ok=True)
+        return self._others(self.folder, tracks)
+
+    def find(self, track: ReferenceTrack, kinds: Sequence[str] = ()) -> Document | None:
+        """The track's document, if it was made from the same files under the same passport.
+
+        ``kinds`` are the folders for audio that must be there, too.
+        """
+        for folder in dict.fromkeys((self._place, self.folder)):
+            if folder is None:
+                continue
+            if not all((folder / kind / track.name).is_dir() for kind in kinds):
+                continue
+            for path in document_places(folder, track.name):
+                document = whole(path)
+                if document and document.get("passport") == self._mark(track):
+                    return document
+        return None
+
+    def begin(self, track: ReferenceTrack, kinds: Sequence[str]) -> dict[str, Path]:
+        """Folders for the audio of a track, which appear together with its document."""
+        if self._place is None:
+            return {}
+        self._drop(track)
+        files = self._open[track.name] = FileSet(
+            self._place, overwrite=lambda path: self._owns(path, track), hint=_HINT
+        )
         try:
-            text = (self.folder / f"{track.name}.json").read_text(encoding="utf-8")
-            document = json.loads(text)
-        except (OSError, ValueError):
-            return None
-        if not isinstance(document, dict) or document.get("passport") != self._mark(
-            track, estimates
-        ):
-            return None
+            return {kind: files.add_folder(self._place / kind / track.name) for kind in kinds}
+        except OSError as error:
+            raise _unwritable(self._place, error) from None
+
+    def keep(self, track: ReferenceTrack, made: Document) -> Document:
+        """Publish the document of a track that was begun; returns it with its passport.
+
+        Raises:
+            MssctlError: it cannot be written (exit 3), or something appeared there (exit 2).
+        """
+        document = {**made, "passport": self._mark(track)}
+        if self._place is not None:
+            files = self._open[track.name]
+            path = document_place(self._place, track.name, document)
+            try:
+                files.add(path).write_text(as_text(document), encoding="utf-8")
+                files.publish()
+            except OSError as error:
+                raise _unwritable(path, error) from None
+            self._drop(track)
         return document
 
-    def keep(
-        self, track: ReferenceTrack, estimates: Mapping[str, Any], document: Document
-    ) -> Document:
-        """Write the track's document whole or not at all; returns it with its passport."""
-        document = {**document, "passport": self._mark(track, estimates)}
-        if self.folder is not None:
-            write(self.folder / f"{track.name}.json", document)
-        return document
+    def finish(
+        self, tracks: Sequence[ReferenceTrack], kinds: Sequence[str], tables: Mapping[str, str]
+    ) -> None:
+        """Publish the tables, and with them what waited for the end.
 
-    def _mark(self, track: ReferenceTrack, estimates: Mapping[str, Any]) -> dict[str, Any]:
+        Args:
+            tracks: that were evaluated.
+            kinds: folders for audio of each track.
+            tables: name -> text, the summary among them.
+
+        Raises:
+            MssctlError: a file cannot be written (exit 3), or something appeared there (exit 2).
+        """
+        assert self.folder is not None
+        assert self._place is not None
+        own = self._overwrite or self._summary_is_own(self.folder, tracks)
+        try:
+            with FileSet(self.folder, overwrite=own, hint=_HINT) as files:
+                for name, text in tables.items():
+                    files.add(self.folder / name).write_text(
+                        text, encoding="utf-8", errors="backslashreplace"
+                    )
+                if self._place != self.folder:
+                    self._publish_waiting(files, tracks, kinds)
+            if self._place != self.folder:
+                shutil.rmtree(self._place, ignore_errors=True)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from None
+
+    def write_page(self, page: Path, text: str, plots: Mapping[str, str]) -> None:
+        """Publish the report and its plots.
+
+        Raises:
+            MssctlError: a file cannot be written (exit 3), or is somebody else's (exit 2).
+        """
+        assert self.folder is not None
+
+        def own(path: Path) -> bool:
+            return self._overwrite or is_marked(path, self.passport)
+
+        try:
+            page.parent.mkdir(parents=True, exist_ok=True)
+            with FileSet(self.folder, overwrite=own, hint=_HINT) as files:
+                for name, plot in plots.items():
+                    files.add(self.folder / "plots" / name).write_text(plot, encoding="utf-8")
+                files.add(page).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise _unwritable(page, error) from None
+
+    def close(self) -> None:
+        """Remove what was begun and not kept."""
+        for files in self._open.values():
+            files.discard()
+        self._open = {}
+
+    def _drop(self, track: ReferenceTrack) -> None:
+        if files := self._open.pop(track.name, None):
+            files.discard()
+
+    def _publish_waiting(
+        self, files: FileSet, tracks: Sequence[ReferenceTrack], kinds: Sequence[str]
+    ) -> None:
+        assert self.folder is not None
+        assert self._place is not None
+        for track in tracks:
+            for kind in kinds:
+                if (waiting := self._place / kind / track.name).is_dir():
+                    copy_tree(waiting, files.add_folder(self.folder / kind / track.name))
+            for waiting in document_places(self._place, track.name):
+                if waiting.is_file() and self._is_own(waiting, track):
+                    copy_tree(waiting, files.add(self.folder / waiting.relative_to(self._place)))
+
+    def _foreign(
+        self, folder: Path, tracks: Sequence[ReferenceTrack], kinds: Sequence[str]
+    ) -> list[tuple[Path, str]]:
+        """What this evaluation would write over or beside and is not its own, and why."""
+        found: list[tuple[Path, str]] = []
+        summary = folder / SUMMARY
+        if summary.exists() and not self._summary_is_own(folder, tracks):
+            found.append((summary, "holds the results of another evaluation"))
+        elif not summary.exists():
+            tables = (folder / name for name in TABLES)
+            found += [(path, "was not written by this evaluation") for path in tables
+                      if path.exists()]  # fmt: skip
+        for track in tracks:
+            places = [folder / name / f"{track.name}.json" for name in FOLDERS]
+            there = [path for path in places if path.exists()]
+            found += [
+                (path, f"holds results of {track.name} from other estimates, files or settings")
+                for path in there
+                if not self._is_own(path, track)
+            ]
+            if not there and self.find(track) is None:
+                audio = (folder / kind / track.name for kind in kinds)
+                found += [(path, "was not written by this evaluation") for path in audio
+                          if path.exists()]  # fmt: skip
+        return found
+
+    def _others(self, folder: Path, tracks: Sequence[ReferenceTrack]) -> list[str]:
+        """Documents of tracks that are not evaluated, and not of this evaluation."""
+        names = {track.name for track in tracks}
+        others = [
+            path
+            for name in FOLDERS
+            for path in sorted((folder / name).glob("*.json"))
+            if path.stem not in names and not self._is_related(path)
+        ]
+        if not others:
+            return []
+        if not self._overwrite:
+            raise MssctlError(
+                f"{others[0]}: holds results of another evaluation",
+                hint=_HINT,
+                exit_code=ExitCode.USAGE,
+            )
+        return [f"{folder}: {len(others)} documents of other evaluations stay (first: {others[0]})"]
+
+    def _owns(self, path: Path, track: ReferenceTrack) -> bool:
+        """Whether a file or folder of a track may be replaced."""
+        assert self.folder is not None
+        if self._place != self.folder:
+            return True  # nobody else writes there
+        if path.suffix == ".json":
+            return self._is_own(path, track)
+        return any(self._is_own(place, track) for place in document_places(self.folder, track.name))
+
+    def _is_own(self, path: Path, track: ReferenceTrack) -> bool:
+        return passport_in(path) == self._mark(track)
+
+    def _is_related(self, path: Path) -> bool:
+        """Whether a document of any track was made under the same passport."""
+        passport = passport_in(path) or {}
+        return all(passport.get(key) == value for key, value in self.passport.items())
+
+    def _summary_is_own(self, folder: Path, tracks: Sequence[ReferenceTrack]) -> bool:
+        """Whether the summary that is there is of this evaluation, of these tracks or fewer."""
+        try:
+            summary = read_json(folder / SUMMARY)
+            scored = set(summary["passport"]["scored_together"])
+            return provenance_of(summary) == self.passport and scored <= {
+                track.name for track in tracks
+            }
+        except (MssctlError, KeyError, TypeError, AttributeError):
+            return False
+
+    def _mark(self, track: ReferenceTrack) -> dict[str, Any]:
+        estimates = self._mark_of(track)
         if track.packed is not None:
-            status = track.packed.stat()
-            packed = [track.packed.name, status.st_size, status.st_mtime_ns]
-            return {**self.passport, **estimates, "files": {"packed": packed}}
+            return {**self.passport, **estimates, "files": {"packed": _state(track.packed)}}
         mixture = {} if track.mixture is None else {"mixture": track.mixture}
-        files = {}
-        for stem, path in sorted({**track.stems, **mixture}.items()):
-            status = path.stat()
-            files[stem] = [path.name, status.st_size, status.st_mtime_ns]
+        files = {stem: _state(path) for stem, path in sorted({**track.stems, **mixture}.items())}
         return {**self.passport, **estimates, "files": files}
 
 
-def write(path: Path, document: Any) -> None:
-    """Write JSON under another name, then rename.
-
-    Raises:
-        MssctlError: it cannot be written (exit 3).
-    """
-    _replace(path, json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write text under another name, then rename; its folder is made.
-
-    Raises:
-        MssctlError: it cannot be written (exit 3).
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(path, error) from None
-    _replace(path, text)
-
-
-def write_csv(path: Path, scores: Sequence[StemScore], documents: Sequence[Document]) -> None:
-    """Write one row per track, stem and metric: of whole tracks, and medians over frames.
-
-    Raises:
-        MssctlError: it cannot be written (exit 3).
-    """
-    rows: list[tuple[str, str, str, float]] = [
-        (item.track, item.stem, name, score.estimate)
-        for item in scores
-        for name, score in item.metrics.items()
-    ]
-    for document in documents:
-        for stem, metrics in spreads([document]).items():
-            rows += [
-                (document["track"], stem, name, value.median) for name, value in metrics.items()
-            ]
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("track", "stem", "metric", "value"))
-    table.writerows(rows)
-    _replace(path, text.getvalue())
-
-
-def write_markdown(path: Path, result: EvalResult) -> None:
-    """Write the tables for people: stems by metrics, and BSSEval's distributions.
-
-    Raises:
-        MssctlError: it cannot be written (exit 3).
-    """
-    names = list(result.definitions)
-    lines = [f"# {result.model} on {result.reference}", ""]
-    lines += [f"**{mark}**\n" for mark in result.marks]
-    lines += ["| stem | tracks | " + " | ".join(f"{n} | gain" for n in names) + " |"]
-    lines += ["| --- | ---: |" + " ---: | ---: |" * len(names)]
-    for stem, row in result.means.items():
-        cells = [stem, str(result.counts.get(stem, ""))]
-        for name in names:
-            found = row.get(name)
-            cells += [_two(found.estimate if found else None)]
-            cells += [_two(found.improvement if found else None, sign=True)]
-        lines.append("| " + " | ".join(cells) + " |")
-    if result.bsseval:
-        lines += ["", "| stem | metric | median | mean | quartiles | tracks | frames |"]
-        lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
-    for stem, table in result.bsseval.items():
-        for name, value in table.items():
-            quartiles = f"{value.lower_quartile:.2f} to {value.upper_quartile:.2f}"
-            lines.append(
-                f"| {stem} | {name} | {value.median:.2f} | {value.mean:.2f} | {quartiles} | "
-                f"{value.tracks} | {value.frames} |"
-            )
-    lines += ["", *(f"- {name}: {meaning}" for name, meaning in result.definitions.items())]
-    lines += [f"- left out: {reason}" for reason in result.skipped]
-    _replace(path, "\n".join(lines) + "\n")
-
-
-def _two(value: float | None, *, sign: bool = False) -> str:
-    if value is None:
-        return ""
-    return f"{value:+.2f}" if sign else f"{value:.2f}"
-
-
-def packed(scores: Sequence[StemScore], skipped: Sequence[str]) -> Document:
-    """Scores as JSON's own types."""
-    return {"scores": [asdict(item) for item in scores], "skipped": list(skipped)}
-
-
-def unpacked(document: Document) -> list[StemScore]:
-    """Scores of a document."""
-    return [
-        StemScore(
-            item["track"],
-            item["stem"],
-            {name: Score(**score) for name, score in item["metrics"].items()},
-        )
-        for item in document["scores"]
-    ]
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise _unwritable(path, error) from None
+def _state(path: Path) -> list[Any]:
+    status = path.stat()
+    return [path.name, status.st_size, status.st_mtime_ns]
 
 
 def _unwritable(path: Path, error: OSError) -> MssctlError:

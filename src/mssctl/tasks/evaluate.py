@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -14,7 +13,9 @@ from mssctl import __version__
 from mssctl.audio.writer import AtomicWriter
 from mssctl.config import bounds
 from mssctl.config.schema import AudioConfig
+from mssctl.data.names import some
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.evaluation.documents import marked
 from mssctl.evaluation.excerpts import write_excerpt
 from mssctl.evaluation.frames import passport, spreads
 from mssctl.evaluation.guard import guard
@@ -30,26 +31,20 @@ from mssctl.evaluation.report import plots
 from mssctl.evaluation.report import report as report_page
 from mssctl.evaluation.scores import counts, means
 from mssctl.evaluation.sdr import Array
-from mssctl.events import Progress, Reporter, silent
-from mssctl.files import storage_error
+from mssctl.events import Notice, Progress, Reporter, silent
+from mssctl.hardware.device import Dtype
 from mssctl.results.evaluate import EvalResult
 from mssctl.tasks.estimates import (
     Estimates,
     FromModel,
     Oracle,
 )
+from mssctl.tasks.eval_documents import Document, as_text, unpacked
 from mssctl.tasks.eval_plan import Plan, with_model, without_model
-from mssctl.tasks.eval_store import (
-    Document,
-    Store,
-    unpacked,
-    write,
-    write_csv,
-    write_markdown,
-    write_text,
-)
+from mssctl.tasks.eval_store import Store
+from mssctl.tasks.eval_tables import as_csv, as_markdown
 from mssctl.tasks.scoring import Engine, Scoring, document, in_order, jobs_within
-from mssctl.tasks.separate import Dtype, check_numbers
+from mssctl.tasks.separate import check_numbers
 
 
 @dataclass(frozen=True)
@@ -84,6 +79,7 @@ def evaluate(
     html: Path | str | None = None,
     per_track: bool = False,
     force: bool = False,
+    overwrite: bool = False,
     report: Reporter = silent,
 ) -> EvalResult:
     """Score estimates of reference tracks, and the unprocessed mixture beside them.
@@ -101,7 +97,7 @@ def evaluate(
         musdb: folder of MUSDB18 or MUSDB18-HQ instead.
         split: of MUSDB18: ``test`` (if None), ``valid`` or ``train``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        dtype: inside the model; ``auto`` is bf16 on CUDA and fp32 elsewhere.
+        dtype: inside the model, see `mssctl.tasks.separate.separate`.
         segment: seconds that the model sees at once; None as in its configuration.
         overlap: fraction of a segment shared with the next; None likewise.
         batch: segments computed at once; None likewise.
@@ -112,16 +108,18 @@ def evaluate(
         memory: GiB that they may take together; None for most of what is free.
         out: folder for a document per track, ``scores.csv``, ``scores.md`` and ``summary.json``;
             tracks scored there before, with the same model, settings and files, are not computed
-            again.
+            again. Results of anything else are refused.
         keep_stems: also write the separated stems there.
         html: also write a page of tables, plots and sounds, and the plots below ``out``.
         per_track: the result shows every track, not only what is over all of them.
         force: score a model also on tracks that it was trained on; the result is marked.
+        overwrite: replace what other evaluations, or anybody else, left at ``out`` and ``html``.
         report: is told what happens.
 
     Raises:
         MssctlError: no such model or device (exit 3); no tracks, audio that does not fit the
-            model, unequal lengths, damaged audio, or nothing but silence (exit 4).
+            model, unequal lengths, damaged audio, or nothing but silence (exit 4); ``out`` or
+            ``html`` hold something else (exit 2).
     """
     check_numbers(segment, overlap, batch)
     _check_choice(name, estimates, oracle, reference, musdb)
@@ -163,7 +161,7 @@ def evaluate(
     split = split or "test"
     scoring = Scoring(asked, framewise, frames.window, frames.hop, frames.grid16, engine)
     if musdb is not None:
-        tracks, notes = find_musdb(Path(musdb), split), list[str]()
+        tracks, notes = find_musdb(Path(musdb), split)
     else:
         assert reference is not None
         tracks, notes = find_tracks(Path(reference))
@@ -179,15 +177,22 @@ def evaluate(
         plan = replace(plan, marks=marks)
     where = {"musdb": f"MUSDB18 {split}"} if musdb is not None else {}
     papers = _passport(plan, scoring, where)
-    store = Store(None if out is None else Path(out), papers)
-    documents = _score_all(plan, scoring, store, jobs, memory, keep_stems, html is not None, report)
+    kinds = [kind for kind, wanted in (("stems", keep_stems), ("excerpts", html)) if wanted]
+    store = Store(None if out is None else Path(out), papers, plan.source.mark, overwrite=overwrite)
+    for note in store.check(plan.tracks, kinds, None if html is None else Path(html)):
+        report(Notice(note, level="warning"))
+    documents = _score_all(plan, scoring, store, jobs, memory, kinds, report)
     result = _result(plan, scoring, documents, papers, str(musdb or reference), out, per_track)
     if out is not None:
-        write_csv(Path(out) / "scores.csv", result.scores, documents)
-        write_markdown(Path(out) / "scores.md", result)
-        write(Path(out) / "summary.json", asdict(result))
+        tables = {
+            "summary.json": as_text(asdict(result)),
+            "scores.csv": as_csv(result.scores, documents),
+            "scores.md": as_markdown(result),
+        }
+        store.finish(plan.tracks, kinds, tables)
     if html is not None and out is not None:
-        _write_page(Path(out), Path(html))
+        pictures = {name: marked(text, papers) for name, text in plots(Path(out)).items()}
+        store.write_page(Path(html), marked(report_page(Path(out)), papers), pictures)
     return result
 
 
@@ -243,46 +248,48 @@ def _score_all(
     store: Store,
     jobs: int | None,
     memory: float | None,
-    keep_stems: bool,
-    excerpts: bool,
+    kinds: Sequence[str],
     report: Reporter,
 ) -> list[Document]:
     """The document of each track, from the store or computed."""
     total, seconds, started = len(plan.tracks), [0.0], time.perf_counter()
     documents: list[Document] = []
+    known: dict[str, Document] = {}
     report(Progress("eval", 0, total, "tracks"))
-    kept = store.folder / "stems" if keep_stems and store.folder else None
-    heard = store.folder / "excerpts" if excerpts and store.folder else None
-    folders = [folder for folder in (kept, heard) if folder]
 
     def submit(pool: Executor, track: ReferenceTrack) -> Future[Document]:
-        known = store.find(track, plan.source.mark(track))
-        if known is not None and all((folder / track.name).is_dir() for folder in folders):
+        found = store.find(track, kinds)
+        if found is not None:
             future: Future[Document] = Future()
-            future.set_result(known)
+            future.set_result(known.setdefault(track.name, found))
             return future
+        folders = store.begin(track, kinds)
+        heard = folders.get("excerpts")
         if not plan.separates:
             return pool.submit(_from_files, track, plan.source, plan.audio, scoring, heard)
         if track.packed is not None:  # the others were checked before
             track = track.unpacked()
             check(track, model=plan.source.name, audio=plan.audio)
         audio = read(track, plan.source.stems)
-        found, left_out = plan.source.of(track, audio)
+        estimates, left_out = plan.source.of(track, audio)
         assert audio.mixture is not None
         seconds[0] += audio.mixture.shape[-1] / audio.rate
-        if kept is not None:
-            _keep(kept / track.name, found, audio.rate)
+        if "stems" in folders:
+            _write_stems(folders["stems"], estimates, audio.rate)
         if heard is not None:
-            write_excerpt(heard / track.name, audio, found)
-        return pool.submit(document, track.name, audio, found, left_out, scoring)
+            write_excerpt(heard, audio, estimates)
+        return pool.submit(document, track.name, audio, estimates, left_out, scoring)
 
     def done(track: ReferenceTrack, made: Document) -> Document:
-        return store.keep(track, plan.source.mark(track), made)
+        return made if track.name in known else store.keep(track, made)
 
-    for made in in_order(plan.tracks, submit, _jobs(plan, jobs, memory), done):
-        documents.append(made)
-        rate = seconds[0] / (time.perf_counter() - started) if seconds[0] else None
-        report(Progress("eval", len(documents), total, "tracks", rate, "x real time"))
+    try:
+        for made in in_order(plan.tracks, submit, _jobs(plan, jobs, memory), done):
+            documents.append(made)
+            rate = seconds[0] / (time.perf_counter() - started) if seconds[0] else None
+            report(Progress("eval", len(documents), total, "tracks", rate, "x real time"))
+    finally:
+        store.close()
     return documents
 
 
@@ -300,35 +307,20 @@ def _from_files(
     truth = read(track, audio.stems, add_up=False)
     found, left_out = source.of(track, truth)
     if heard is not None:
-        write_excerpt(heard / track.name, truth, found)
+        write_excerpt(heard, truth, found)
     return document(track.name, truth, found, left_out, scoring)
 
 
-def _write_page(out: Path, html: Path) -> None:
-    """The report, and its plots as files."""
-    write_text(html, report_page(out))
-    for name, text in plots(out).items():
-        write_text(out / "plots" / name, text)
+def _write_stems(folder: Path, estimates: Mapping[str, Array], rate: int) -> None:
+    """Write the stems as float WAVE files."""
+    for stem, audio in estimates.items():
+        with AtomicWriter(folder / f"{stem}.wav", rate, len(audio), subtype="FLOAT") as file:
+            file.write(audio.astype("float32", copy=False))
 
 
 def _jobs(plan: Plan, jobs: int | None, memory: float | None) -> int:
-    lengths = [track.samples() for track in plan.tracks]
+    lengths = [track.samples(plan.source.stems) for track in plan.tracks]
     return min(jobs_within(jobs, memory, max(lengths)), len(plan.tracks))
-
-
-def _keep(folder: Path, estimates: Mapping[str, Array], rate: int) -> None:
-    """Write the stems as float WAVE files; the folder appears whole."""
-    part = folder.with_name(f".{folder.name}.part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
-        part.mkdir(parents=True)
-        for stem, audio in estimates.items():
-            with AtomicWriter(part / f"{stem}.wav", rate, len(audio), subtype="FLOAT") as file:
-                file.write(audio.astype("float32", copy=False))
-        if not folder.is_dir():
-            part.rename(folder)
-    except OSError as error:
-        raise storage_error(folder, error) from None
 
 
 def _result(
@@ -359,11 +351,11 @@ def _result(
         tracks=len(documents),
         definitions=definitions(scoring.metrics),
         settings=dict(plan.settings or {}),
-        means=means(scores, stems),
+        means=means(scores, stems, {stem for made in documents for stem in made.get("sums", ())}),
         counts=counts(scores, stems),
         scores=scores,
         skipped=skipped,
-        notes=list(plan.notes),
+        notes=[*plan.notes, *_notes(documents)],
         marks=list(plan.marks),
         passport={
             **papers,
@@ -376,6 +368,15 @@ def _result(
         out=None if out is None else str(out),
         per_track=per_track,
     )
+
+
+def _notes(documents: Sequence[Document]) -> list[str]:
+    """What was decided about tracks, each once with the tracks it is about."""
+    tracks: dict[str, list[str]] = {}
+    for made in documents:
+        for note in made.get("notes", ()):
+            tracks.setdefault(note, []).append(made["track"])
+    return [f"{some(names)}: {note}" for note, names in tracks.items()]
 
 
 def _medians(made: Document) -> dict[str, dict[str, float]]:

@@ -18,11 +18,12 @@ from mssctl.evaluation.frames import score_frames
 from mssctl.evaluation.references import ReferenceAudio
 from mssctl.evaluation.scores import score_track
 from mssctl.evaluation.sdr import Array
+from mssctl.evaluation.sums import sums
 from mssctl.hardware import machine
 from mssctl.hardware.processes import INTERRUPTIONS
 from mssctl.results.evaluate import StemScore
 from mssctl.tasks.estimates import content_hashes
-from mssctl.tasks.eval_store import Document, packed
+from mssctl.tasks.eval_documents import Document, packed
 
 Engine = Literal["mssctl", "museval"]
 Given = TypeVar("Given")
@@ -54,6 +55,8 @@ def document(
     Raises:
         MssctlError: audio of unequal shape or with NaN, or museval is asked for and missing.
     """
+    true = {stem: audio.stems[stem] for stem in estimates if stem in audio.stems}
+    apart = sums(true)
     scores, skipped = score_track(
         track,
         audio.stems,
@@ -62,16 +65,27 @@ def document(
         rate=audio.rate,
         metrics=scoring.metrics,
         frames=(scoring.window, scoring.hop),
+        apart=apart,
     )
     scored = [item.stem for item in scores]
     made: Document = {
         "track": track,
-        "scored_together": scored,
+        "scored_together": [stem for stem in scored if stem not in apart],
+        "sums": {stem: list(parts) for stem, parts in apart.items()},
+        "notes": [
+            *audio.notes,
+            *(
+                f"{stem} is the sum of {', '.join(parts)}: it counts as no source beside "
+                "them, so it has no cSDR and no BSSEval, and no part in the mean over stems"
+                for stem, parts in apart.items()
+            ),
+        ],
         "references_sha256": content_hashes({stem: audio.stems[stem] for stem in scored}),
         "estimates_sha256": content_hashes({stem: estimates[stem] for stem in scored}),
     }
     if scoring.bsseval and scores:
-        frames, reasons = _bsseval(track, scores, audio, estimates, scoring)
+        together = [item for item in scores if item.stem not in apart]
+        frames, reasons = _bsseval(track, together, audio, estimates, scoring)
         made |= frames
         skipped += reasons
     return {**made, **packed(scores, [*left_out, *skipped])}

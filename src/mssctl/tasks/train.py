@@ -16,6 +16,7 @@ import torch
 from mssctl import presets
 from mssctl.config.schema import RunConfig
 from mssctl.data.layouts import SongSets, find_songs
+from mssctl.documents import read_json
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
 from mssctl.files import write_whole
@@ -129,8 +130,8 @@ def resume(
     changed = changes(before, config)
     chosen = own_device(choose_device(device).device)
     try:
-        sources = _Sources(**json.loads((folder / "data.json").read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        sources = _Sources(**read_json(folder / "data.json"))
+    except TypeError as error:
         raise MssctlError(f"{folder / 'data.json'}: damaged: {error}") from None
     with joined(chosen) as world:
         report = report if world.leads else silent

@@ -18,7 +18,7 @@ from mssctl.data.mixing import Mixer
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter
 from mssctl.hardware.compiler import compile_modules
-from mssctl.hardware.device import configure
+from mssctl.hardware.device import check_training_dtype, configure
 from mssctl.models.base import Separator
 from mssctl.models.registry import build
 from mssctl.training.board import Board
@@ -80,7 +80,7 @@ def fit(
     receipt = make_receipt(state, config, device, predicted_gib, world.size)
     report(Notice(receipt_text(receipt)))
     if world.leads:
-        record_session(run, device, state.step, receipt, changes or {})
+        record_session(run, device, state.step, receipt, changes or {}, report)
     total = config.training.num_epochs * config.training.steps_per_epoch
     with ExitStack() as stack:
         stream = batches(
@@ -96,7 +96,7 @@ def fit(
         interrupt = stack.enter_context(Interrupt(report))
         metrics, board = None, None
         if world.leads:
-            metrics = Metrics(run / "metrics.jsonl", state.step, validated_step(state))
+            metrics = Metrics(run / "metrics.jsonl", state.step, validated_step(state), report)
             stack.enter_context(metrics)
         if world.leads and config.training.tensorboard:
             board = stack.enter_context(closing(Board(run / "tensorboard", state.step)))
@@ -183,8 +183,14 @@ def try_step(
 
 
 def prepare(config: RunConfig, device: torch.device) -> TrainState:
-    """Put the settings into force and build what a run changes, from its seed."""
+    """Put the settings into force and build what a run changes, from its seed.
+
+    Raises:
+        MssctlError: the GPU lacks the dtype, or nothing can be compiled (exit 3).
+    """
     training = config.training
+    if device.type == "cuda":
+        check_training_dtype(training.amp_dtype, torch.cuda.get_device_capability(device))
     configure(
         device,
         tf32=training.tf32,

@@ -16,7 +16,9 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from mssctl.documents import parse_json, read_json
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.events import Notice, Reporter, silent
 from mssctl.files import write_whole
 
 
@@ -36,25 +38,31 @@ def writing(path: Path) -> Iterator[None]:
 class Metrics:
     """``metrics.jsonl``: one line per optimizer step and per validation.
 
-    Lines of steps and validations that a resumed run does again, and a torn last line, are cut
-    on opening, so that the file tells one story.
+    Lines of steps and validations that a resumed run does again, and lines that cannot be read, are
+    cut on opening, so that the file tells one story.
 
     Args:
         path: of the file; it need not exist.
         last_step: the step that the run goes on from.
         last_validated: the step of the last validation that it knows of.
+        report: gets a notice of unreadable lines; a torn last one, as a kill leaves it, is normal.
 
     Raises:
         MssctlError: the file cannot be written; `add` and leaving the block raise it, too.
     """
 
-    def __init__(self, path: Path, last_step: int, last_validated: int) -> None:
+    def __init__(
+        self, path: Path, last_step: int, last_validated: int, report: Reporter = silent
+    ) -> None:
         self._path = path
         last = {"step": last_step, "validation": last_validated}
         with writing(path):
             if path.exists():
-                kept = [line for line in path.read_text("utf-8").splitlines() if _upto(line, last)]
+                kept, damaged = _upto(path, last)
                 write_whole(path, "".join(f"{line}\n" for line in kept))
+                if damaged:
+                    message = f"{path}: {damaged} damaged line(s) left out"
+                    report(Notice(message, level="warning"))
             self._file = path.open("a", encoding="utf-8")
 
     def add(self, kind: str, **values: Any) -> None:
@@ -76,13 +84,20 @@ class Metrics:
             self._file.close()
 
 
-def _upto(line: str, last: dict[str, int]) -> bool:
-    try:
-        values = json.loads(line)
-        kept: bool = values["step"] <= last[values["kind"]]
-    except (ValueError, KeyError, TypeError):
-        return False  # torn by a crash
-    return kept
+def _upto(path: Path, last: dict[str, int]) -> tuple[list[str], int]:
+    """The lines up to the ``last`` step of their kind, and how many cannot be read."""
+    lines = path.read_bytes().split(b"\n")
+    kept, damaged = [], 0
+    for number, line in enumerate(lines, 1):
+        try:
+            values = parse_json(line, f"{path}: line {number}")
+            if type(values["step"]) is not int:
+                raise TypeError
+            if values["step"] <= last[values["kind"]]:
+                kept.append(line.decode())
+        except (MssctlError, KeyError, TypeError):
+            damaged += number < len(lines)  # the last is empty, or torn by a kill
+    return kept, damaged
 
 
 def versions() -> dict[str, str]:
@@ -105,6 +120,7 @@ def record_session(
     step: int,
     receipt: Mapping[str, Any],
     changes: Mapping[str, str],
+    report: Reporter = silent,
 ) -> None:
     """Add to ``environment.json`` what this session of the run really works with.
 
@@ -114,6 +130,7 @@ def record_session(
         step: the session goes on from.
         receipt: of `mssctl.training.receipt.make_receipt`.
         changes: key -> ``old -> new`` of settings that ``resume --set`` changed.
+        report: gets a notice if the file so far is damaged.
     """
     cuda = device.type == "cuda"
     entry = {
@@ -128,26 +145,35 @@ def record_session(
         **receipt,
         "changed": dict(changes),
     }
-    _write_sessions(run, [*_sessions(run), entry])
+    _write_sessions(run, [*_sessions(run, report), entry])
 
 
 def add_to_session(run: Path, key: str, value: Any) -> None:
     """Append ``value`` to the list ``key`` of the newest session in ``environment.json``."""
-    *before, newest = _sessions(run)
-    newest = {**newest, key: [*newest.get(key, []), value]}
+    *before, newest = _sessions(run) or [{}]
+    so_far = newest.get(key)
+    newest = {**newest, key: [*(so_far if isinstance(so_far, list) else []), value]}
     _write_sessions(run, [*before, newest])
 
 
-def _sessions(run: Path) -> list[dict[str, Any]]:
+def _sessions(run: Path, report: Reporter = silent) -> list[dict[str, Any]]:
+    """The sessions so far; a damaged file is set aside, since a run does not need it."""
     path = run / "environment.json"
     if not path.exists():
         return []
     try:
-        sessions: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["sessions"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise MssctlError(
-            f"{path}: damaged: {error}", hint="move it away: a run does not need it"
-        ) from None
+        sessions = read_json(path).get("sessions")
+        if not isinstance(sessions, list) or not all(isinstance(one, dict) for one in sessions):
+            raise MssctlError(f"{path}: it lists no sessions")
+    except MssctlError as error:
+        number = 1
+        while (aside := run / f"environment.damaged-{number}.json").exists():
+            number += 1
+        with writing(aside):
+            path.replace(aside)
+        message = f"{error.message}; set aside as {aside.name}, a new one is begun"
+        report(Notice(message, level="warning"))
+        return []
     return sessions
 
 

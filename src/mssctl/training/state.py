@@ -2,12 +2,12 @@
 
 ``RUN/checkpoints/step-00001234/`` holds ``model.safetensors``, ``ema.safetensors`` (with a moving
 average), ``optimizer.safetensors`` (``NAME/exp_avg`` and so on), ``rng.safetensors`` and, with the
-SHA-256 of each of them, ``state.json``.
+SHA-256 of each of them and a checksum over itself, ``state.json``. All of it is checked before
+anything is restored.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -19,17 +19,25 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from mssctl.documents import sealed
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter
 from mssctl.training.optim import tensors_of
 from mssctl.training.record import versions
+from mssctl.training.saved import (
+    FORMAT,
+    STATE,
+    DamagedError,
+    SavedValues,
+    of_rank,
+    read_checkpoint,
+    sha256,
+)
 from mssctl.training.step import TrainState
 
-FORMAT = 1
-STATE = "state.json"
 OLD = ".old.tmp"  # ending of a checkpoint that gives way to one of the same step
 
 
@@ -105,25 +113,21 @@ def load_newest(
     Raises:
         MssctlError: there is none, or it belongs to another model.
     """
-    damaged = []
+    damaged = 0
     for folder in reversed(checkpoints(run)):
         try:
-            tensors, values = _read(folder)
-        except _DamagedError as error:
-            damaged.append(str(error))
+            tensors, values = read_checkpoint(folder)
+            entries = _optimizer_entries(state, tensors["optimizer"], folder)
+        except DamagedError as error:
+            damaged += 1
             report(Notice(f"{error}; trying the checkpoint before it", level="warning"))
             continue
-        _restore(state, tensors, values, folder)
+        average = tensors.get("ema", tensors["model"])
+        _refuse_other_model(state.model, tensors["model"], folder)
+        _refuse_other_model(state.model, average, folder)
+        _restore(state, tensors["model"], average, entries, values)
         _restore_generators(tensors["rng"], state, rank)
-        if (wrote := values.get("processes", 1)) != processes:
-            message = f"{wrote} process(es) wrote the checkpoint: dropout goes on differently"
-            report(Notice(message, level="warning"))
-        if values.get("judged_by", state.judged_by) != state.judged_by:
-            state.best_score = state.best_step = None
-            state.schedule.forget_scores()
-            report(Notice("validation was changed: the best score is looked for anew"))
-        if values["config_sha256"] != sha256(run / "config.yaml"):
-            report(Notice("config.yaml was changed since the checkpoint", level="warning"))
+        _tell(run, folder, state, values, processes, report)
         return folder
     raise MssctlError(
         f"{run}: no {'undamaged ' if damaged else ''}checkpoint to go on from",
@@ -144,8 +148,27 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted(folder.glob("step-*"))
 
 
-class _DamagedError(Exception):
-    """A checkpoint that cannot be used."""
+def _tell(
+    run: Path,
+    folder: Path,
+    state: TrainState,
+    values: SavedValues,
+    processes: int,
+    report: Reporter,
+) -> None:
+    """Say what is not as it was when the checkpoint was written."""
+    if values.format == 1:
+        message = f"{folder}: of an earlier version, without a checksum over its values"
+        report(Notice(message))
+    if values.processes != processes:
+        message = f"{values.processes} process(es) wrote the checkpoint: dropout differs from here"
+        report(Notice(message, level="warning"))
+    if values.judged_by not in (None, state.judged_by):
+        state.best_score = state.best_step = None
+        state.schedule.forget_scores()
+        report(Notice("validation was changed: the best score is looked for anew"))
+    if values.config_sha256 != sha256(run / "config.yaml"):
+        report(Notice("config.yaml was changed since the checkpoint", level="warning"))
 
 
 def _write(
@@ -155,7 +178,7 @@ def _write(
     if state.average:
         files["ema"] = tensors_of(state.average.model)
     files["rng"] = {
-        _of_rank(name, rank): tensor
+        of_rank(name, rank): tensor
         for rank, states in enumerate(generators)
         for name, tensor in states.items()
     }
@@ -179,66 +202,43 @@ def _write(
         "versions": versions(),
         **extra,
     }
-    (folder / STATE).write_text(json.dumps(values, allow_nan=False), encoding="utf-8")
+    (folder / STATE).write_text(json.dumps(sealed(values), allow_nan=False), encoding="utf-8")
     _sync(folder / STATE)
     _sync(folder)
 
 
-def _read(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Tensors by file and the values of one checkpoint, checked."""
-    try:
-        values: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        if values["format"] != FORMAT:
-            raise MssctlError(
-                f"{folder}: checkpoint format {values['format']}, this version reads {FORMAT}",
-                exit_code=ExitCode.ENVIRONMENT,
-            )
-        tensors = {}
-        for name, expected in values["sha256"].items():
-            path = folder / name
-            if sha256(path) != expected:
-                raise _DamagedError(f"{path}: damaged (its checksum differs)")
-            tensors[path.stem] = load_file(path)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise _DamagedError(f"{folder}: damaged ({error})") from None
-    return tensors, values
-
-
 def _restore(
     state: TrainState,
-    tensors: Mapping[str, Mapping[str, Tensor]],
-    values: Mapping[str, Any],
-    folder: Path,
+    model: Mapping[str, Tensor],
+    average: Mapping[str, Tensor],
+    entries: Mapping[int, Mapping[str, Tensor]],
+    values: SavedValues,
 ) -> None:
-    _copy_into(state.model, tensors["model"], folder)
+    """Take over a checkpoint of which everything has been checked."""
+    _copy_into(state.model, model)
     if state.average:
-        _copy_into(state.average.model, tensors.get("ema", tensors["model"]), folder)
-    _restore_optimizer(state, tensors["optimizer"])
-    state.schedule.load_state_dict(values["schedule"])
-    state.step = values["step"]
-    state.best_score, state.best_step = values["best_score"], values["best_step"]
-    state.bad_steps = values["bad_steps"]
-    state.history = list(values["history"])
-    version, numbers, gauss = values["python_rng"]
-    random.setstate((version, tuple(numbers), gauss))
-    name, keys, *rest = values["numpy_rng"]
-    np.random.set_state((name, np.array(keys, np.uint32), *rest))  # noqa: NPY002 (the global one)
-
-
-def _of_rank(name: str, rank: int) -> str:
-    return f"{name}.{rank}" if rank else name
+        _copy_into(state.average.model, average)
+    groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": dict(entries), "param_groups": groups})
+    state.schedule.load_state_dict(values.schedule.model_dump())
+    state.step = values.step
+    state.best_score, state.best_step = values.best_score, values.best_step
+    state.bad_steps = values.bad_steps
+    state.history = [entry.model_dump() for entry in values.history]
+    random.setstate(values.python_state())
+    np.random.set_state(values.numpy_state())  # noqa: NPY002 (the global one)
 
 
 def _restore_generators(states: Mapping[str, Tensor], state: TrainState, rank: int) -> None:
-    if (own := _of_rank("torch", rank)) in states:
+    if (own := of_rank("torch", rank)) in states:
         torch.set_rng_state(states[own])
     device = next(state.model.parameters()).device
-    if device.type == "cuda" and (own := _of_rank("cuda", rank)) in states:
+    if device.type == "cuda" and (own := of_rank("cuda", rank)) in states:
         torch.cuda.set_rng_state(states[own], device)
 
 
-def _copy_into(model: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
-    """Copy stored tensors into a model of the same shape, or say what differs."""
+def _refuse_other_model(model: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Raise an `MssctlError` that says which tensors differ in name or shape."""
     own = tensors_of(model)
     differing = [
         f"{name} is {_shape(own.get(name))} by config.yaml, {_shape(tensors.get(name))} stored"
@@ -251,6 +251,10 @@ def _copy_into(model: nn.Module, tensors: Mapping[str, Tensor], folder: Path) ->
             f"{folder}: a checkpoint of another model: {'; '.join(differing[:3])}{more}",
             hint="the model section of config.yaml must stay as it was",
         )
+
+
+def _copy_into(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    own = tensors_of(model)
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
@@ -276,14 +280,20 @@ def _optimizer_tensors(state: TrainState) -> dict[str, Tensor]:
     }
 
 
-def _restore_optimizer(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
-    entries: dict[str, dict[str, Tensor]] = {}
+def _optimizer_entries(
+    state: TrainState, tensors: Mapping[str, Tensor], folder: Path
+) -> dict[int, dict[str, Tensor]]:
+    """The stored tensors by the number that the optimizer gives a parameter."""
+    parameters = dict(state.model.named_parameters())
+    by_name: dict[str, dict[str, Tensor]] = {}
     for path, tensor in tensors.items():
-        name, key = path.rsplit("/", 1)
-        entries.setdefault(name, {})[key] = tensor
-    groups = state.optimizer.state_dict()["param_groups"]
-    numbered = {number: entries[name] for number, name in _names(state).items() if name in entries}
-    state.optimizer.load_state_dict({"state": numbered, "param_groups": groups})
+        name, _, key = path.rpartition("/")
+        if name in parameters and tensor.shape not in (parameters[name].shape, torch.Size()):
+            raise DamagedError(f"{folder}: damaged: the optimizer's {path} has another shape")
+        by_name.setdefault(name, {})[key] = tensor
+    if any(entry.keys() != {"step", "exp_avg", "exp_avg_sq"} for entry in by_name.values()):
+        raise DamagedError(f"{folder}: damaged: the optimizer's tensors are not all there")
+    return {number: by_name[name] for number, name in _names(state).items() if name in by_name}
 
 
 def _replace(temporary: Path, final: Path) -> None:
@@ -321,9 +331,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def sha256(path: Path) -> str:
-    """Hex SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

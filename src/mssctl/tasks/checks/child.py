@@ -13,6 +13,7 @@ import traceback
 from dataclasses import asdict
 from importlib import import_module
 
+from mssctl.documents import parse_json
 from mssctl.errors import MssctlError
 from mssctl.results.doctor import Finding
 from mssctl.tasks.checks.findings import Settings, crashed, failed, first_line
@@ -34,7 +35,7 @@ def look(check: str, settings: Settings) -> list[Finding]:
 
 def main(arguments: list[str]) -> None:
     """Run the checks one after the other."""
-    settings = Settings(**json.loads(arguments[0]))
+    settings = Settings(**parse_json(arguments[0], "settings"))
     with os.fdopen(os.dup(1), "w", encoding="ascii") as out:
         os.dup2(2, 1)
         for check in arguments[1:]:

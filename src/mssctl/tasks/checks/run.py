@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import mssctl
+from mssctl.documents import parse_json
+from mssctl.errors import MssctlError
 from mssctl.results.doctor import Finding
 from mssctl.tasks.checks.findings import Settings, crashed, note
 
@@ -164,9 +166,9 @@ class _Child:
             reader.join(timeout=1.0)  # longer only if something has left the process group
 
     def _listen(self, stream: IO[bytes]) -> None:
-        with stream, contextlib.suppress(ValueError):  # half a line: it has died
+        with stream, contextlib.suppress(MssctlError):  # half a line: it has died
             for line in stream:
-                self.said.put(json.loads(line))
+                self.said.put(parse_json(line, "check"))
         self.said.put(None)
 
     def _keep(self, stream: IO[bytes]) -> None:
