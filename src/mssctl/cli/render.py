@@ -20,6 +20,7 @@ from mssctl.results.bench import ScanBench
 from mssctl.results.common import FileFailure
 from mssctl.results.data import DataCheckResult, SynthResult
 from mssctl.results.doctor import DoctorResult
+from mssctl.results.evaluate import EvalResult
 from mssctl.results.models import ModelEntry, ModelList
 from mssctl.results.separate import SeparatedSong, SeparateResult
 from mssctl.results.train import DryRunResult, TrainResult
@@ -48,7 +49,8 @@ def plain(value: Any) -> Any:
 
 def failures_of(result: Any) -> Sequence[FileFailure]:
     """The inputs that a result reports as failed."""
-    return result.failures if isinstance(result, SeparateResult | DataCheckResult) else ()
+    reporting = SeparateResult | DataCheckResult | EvalResult
+    return result.failures if isinstance(result, reporting) else ()
 
 
 def exit_code_of(result: Any) -> int:
@@ -63,7 +65,8 @@ def exit_code_of(result: Any) -> int:
     codes = {failed.exit_code for failed in failures_of(result)}
     if not codes:
         return ExitCode.OK
-    return ExitCode.FAILED if result.songs or len(codes) > 1 else codes.pop()
+    done = result.tracks if isinstance(result, EvalResult) else result.songs
+    return ExitCode.FAILED if done or len(codes) > 1 else codes.pop()
 
 
 @singledispatch
