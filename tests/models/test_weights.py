@@ -59,7 +59,7 @@ def config_with(section, **values):
 
 DAMAGED = {
     "a huge model": config_with("model", n_layers=100_000),
-    "many layers": config_with("model", n_layers=200),
+    "many layers": config_with("model", n_layers=100),
     "more layers": config_with("model", n_layers=2),
     "a wide model": config_with(
         "model", emb_dim=8192, attention_dim=8192, ffn_hidden_dim=[65536] * 2

@@ -80,7 +80,8 @@ def model(tmp_path, monkeypatch):
     """Write weights of a fake model and return their path."""
 
     def make(kind, *stems):
-        monkeypatch.setattr(weights, "build", lambda given: kind(given.audio))
+        for name in ("build", "outline"):
+            monkeypatch.setattr(weights, name, lambda given: kind(given.audio))
         path = tmp_path / "fake.safetensors"
         weights.save(path, kind(config(*stems).audio), config(*stems), {})
         return str(path)
