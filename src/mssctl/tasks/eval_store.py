@@ -106,7 +106,11 @@ class Store:
                 continue
             for path in document_places(folder, track.name):
                 document = whole(path)
-                if document and document.get("passport") == self._mark(track):
+                if (
+                    document
+                    and document.get("passport") == self._mark(track)
+                    and not document.get("failures")  # another try may succeed
+                ):
                     return document
         return None
 
@@ -114,7 +118,7 @@ class Store:
         """Folders for the audio of a track, which appear together with its document."""
         if self._place is None:
             return {}
-        self._drop(track)
+        self.drop(track)
         files = self._open[track.name] = FileSet(
             self._place, overwrite=lambda path: self._owns(path, track), hint=_HINT
         )
@@ -126,9 +130,14 @@ class Store:
     def keep(self, track: ReferenceTrack, made: Document) -> Document:
         """Publish the document of a track that was begun; returns it with its passport.
 
+        One that has no scores because something failed is not kept.
+
         Raises:
             MssctlError: it cannot be written (exit 3), or something appeared there (exit 2).
         """
+        if made.get("failures") and not made["scores"]:
+            self.drop(track)
+            return made
         document = {**made, "passport": self._mark(track)}
         if self._place is not None:
             files = self._open[track.name]
@@ -138,7 +147,7 @@ class Store:
                 files.publish()
             except OSError as error:
                 raise _unwritable(path, error) from None
-            self._drop(track)
+            self.drop(track)
         return document
 
     def finish(
@@ -196,7 +205,8 @@ class Store:
             files.discard()
         self._open = {}
 
-    def _drop(self, track: ReferenceTrack) -> None:
+    def drop(self, track: ReferenceTrack) -> None:
+        """Remove what was begun of a track."""
         if files := self._open.pop(track.name, None):
             files.discard()
 
