@@ -9,6 +9,7 @@ import torch
 
 from mssctl.documents import read_yaml
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.files import refuse_existing
 from mssctl.models import official, weights
 from mssctl.models.official_files import read_state
 from mssctl.models.weights import bundled, describe
@@ -100,8 +101,5 @@ def _new_model_file(out: str | Path) -> Path:
     path = Path(out).expanduser()
     if path.suffix != ".safetensors":
         raise MssctlError(f"{path}: a model file ends in .safetensors", exit_code=ExitCode.USAGE)
-    if path.exists():
-        raise MssctlError(
-            f"{path}: exists already", hint="name another file", exit_code=ExitCode.USAGE
-        )
+    refuse_existing(path)
     return path
