@@ -108,24 +108,17 @@ def make_stem_mp4() -> Callable[..., Path]:
     """Write a ``.stem.mp4`` as MUSDB18 has them, from a song folder: mixture, then four stems."""
 
     def make(path: Path, song: Path, *, streams: int = 5) -> Path:
-        import subprocess
-
+        import numpy as np
         import soundfile
+
+        from encoded import encode
 
         names = ["drums", "bass", "other", "vocals"]
         parts = [soundfile.read(song / f"{name}.wav") for name in names]
         mixture = sum(audio for audio, _ in parts)
         soundfile.write(song / "mixture.wav", mixture, parts[0][1])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        command = ["ffmpeg", "-nostdin", "-v", "error", "-y"]
-        for name in ["mixture", *names][:streams]:
-            command += ["-i", str(song / f"{name}.wav")]
-        for number in range(streams):
-            command += ["-map", str(number)]
-        subprocess.run(
-            [*command, "-c:a", "aac", "-b:a", "256k", "-movflags", "+faststart", str(path)],
-            check=True,
-        )
+        songs = np.stack([mixture.T, *(audio.T for audio, _ in parts)])
+        encode(path, songs[:streams], parts[0][1], format="mp4", bit_rate=256_000)
         return path
 
     return make

@@ -133,3 +133,19 @@ def test_all_problems_are_named_at_once():
         parse({"stft": {"hop": 1}, "optimizer": {"lr": -1}}, "mine.yaml")
     assert "unknown key 'hop'" in refused.value.message
     assert "optimizer.lr" in refused.value.message
+
+
+def numbers():
+    """Section, form and key of every number, and whether it is whole."""
+    for section, name, form in FORMS:
+        for key, field in form.model_fields.items():
+            if field.annotation in (int, float):
+                yield pytest.param(section, name, key, field.annotation, id=f"{name}.{key}")
+
+
+@pytest.mark.parametrize(("section", "name", "key", "kind"), list(numbers()))
+def test_no_number_is_without_bounds(section, name, key, kind):
+    named = {"name": name} if name != section else {}
+    for value in (10**18, -(10**18)):
+        with pytest.raises(MssctlError, match=f"{section}.{key}: Input should be"):
+            parse({section: {**named, key: kind(value)}}, "mine.yaml")

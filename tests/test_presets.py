@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mssctl import presets
+from mssctl.config.parse import parse
 from mssctl.errors import ExitCode, MssctlError
 
 # The published hyper-parameters, one column per preset.
@@ -182,3 +183,45 @@ def test_an_installation_without_presets_is_an_error(monkeypatch, tmp_path):
     with pytest.raises(MssctlError, match="no presets: this installation is not whole") as caught:
         presets.names()
     assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize("section", ["training", "model", "loss", "data"])
+@pytest.mark.parametrize("value", ["{}", "null", "{name: x}", "3"])
+def test_a_section_is_never_set_as_a_whole(section, value):
+    with pytest.raises(MssctlError, match=f"'{section}' is a section") as refused:
+        presets.load("base", [f"{section}={value}"])
+    assert refused.value.exit_code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("override", ["", "=", "=1", "a.b", ".a=1", "a..b=1", "a.b.c=1", "a b=1"])
+def test_what_sets_nothing_is_refused(override):
+    with pytest.raises(MssctlError, match=r"--set|unknown key"):
+        presets.load("base", [override])
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("training.batch_size", ["1:30", "010", "8.0", "true", "yes", "'8'", "1e1", "0x8", "1e30"]),
+        ("training.tf32", ["1", "0", "yes", "off", "'true'", "null"]),
+        ("audio.channels", ["true", "1.0", "3", "0"]),
+        ("optimizer.lr", ["'1e-4'", "true", ".nan", "1e30", "0", "1:30"]),
+        ("optimizer.betas", ["0.9", "[0.9]", "[true, 0.9]", "{a: 1}", "[0.9, 0.9, 0.9]"]),
+        ("loss.spectral_n_fft", ["[512.0]", "[true]", "['512']", "512", "[]"]),
+        ("description", ["3", "true", "2.5", "[a]"]),
+    ],
+)
+def test_a_value_of_another_type_is_refused(key, values):
+    for text in values:
+        with pytest.raises(MssctlError, match=key.replace(".", r"\.")):
+            presets.load("base", [f"{key}={text}"])
+
+
+def test_many_problems_are_one_short_message():
+    with pytest.raises(MssctlError, match="; and 19996 more") as refused:
+        parse({f"key{number}": 1 for number in range(20_000)}, "mine.yaml")
+    assert len(str(refused.value)) < 600
+    with pytest.raises(MssctlError) as refused:
+        parse({"training": {"x" * 10_000: ["y" * 10_000] * 10_000}, "a\nb": 1}, "mine.yaml")
+    assert len(str(refused.value)) < 600
+    assert "\n" not in str(refused.value)

@@ -14,7 +14,7 @@ from mssctl.config.bundled import bundled_folder
 from mssctl.config.parse import forms_of, parse
 from mssctl.config.schema import RunConfig
 from mssctl.documents import dump_yaml, parse_yaml, read_yaml
-from mssctl.errors import ExitCode, MssctlError, did_you_mean
+from mssctl.errors import ExitCode, MssctlError, did_you_mean, shown
 
 
 def names() -> list[str]:
@@ -86,7 +86,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     """Set one ``section.key=value`` in a tree of plain values."""
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
-    where = f"--set {override if len(override) <= 60 else override[:60] + ' ...'}"
+    where = f"--set {shown(override)[1:-1]}"
     if not equals or not all(parts) or len(parts) > 2:
         raise MssctlError(
             f"{where}: expected section.key=value",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from mssctl.data.layouts import find_songs
 from mssctl.data.segments import read_song
 from mssctl.errors import ExitCode, MssctlError
 
-needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
 AUDIO = AudioConfig()
 
 
@@ -26,7 +24,6 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MSSCTL_CACHE", str(tmp_path / "cache"))
 
 
-@needs_ffmpeg
 def test_the_streams_are_the_stems_and_lie_where_they_did(tmp_path, make_stem_mp4, make_song):
     source = make_song(tmp_path / "song", sample_rate=44_100, frames=44_100)
     make_stem_mp4(tmp_path / "m/train/A - B.stem.mp4", source)
@@ -44,7 +41,6 @@ def test_the_streams_are_the_stems_and_lie_where_they_did(tmp_path, make_stem_mp
             assert np.corrcoef(got.ravel(), wanted.ravel())[0, 1] > 0.85
 
 
-@needs_ffmpeg
 def test_a_file_is_decoded_once_and_again_when_it_changed(tmp_path, make_stem_mp4, make_song):
     source = make_song(tmp_path / "song", sample_rate=44_100, frames=8_000)
     path = make_stem_mp4(tmp_path / "a.stem.mp4", source)
@@ -61,7 +57,6 @@ def decoded_folders() -> list[Path]:
     return list(folder.iterdir()) if folder.is_dir() else []
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize("damage", ["garbage", "cut", "two streams"])
 def test_a_damaged_file_is_named_and_leaves_nothing_behind(
     tmp_path, make_stem_mp4, make_song, damage
@@ -80,16 +75,6 @@ def test_a_damaged_file_is_named_and_leaves_nothing_behind(
     assert decoded_folders() == []
 
 
-def test_without_ffmpeg_it_says_so(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    (tmp_path / "a.stem.mp4").write_bytes(b"x")
-    with pytest.raises(MssctlError, match="need ffmpeg") as caught:
-        musdb18.decoded(tmp_path / "a.stem.mp4")
-    assert caught.value.exit_code == ExitCode.ENVIRONMENT
-    assert decoded_folders() == []
-
-
-@needs_ffmpeg
 def test_a_cache_that_cannot_be_written_is_an_error_of_the_environment(
     tmp_path, make_stem_mp4, make_song, monkeypatch
 ):

@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 import scipy.signal
 import soundfile as sf
-from museval.metrics import bss_eval
 
 from mssctl.evaluation.bsseval import bsseval
+from mssctl.evaluation.frames import museval_metrics
+
+bss_eval = museval_metrics().bss_eval
 
 RATE = 44_100
 GRID = 32_768

@@ -31,8 +31,9 @@ def song(seconds: float) -> tuple[np.ndarray, np.ndarray]:
 def one(engine: str, seconds: float, out: Path) -> None:
     s, e = song(seconds)
     if engine == "museval":
-        from museval.metrics import bss_eval
+        from mssctl.evaluation.frames import museval_metrics
 
+        bss_eval = museval_metrics().bss_eval
         start = time.perf_counter()
         scores = np.stack(bss_eval(s, e, window=RATE, hop=RATE)[:4])
     else:

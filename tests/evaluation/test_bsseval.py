@@ -7,6 +7,8 @@ import warnings
 import numpy as np
 import pytest
 
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.evaluation import frames
 from mssctl.evaluation.bsseval import BSSEval, bsseval, framewise_sdr, windows
 from mssctl.evaluation.toeplitz import solve
 
@@ -27,8 +29,7 @@ def song(stems: int = 2, channels: int = 2, seconds: float = 3.3, bits: int = 16
 def museval_scores(s, e, window=RATE, hop=RATE, taps=512):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # museval and what it imports
-        metrics = pytest.importorskip("museval.metrics")
-        found = metrics.bss_eval(s, e, window=window, hop=hop, filters_len=taps)
+        found = frames.museval_metrics().bss_eval(s, e, window=window, hop=hop, filters_len=taps)
     return dict(zip(NAMES, found[:4], strict=True))
 
 
@@ -144,3 +145,21 @@ def test_what_cannot_be_scored_is_said(spoil, sentence):
 def test_a_track_shorter_than_a_window_is_one_window():
     assert windows(500, 1_000, 1_000) == [(0, 500)]
     assert windows(2_500, 1_000, 1_000) == [(0, 1_000), (1_000, 2_000)]
+
+
+def test_museval_scores_without_an_ffmpeg_program(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    frames.museval_metrics.cache_clear()
+    s, e = song(2, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = frames.museval_scores(s, e, RATE, RATE)
+    assert np.isfinite(found).all()
+
+
+def test_museval_that_is_missing_is_one_sentence(monkeypatch):
+    frames.museval_metrics.cache_clear()
+    monkeypatch.setattr(frames, "find_spec", lambda name: None)
+    with pytest.raises(MssctlError, match="museval's metrics cannot be imported") as caught:
+        frames.museval_metrics()
+    assert caught.value.exit_code == ExitCode.ENVIRONMENT

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend
 
+from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware import device as hardware
+from mssctl.planning.fake_step import predict_peak
+from mssctl.training import loop
+from presented_cuda import T4, Card, presented_cuda
 
 CPU = torch.device("cpu")
 
@@ -22,10 +29,75 @@ def test_auto_takes_the_cpu_where_there_is_nothing_else_and_says_why(
     assert "CUDA" in choice.reason or "GPU" in choice.reason
 
 
-def test_auto_takes_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
-    assert hardware.choose_device() == hardware.DeviceChoice(torch.device("cuda"), "a card")
+@pytest.mark.parametrize(("name", "index"), [("auto", 1), ("cuda", 1), ("cuda:0", 0)])
+def test_a_gpu_always_has_an_index(name: str, index: int) -> None:
+    with presented_cuda(Card("a card"), Card("another card")) as shown:
+        shown.current = 1
+        choice = hardware.choose_device(name)
+    assert choice.device == torch.device("cuda", index)
+    assert choice.reason == ("another card" if name == "auto" else "asked for")
+
+
+@pytest.mark.parametrize(
+    ("capability", "name", "why"),
+    [((12, 0), "bf16", ""), ((7, 5), "fp16", "has 7.5"), ((6, 1), "fp32", "has 6.1")],
+)
+def test_auto_is_a_dtype_that_works_on_the_gpu(capability, name: str, why: str) -> None:
+    with presented_cuda(Card(capability=capability)):
+        choice = hardware.choose_dtype("auto", torch.device("cuda", 0))
+    assert choice.name == name
+    assert why in choice.reason
+    head, long = 24, [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
+    dtype = hardware.AMP_DTYPES[choice.amp_dtype]
+    assert hardware.attention_kernel(dtype, head, capability, long)
+    assert hardware.attention_kernel(torch.float32, head, capability, long)
+
+
+def test_bfloat16_is_refused_where_there_is_none() -> None:
+    assert hardware.choose_dtype("bf16", CPU).amp_dtype == "bfloat16"
+    with presented_cuda(T4):
+        gpu = torch.device("cuda", 0)
+        assert hardware.choose_dtype("fp16", gpu).amp_dtype == "float16"
+        with pytest.raises(MssctlError, match=r"capability 8\.0, .* has 7\.5") as no:
+            hardware.choose_dtype("bf16", gpu)
+        with pytest.raises(MssctlError, match=r"training\.amp_dtype bfloat16") as no_training:
+            loop.prepare(RunConfig(), gpu)
+    assert no.value.exit_code == no_training.value.exit_code == ExitCode.ENVIRONMENT
+    assert "--dtype fp16" in str(no.value.hint)
+    assert no_training.value.hint == "--set training.amp_dtype=float32"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "head", "hint"),
+    [
+        (torch.bfloat16, 24, "--dtype fp32"),
+        (torch.float16, 12, "--set training.amp_dtype=float32"),
+        (torch.float32, 10, "multiple of 8"),
+    ],
+)
+def test_attention_without_a_kernel_names_what_helps(
+    dtype, head: int, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(hardware._ALLOWED, "math", False)
+
+    def step(qkv: torch.Tensor) -> None:
+        hardware.attention(*qkv)
+
+    with pytest.raises(MssctlError, match="no fused attention") as caught:
+        predict_peak(
+            lambda: torch.empty(3, 1, 2, 300, head, dtype=dtype), step, capability=(7, 5), steps=1
+        )
+    assert hint in str(caught.value.hint)
+
+
+def test_a_choice_against_tf32_is_not_advised_against() -> None:
+    advice = "TensorFloat32 tensor cores"  # the compiler itself takes seconds to import
+    compiler = Path(torch.__file__).parent / "_inductor" / "compile_fx.py"
+    assert f'"{advice} for float32' in compiler.read_text(encoding="utf-8")
+    with presented_cuda(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        hardware.configure(torch.device("cuda", 0), tf32=False, cudnn_benchmark=False)
+        warnings.warn(f"{advice} for float32", stacklevel=1)
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps", "xpu", "gpu", "cuda:x"])

@@ -12,7 +12,7 @@ from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.models import weights
 from mssctl.models.base import Separator, SpectralSeparator
-from mssctl.models.registry import ARCHITECTURES, build
+from mssctl.models.registry import ARCHITECTURES, build, outline
 
 LOCOFORMER = [
     "model.n_layers=1",
@@ -182,3 +182,10 @@ def test_a_failed_write_leaves_nothing(model: Separator, config: RunConfig, tmp_
         weights.save(folder / "model.safetensors", model, config, {})
     assert caught.value.exit_code == ExitCode.ENVIRONMENT
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_outline_has_the_same_shapes_and_draws_nothing(config: RunConfig) -> None:
+    before = torch.get_rng_state()
+    shapes = {name: value.shape for name, value in outline(config).state_dict().items()}
+    assert torch.equal(torch.get_rng_state(), before)
+    assert shapes == {name: value.shape for name, value in build(config).state_dict().items()}

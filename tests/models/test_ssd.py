@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.hardware.device import configure
 from mssctl.models import scans
 from mssctl.models.scans import choose_scan, has_mamba_ssm, scan
 from mssctl.models.ssd import ssd_loop, ssd_scan
@@ -217,7 +218,9 @@ def test_every_backend_of_this_machine_gives_the_same(name):
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own parts
 def test_every_backend_of_a_gpu_gives_the_same():
+    configure(torch.device("cuda"), tf32=False, cudnn_benchmark=False)
     x, dt, A, B, C, D, _ = inputs(801, heads=16, features=64, state=128)
     truth, _ = ssd_loop(x, dt, A, B, C, D)
     values = [value.float().cuda() for value in (x, dt, A, B, C, D)]

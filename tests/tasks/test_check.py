@@ -206,7 +206,6 @@ def test_sample_folders_are_checked_too(tmp_path, music):
     assert [failure.path for failure in result.failures] == [str(tmp_path / "samples/drums/ö.wav")]
 
 
-@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
 def test_stem_mp4_files_are_decoded_and_a_broken_one_is_named(tmp_path, make_song, make_stem_mp4):
     source = make_song(tmp_path / "song", sample_rate=44_100, frames=44_100)
     make_stem_mp4(tmp_path / "musdb18/train/A - B.stem.mp4", source)

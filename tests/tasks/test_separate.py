@@ -268,8 +268,8 @@ def test_a_truncated_flac_which_shows_only_on_the_way():
 
 def test_zero_frames():
     failure = only_failure(song(frames=0))
-    assert (failure.error, failure.exit_code) == ("0 frames of audio", ExitCode.BAD_INPUT)
-    assert failure.hint == "is the file still being written?"
+    assert (failure.error, failure.exit_code) == ("no audio frames", ExitCode.BAD_INPUT)
+    assert failure.hint == "check that the file is complete"
 
 
 def test_nan_samples():

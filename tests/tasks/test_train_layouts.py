@@ -66,7 +66,6 @@ def test_musdb18hq_trains_and_validates(tmp_path, preset, music):
     check(preset, tmp_path / "run", data=tmp_path / "musdb18hq")
 
 
-@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
 def test_stem_mp4_trains_and_validates(tmp_path, preset, music, make_stem_mp4, monkeypatch):
     for song in music:
         make_stem_mp4(tmp_path / "musdb18" / "train" / f"{song.name}.stem.mp4", song)

@@ -12,8 +12,8 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mssctl.audio.files import native_name
-from mssctl.audio.truncation import missing_bytes
+from mssctl.audio.extent import extent
+from mssctl.audio.pcm import native_name
 from mssctl.errors import MssctlError
 from mssctl.files import FileSet, storage_error
 
@@ -110,7 +110,7 @@ class AtomicWriter:
                     complete = len(file.read(1)) == 1
         except (sf.LibsndfileError, OSError):
             complete = False
-        if not complete or missing_bytes(self._temporary):
+        if not complete or extent(self._temporary).missing:
             raise self._broken()
 
     def _close(self) -> None:

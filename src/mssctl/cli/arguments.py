@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from typer import BadParameter
@@ -22,6 +24,7 @@ class StrictCommand(TyperCommand):
 
         Raises:
             BadParameter: (exit 2).
+            MssctlError: ``~NAME`` of no user (exit 3).
         """
         if not ctx.resilient_parsing:
             values, _, order = self.make_parser(ctx).parse_args(args=list(args))
@@ -32,8 +35,15 @@ class StrictCommand(TyperCommand):
 
 def _check(parameter: Any, times: int, value: Any, ctx: Any) -> None:
     """Refuse one parameter's values, with the name of its flag."""
-    if any(not word.strip() for word in _words(value)):
-        raise BadParameter("it is blank; is a shell variable not set?", ctx=ctx, param=parameter)
+    for word in _words(value):
+        if not word.strip():
+            raise BadParameter("it is blank; is a variable not set?", ctx=ctx, param=parameter)
+        if word.startswith("~") and _is_homeless(word):
+            raise MssctlError(
+                f"{word}: no user of that name, or none with a home folder",
+                hint="write the path out",
+                exit_code=ExitCode.ENVIRONMENT,
+            )
     if parameter.param_type_name != "option":
         return
     secondary = parameter.secondary_opts
@@ -45,6 +55,15 @@ def _check(parameter: Any, times: int, value: Any, ctx: Any) -> None:
         raise BadParameter("give one of them, once", ctx=ctx, param=parameter, param_hint=words)
     elif times > 1 and not (parameter.is_flag or parameter.count):
         raise BadParameter("given more than once", ctx=ctx, param=parameter)
+
+
+def _is_homeless(word: str) -> bool:
+    """Whether ``~`` or ``~NAME`` at the start of ``word`` stands for nothing."""
+    try:
+        Path(word).expanduser()
+    except RuntimeError:
+        return not os.path.lexists(word)
+    return False
 
 
 def _words(value: Any) -> Iterator[str]:

@@ -33,6 +33,10 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", help="The YAML file that belongs to it.", metavar="YAML"),
 ]
+Key = Annotated[
+    str | None,
+    typer.Option("--key", help="Place of the weights, where the file has several.", metavar="KEY"),
+]
 
 
 def list_command(json: Json = False) -> None:
@@ -62,10 +66,15 @@ def export_command(
 
 
 def import_command(
-    file: File, out: Out, layout: Layout = "auto", config: Config = None, json: Json = False
+    file: File,
+    out: Out,
+    layout: Layout = "auto",
+    config: Config = None,
+    key: Key = None,
+    json: Json = False,
 ) -> None:
     """Turn weights of an official implementation into a model file."""
     with session(json=json) as ui:
         from mssctl.tasks.models import import_model
 
-        ui.show(import_model(file, out, layout=layout, config=config))
+        ui.show(import_model(file, out, layout=layout, config=config, key=key, report=ui.report))

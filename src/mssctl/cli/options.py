@@ -26,8 +26,11 @@ Name = Annotated[
     ),
 ]  # fmt: skip
 Dtype = Annotated[
-    Literal["auto", "bf16", "fp32"],
-    typer.Option("--dtype", help="Inside the model; auto is bf16 on CUDA, else fp32."),
+    Literal["auto", "bf16", "fp16", "fp32"],
+    typer.Option(
+        "--dtype",
+        help="Inside the model; auto is bf16 on CUDA (fp16 on GPUs without it), else fp32.",
+    ),
 ]
 Segment = Annotated[
     float | None,

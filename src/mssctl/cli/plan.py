@@ -94,7 +94,8 @@ Batch = Annotated[
     ),
 ]
 Dtype = Annotated[
-    Literal["bf16", "fp32"] | None, typer.Option("--dtype", help="training.amp_dtype.")
+    Literal["bf16", "fp16", "fp32"] | None,
+    typer.Option("--dtype", help="training.amp_dtype; of --mode separate: its --dtype."),
 ]
 Attention = Annotated[
     Literal["auto", "flash", "cudnn", "efficient", "math"],
@@ -114,8 +115,6 @@ Write = Annotated[
 Verify = Annotated[
     bool, typer.Option("--verify", help="Run real steps on the GPU beside the prediction.")
 ]
-
-_AMP_DTYPE = {"bf16": "bfloat16", "fp32": "float32"}
 
 
 def command(
@@ -145,6 +144,7 @@ def command(
     Without PRESET: what of each preset fits the card, and which to take.
     """
     with session(json=json) as ui:
+        from mssctl.hardware.device import DTYPES
         from mssctl.tasks import plan
         from mssctl.tasks.verify import verify as measure
 
@@ -158,7 +158,7 @@ def command(
             "model.attention_dim": ("--emb-dim", emb_dim),
             "model.n_heads": ("--heads", heads),
             f"{section}.batch_size": ("--batch", batch),
-            "training.amp_dtype": ("--dtype", _AMP_DTYPE.get(dtype or "")),
+            "training.amp_dtype": ("--dtype", DTYPES[dtype] if dtype and mode == "train" else None),
             "model.front_end": ("--front-end", front_end),
             "training.gradient_checkpointing": ("--checkpointing", checkpointing),
             length: ("--segment", segment),
@@ -170,6 +170,12 @@ def command(
         changes = [f"{key}={value}" for key, (_, value) in given.items() if key != length]
         changes += overrides or []
         kernel = None if attention == "auto" else attention
+        if dtype == "fp16" and mode == "train":
+            raise MssctlError(
+                "--dtype fp16: training has bf16 and fp32 only",
+                hint="float16 needs its gradients scaled; --mode separate takes fp16",
+                exit_code=ExitCode.USAGE,
+            )
         if checkpointing and mode == "separate":
             raise MssctlError(
                 "--checkpointing does nothing with --mode separate: nothing is trained",
@@ -205,6 +211,7 @@ def command(
                     overrides=changes,
                     attention=kernel,
                     mode=mode,
+                    dtype=dtype if mode == "separate" else None,
                     write=write,
                 )
             )

@@ -119,6 +119,8 @@ def _failure(error: Exception) -> Failure:
         return Failure(ExitCode.ENVIRONMENT, message)
     if isinstance(error, MemoryError):
         return Failure(ExitCode.BAD_INPUT, "memory ran out", "free some, or work on less at once")
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # of Path.home()
+        return Failure(ExitCode.ENVIRONMENT, "this user has no home folder", "set HOME to one")
     return Failure(ExitCode.FAILED, f"{type(error).__name__}: {error}", _BUG)
 
 
@@ -143,14 +145,22 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
             context = getattr(error, "ctx", None)
             command = context.command_path if context else "mssctl"
             failure = Failure(error.exit_code, error.format_message(), f"see {command} --help")
-            options = arguments[: list(arguments).index("--")] if "--" in arguments else arguments
-            return _fail(failure, json="--json" in options)
+            return _fail(failure, json=_wants_json(arguments))
+        except MssctlError as error:
+            return _fail(_failure(error), json=_wants_json(arguments))
         except OSError as error:  # of --help and --version: `session` answers all others
             return _unwritable(error)
         except SystemExit:  # typer's answer when the reader of --help has gone
             sys.stdout = stdout
             return _unwritable(BrokenPipeError())
     return int(code or 0)
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether a command line that was not understood asks for JSON."""
+    return "--json" in (
+        arguments[: list(arguments).index("--")] if "--" in arguments else arguments
+    )
 
 
 def _finish(result: Any, *, json: bool, silent: bool = False) -> int:

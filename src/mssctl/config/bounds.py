@@ -16,7 +16,7 @@ WORKERS = (1, 1024)
 MEMORY_GIB = (0.1, 65_536.0)
 SAMPLE_RATE = (8_000, 192_000)
 
-LAYERS = (1, 100)
+LAYERS = (1, 48)
 WIDTH = (1, 16_384)  # features of a layer
 HEADS = (1, 1024)
 N_FFT = (16, 2**17)

@@ -6,13 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag, field_validator, model_validator
 
-from mssctl.config.section import Count, NonNegative, Positive, Section, WindowLength, named
+from mssctl.config.section import NonNegative, Positive, Section, WindowLength, named
+
+SpectralWindows = Annotated[tuple[WindowLength, ...], Field(min_length=1, max_length=64)]
+FrameLength = Annotated[int, Field(ge=1, le=131_072)]
+Windows = Annotated[tuple[FrameLength, ...], Field(min_length=1, max_length=64)]
 
 
 class WeightedLossConfig(Section):
     """What all losses share."""
 
-    stem_weights: tuple[NonNegative, ...] = ()
+    stem_weights: Annotated[tuple[NonNegative, ...], Field(max_length=64)] = ()
 
     @field_validator("stem_weights")
     @classmethod
@@ -29,7 +33,7 @@ class CombinedLossConfig(WeightedLossConfig):
     si_sdr: NonNegative = 1.0
     l1: NonNegative = 0.1
     spectral: NonNegative = 0.1
-    spectral_n_fft: Annotated[tuple[WindowLength, ...], Field(min_length=1)] = (2048, 1024, 512)
+    spectral_n_fft: SpectralWindows = (2048, 1024, 512)
 
     @model_validator(mode="after")
     def _measures_something(self) -> CombinedLossConfig:
@@ -38,15 +42,12 @@ class CombinedLossConfig(WeightedLossConfig):
         return self
 
 
-Windows = Annotated[tuple[Count, ...], Field(min_length=1)]
-
-
 class MultiSTFTLossConfig(WeightedLossConfig):
     """What the losses with several STFT windows share."""
 
     l1_time_weight: NonNegative = 10.0
-    multi_stft_hop_size: Count = 147
-    multi_stft_n_fft_min: Count = 2048
+    multi_stft_hop_size: FrameLength = 147
+    multi_stft_n_fft_min: FrameLength = 2048
 
 
 class BSMamba2LossConfig(MultiSTFTLossConfig):
@@ -84,7 +85,7 @@ class MultiResolutionSTFTLossConfig(WeightedLossConfig):
     convergence: NonNegative = 1.0
     log_magnitude: NonNegative = 1.0
     l1: NonNegative = 1.0
-    spectral_n_fft: Annotated[tuple[WindowLength, ...], Field(min_length=1)] = (2048, 1024, 512)
+    spectral_n_fft: SpectralWindows = (2048, 1024, 512)
 
     @model_validator(mode="after")
     def _measures_something(self) -> MultiResolutionSTFTLossConfig:

@@ -8,7 +8,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from mssctl.config.schema import RunConfig
-from mssctl.errors import ExitCode, MssctlError, did_you_mean
+from mssctl.errors import ExitCode, MssctlError, did_you_mean, shown
+
+NAMED = 4  # problems in one message
 
 
 def parse(tree: Mapping[str, Any], source: str) -> RunConfig:
@@ -19,15 +21,17 @@ def parse(tree: Mapping[str, Any], source: str) -> RunConfig:
         source: name of the file or origin, put in front of each error.
 
     Raises:
-        MssctlError: unknown key, wrong type or value; all of them named in one message.
+        MssctlError: unknown key, wrong type or value; the first few are named, the others counted.
     """
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:
-        problems = [_explain(dict(item)) for item in error.errors(include_url=False)]
+        found = error.errors(include_url=False)
+        problems = [_explain(dict(item)) for item in found[:NAMED]]
         hints = [hint for _, hint in problems if hint]
+        more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
         raise MssctlError(
-            "; ".join(f"{source}: {message}" for message, _ in problems),
+            "; ".join(f"{source}: {message}" for message, _ in problems) + more,
             hint=hints[0] if hints else "the keys and their meaning are in docs/presets.md",
             exit_code=ExitCode.ENVIRONMENT,
         ) from None
@@ -36,6 +40,7 @@ def parse(tree: Mapping[str, Any], source: str) -> RunConfig:
 def _explain(item: dict[str, Any]) -> tuple[str, str | None]:
     """Sentence and hint for one pydantic error."""
     path, known = _place([str(part) for part in item["loc"]])
+    path = [shown(part)[1:-1] for part in path]
     if item["type"] == "extra_forbidden":
         section = ".".join(path[:-1])
         where = f"{section}: " if section else ""
@@ -43,12 +48,11 @@ def _explain(item: dict[str, Any]) -> tuple[str, str | None]:
     where = ".".join(path)
     if item["type"] == "union_tag_invalid":
         forms = list(forms_of(path[0]))
-        return f"{where}.name: unknown '{item['ctx']['tag']}'", did_you_mean(
-            item["ctx"]["tag"], forms
-        )
-    message = str(item["msg"]).removeprefix("Value error, ")
-    shown = "" if item["type"] == "value_error" and len(path) < 2 else f", got {item['input']!r}"
-    return (f"{where}: {message}{shown}" if where else message), None
+        tag = str(item["ctx"]["tag"])
+        return f"{where}.name: unknown {shown(tag)}", did_you_mean(tag, forms)
+    message = str(item["msg"]).removeprefix("Value error, ")[:200]
+    got = "" if item["type"] == "value_error" and len(path) < 2 else f", got {shown(item['input'])}"
+    return (f"{where}: {message}{got}" if where else message), None
 
 
 def _place(path: list[str]) -> tuple[list[str], list[str]]:

@@ -18,21 +18,28 @@ from mssctl.config.losses import (
 )
 from mssctl.config.section import (
     Count,
+    CountOrNone,
+    Decibels,
+    Few,
+    Layers,
     Momentum,
     NonNegative,
     Positive,
     Probability,
+    Range,
+    Ratio,
     Section,
+    Semitones,
+    Size,
+    Tail,
+    Tempo,
+    Width,
     named,
 )
 
-Range = tuple[float, float]
-Semitones = Annotated[float, Field(ge=-24.0, le=24.0)]
-Tempo = Annotated[float, Field(ge=0.5, le=2.0)]
-Ratio = Annotated[float, Field(ge=1.0)]
-Tail = Annotated[float, Field(gt=0.0, le=10.0)]
+StemName = Annotated[str, Field(min_length=1, max_length=100)]
 Checkpointing = Literal["none", "block", "path"]
-Bands = Literal["bands62", "rule"] | tuple[Count, ...]
+Bands = Literal["bands62", "rule"] | Annotated[tuple[Size, ...], Field(max_length=4096)]
 ScanBackend = Literal["auto", "torch", "compiled", "mamba_ssm"]
 
 
@@ -44,8 +51,13 @@ class AudioConfig(Section):
     """
 
     sample_rate: Annotated[int, Field(ge=8_000, le=192_000)] = 44_100
-    channels: Literal[1, 2] = 2
-    stems: Annotated[tuple[str, ...], Field(min_length=1)] = ("vocals", "drums", "bass", "other")
+    channels: Annotated[int, Field(ge=1, le=2)] = 2
+    stems: Annotated[tuple[StemName, ...], Field(min_length=1, max_length=64)] = (
+        "vocals",
+        "drums",
+        "bass",
+        "other",
+    )
     target_instrument: str | None = None
 
     @property
@@ -78,8 +90,8 @@ class AudioConfig(Section):
 class STFTConfig(Section):
     """The transform around a spectral model: periodic window, centred, reflect padding."""
 
-    n_fft: Annotated[int, Field(ge=16, multiple_of=2)] = 2048
-    hop_length: Count = 512
+    n_fft: Annotated[int, Field(ge=16, le=131_072, multiple_of=2)] = 2048
+    hop_length: Size = 512
     window: Literal["hann", "sqrt_hann"] = "hann"
 
     @model_validator(mode="after")
@@ -103,20 +115,20 @@ class TFLocoformerConfig(Section):
     name: Literal["tf_locoformer"] = "tf_locoformer"
     front_end: Literal["bands", "bins"] = "bands"
     freqs_per_bands: Bands = "bands62"
-    n_layers: Count = 6
-    emb_dim: Count = 96
-    attention_dim: Count = 96
-    n_heads: Count = 6
-    ffn_hidden_dim: tuple[Count, Count] = (384, 384)
-    conv1d_kernel: Count = 4
-    num_groups: Count = 4
+    n_layers: Layers = 6
+    emb_dim: Width = 96
+    attention_dim: Width = 96
+    n_heads: Few = 6
+    ffn_hidden_dim: tuple[Size, Size] = (384, 384)
+    conv1d_kernel: Few = 4
+    num_groups: Width = 4
     eps: Positive = 1e-5
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     pos_enc: Literal["rope", "nope"] = "rope"
     tf_order: Literal["ft", "tf"] = "ft"
     masking: Literal["complex", "mapping"] = "complex"
     mask_mlp: Literal["standalone", "mixit", "tuss"] = "standalone"
-    mask_expansion: Count = 4
+    mask_expansion: Few = 4
     normalize: bool = True
 
     @model_validator(mode="after")
@@ -144,18 +156,18 @@ class BSMamba2Config(Section):
 
     name: Literal["bsmamba2"] = "bsmamba2"
     freqs_per_bands: Bands = "bands62"
-    n_layers: Count = 6
-    emb_dim: Count = 256
-    expand: Count = 4
-    d_state: Count = 128
-    d_conv: Count = 4
-    headdim: Count = 64
+    n_layers: Layers = 6
+    emb_dim: Width = 256
+    expand: Few = 4
+    d_state: Width = 128
+    d_conv: Few = 4
+    headdim: Width = 64
     A_init_range: tuple[Positive, Positive] = (1.0, 16.0)
     dt_min: Positive = 1e-3
     dt_max: Positive = 0.1
     dt_init_floor: Positive = 1e-4
-    mask_expansion: Count = 4
-    chunk_size: Count = 64
+    mask_expansion: Few = 4
+    chunk_size: Size = 64
     slice_positions: Count = 16_384
     scan_backend: ScanBackend = "auto"
 
@@ -198,9 +210,9 @@ class SchedulerConfig(Section):
     """
 
     name: Literal["plateau", "cosine", "constant"] = "plateau"
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_steps: CountOrNone = 0
     factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
-    patience: Annotated[int, Field(ge=0)] = 8
+    patience: CountOrNone = 8
     min_lr: NonNegative = 1e-7
 
 
@@ -222,9 +234,9 @@ class DataConfig(Section):
     """
 
     remix: Probability = 0.5
-    active_db: float = -50.0
-    redraws: Annotated[int, Field(ge=0)] = 4
-    weights: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
+    active_db: Decibels = -50.0
+    redraws: Annotated[int, Field(ge=0, le=1000)] = 4
+    weights: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=4096)] | None = None
     gain: Probability = 1.0
     gain_db: Range = (-6.0, 6.0)
     stem_dropout: Probability = 0.05
@@ -270,9 +282,9 @@ class TrainingConfig(Section):
 
     num_epochs: Count = 300
     steps_per_epoch: Count = 1000
-    segment_length: Count = 220_500
-    batch_size: Count = 4
-    gradient_accumulation_steps: Count = 1
+    segment_length: Annotated[int, Field(ge=1, le=2**28)] = 220_500
+    batch_size: Size = 4
+    gradient_accumulation_steps: Size = 1
     gradient_clip: Positive = 5.0
     gradient_checkpointing: Checkpointing = "none"
     ema_momentum: Momentum = 0.999
@@ -282,12 +294,12 @@ class TrainingConfig(Section):
     flash_attention: bool = True
     compile: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    num_workers: Annotated[int, Field(ge=0)] = 4
-    prefetch_factor: Count = 4
-    validate_songs: Annotated[int, Field(ge=0)] = 0
+    num_workers: Annotated[int, Field(ge=0, le=1024)] = 4
+    prefetch_factor: Annotated[int, Field(ge=1, le=1024)] = 4
+    validate_songs: CountOrNone = 0
     validate_metric: Literal["sdr", "csdr", "si_sdr"] = "sdr"
-    early_stopping: Annotated[int, Field(ge=0)] = 0
-    save_every_steps: Annotated[int, Field(ge=0)] = 0
+    early_stopping: CountOrNone = 0
+    save_every_steps: CountOrNone = 0
     keep_last: Count = 2
     tensorboard: bool = False
 
@@ -298,16 +310,16 @@ class SeparationConfig(Section):
     ``segment_seconds`` None: the training segment. ``overlap`` is a fraction of the segment.
     """
 
-    segment_seconds: Positive | None = None
-    overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
+    segment_seconds: Annotated[float, Field(ge=0.001, le=3600.0)] | None = None
+    overlap: Annotated[float, Field(ge=0.0, le=0.99)] = 0.25
     fade: Literal["hann", "linear"] = "hann"
-    batch_size: Count = 1
+    batch_size: Size = 1
 
 
 class RunConfig(Section):
     """Everything a run needs, resolved: what ``config.yaml`` in a run folder holds."""
 
-    description: str = ""
+    description: Annotated[str, Field(max_length=10_000)] = ""
     audio: AudioConfig = AudioConfig()
     stft: STFTConfig = STFTConfig()
     model: ModelConfig = TFLocoformerConfig()

@@ -4,22 +4,45 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
 
+# Upper bounds are far above any use: they keep a slip of a key from hanging or overflowing.
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Momentum = Annotated[float, Field(ge=0.0, lt=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
-Count = Annotated[int, Field(ge=1)]
-WindowLength = Annotated[int, Field(ge=16, multiple_of=4)]
+Positive = Annotated[float, Field(gt=0.0, le=1e9)]
+NonNegative = Annotated[float, Field(ge=0.0, le=1e9)]
+Decibels = Annotated[float, Field(ge=-200.0, le=200.0)]
+Range = tuple[Decibels, Decibels]
+Semitones = Annotated[float, Field(ge=-24.0, le=24.0)]
+Tempo = Annotated[float, Field(ge=0.5, le=2.0)]
+Ratio = Annotated[float, Field(ge=1.0, le=1000.0)]
+Tail = Annotated[float, Field(gt=0.0, le=10.0)]  # seconds
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+CountOrNone = Annotated[int, Field(ge=0, le=1_000_000_000)]  # 0 has a meaning of its own
+Layers = Annotated[int, Field(ge=1, le=256)]
+Few = Annotated[int, Field(ge=1, le=512)]  # heads, taps, groups
+Width = Annotated[int, Field(ge=1, le=8192)]  # features
+Size = Annotated[int, Field(ge=1, le=65_536)]  # of a tensor
+WindowLength = Annotated[int, Field(ge=16, le=131_072, multiple_of=4)]
 
 
 class Section(BaseModel):
-    """Base of all sections: immutable, and an unknown key is an error."""
+    """Base of all sections: immutable, an unknown key is an error, and no type is converted.
+
+    ``8.0``, ``"8"`` and ``true`` are no integers, and 1 is no boolean.
+    """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
+        frozen=True, strict=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, tree: Any) -> Any:
+        """YAML and JSON have lists only."""
+        if not isinstance(tree, dict):
+            return tree
+        return {key: tuple(v) if isinstance(v, list) else v for key, v in tree.items()}
 
 
 def named(default: str) -> Discriminator:

@@ -6,17 +6,16 @@ each file is decoded once, into the cache, and read by seeking from there.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import secrets
 import shutil
-import subprocess
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from mssctl.audio.files import probe
+from mssctl.audio.files import blocks, inspect
+from mssctl.audio.writer import AtomicWriter
 from mssctl.data.cache import cache_folder, stamp
 from mssctl.documents import read_yaml
 from mssctl.errors import ExitCode, MssctlError
@@ -25,6 +24,7 @@ from mssctl.files import storage_error
 SUFFIX = ".stem.mp4"
 MIXTURE = "mixture"
 STREAMS = (MIXTURE, "drums", "bass", "other", "vocals")
+_BLOCK = 65_536  # samples per channel decoded at once
 
 
 @cache
@@ -49,7 +49,7 @@ def decoded(path: Path) -> dict[str, Path]:
     """The five streams of a ``.stem.mp4`` as float WAVE files in the cache, decoded if need be.
 
     Raises:
-        MssctlError: ffmpeg is missing, the file is damaged or has fewer streams, or no space.
+        MssctlError: the file is damaged or has other streams, or there is no space.
     """
     try:
         name = hashlib.blake2b(
@@ -68,7 +68,7 @@ def _decode_into(folder: Path, path: Path) -> None:
     part = folder.with_name(f".{secrets.token_hex(8)}.part")
     try:
         part.mkdir(parents=True)
-        _ffmpeg(path, part)
+        _decode(path, part)
         try:
             part.rename(folder)
         except OSError:
@@ -84,28 +84,24 @@ def _decode_into(folder: Path, path: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _ffmpeg(path: Path, folder: Path) -> None:
-    """Decode all streams in one pass; any damage is an error."""
-    command = ["ffmpeg", "-nostdin", "-v", "error", "-xerror", "-i", f"file:{path.absolute()}"]
-    for number, stream in enumerate(STREAMS):
-        target = f"file:{(folder / f'{stream}.w64').absolute()}"
-        command += ["-map", f"0:a:{number}", "-c:a", "pcm_f32le", "-f", "w64", target]
-    try:
-        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 (own list)
-    except FileNotFoundError:
+def _decode(path: Path, folder: Path) -> None:
+    """Decode all streams; any damage is an error."""
+    info = inspect(path)
+    if info.audio_streams != len(STREAMS):
         raise MssctlError(
-            f"{path}: {SUFFIX} files need ffmpeg, which is not installed",
-            hint="install ffmpeg, or use MUSDB18-HQ, whose files are wav",
-            exit_code=ExitCode.ENVIRONMENT,
-        ) from None
-    if done.returncode:
-        if shutil.disk_usage(folder).free < 1 << 20:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise MssctlError(
-            f"{path}: damaged, or without the five audio streams of a {SUFFIX} file",
-            hint=f"ffmpeg says: {lines[0]}" if lines else None,
+            f"{path}: {info.audio_streams} audio streams, a {SUFFIX} file has {len(STREAMS)}",
+            hint="copy or export the file again",
         )
-    lengths = {probe(folder / f"{stream}.w64").frames for stream in STREAMS}
+    lengths = set()
+    for number, stream in enumerate(STREAMS):
+        frames = 0
+        target = folder / f"{stream}.w64"
+        with AtomicWriter(
+            target, info.sample_rate, info.channels, format="W64", subtype="FLOAT"
+        ) as writer:
+            for block in blocks(path, _BLOCK, stream=number):
+                writer.write(block)
+                frames += block.shape[1]
+        lengths.add(frames)
     if len(lengths) > 1:
         raise MssctlError(f"{path}: damaged: its streams have {len(lengths)} different lengths")

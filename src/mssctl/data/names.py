@@ -9,10 +9,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
-from mssctl.audio.decode import FFMPEG_SUFFIXES, SNDFILE_SUFFIXES
+from mssctl.audio.formats import AUDIO_SUFFIXES
 from mssctl.data.musdb18 import SUFFIX as STEM_MP4
 
-AUDIO_SUFFIXES = SNDFILE_SUFFIXES | FFMPEG_SUFFIXES
 USUAL_STEMS = ("vocals", "drums", "bass", "other")
 LISTED = 5  # names in a sentence; the others are counted
 

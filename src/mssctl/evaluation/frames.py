@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from importlib import import_module
+from functools import cache
 from importlib.metadata import version
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -103,18 +106,38 @@ def museval_scores(references: Real, estimates: Real, window: float, hop: float)
         hop: samples.
 
     Raises:
-        MssctlError: museval or ffmpeg, which it needs to be imported, is missing (exit 3).
+        MssctlError: museval is not installed, or its metrics cannot be imported (exit 3).
     """
+    metrics = museval_metrics()
+    sdr, isr, sir, sar, _ = metrics.bss_eval(references, estimates, window=window, hop=hop)
+    return np.stack([sdr, isr, sir, sar])
+
+
+@cache
+def museval_metrics() -> ModuleType:
+    """The module ``museval.metrics``, loaded without the package around it.
+
+    The package imports readers of ``.stem.mp4`` that look for an ffmpeg program; the metrics
+    need numpy and scipy only.
+
+    Raises:
+        MssctlError: museval is not installed, or its metrics cannot be imported (exit 3).
+    """
+    package = find_spec("museval")
+    file = Path(package.origin).with_name("metrics.py") if package and package.origin else None
+    found = spec_from_file_location("museval_metrics", file) if file and file.is_file() else None
     try:
-        museval = import_module("museval.metrics")
+        if found is None or found.loader is None:
+            raise ImportError("it is not installed")
+        module = module_from_spec(found)
+        found.loader.exec_module(module)
     except (ImportError, RuntimeError, OSError) as error:
         raise MssctlError(
-            f"museval cannot be imported: {error}",
-            hint="install museval and ffmpeg; without --engine the scores are the same",
+            f"--engine museval: museval's metrics cannot be imported: {error}",
+            hint="install museval; without --engine the scores are the same",
             exit_code=ExitCode.ENVIRONMENT,
         ) from None
-    sdr, isr, sir, sar, _ = museval.bss_eval(references, estimates, window=window, hop=hop)
-    return np.stack([sdr, isr, sir, sar])
+    return module
 
 
 def _document(stems: Sequence[str], scores: Real, window: float, hop: float) -> dict[str, Any]:

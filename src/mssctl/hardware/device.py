@@ -7,8 +7,10 @@ import ctypes
 import os
 import platform
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +22,14 @@ from mssctl.hardware.cpu_attention import attention_with_dropout
 from mssctl.hardware.dropout import drops
 
 AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+
+# What `separate`, `eval` and `plan` call them.
+DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+Dtype = Literal["auto", "bf16", "fp16", "fp32"]
+
+# Compute capability from which on GPUs have bfloat16, and float16 in tensor cores.
+BF16_CAPABILITY = (8, 0)
+FP16_CAPABILITY = (7, 0)
 
 # Below this length the score matrix is small, so the un-fused kernel can do no harm.
 SHORT_AXIS = 256
@@ -47,12 +57,15 @@ class DeviceChoice:
 def choose_device(name: str = "auto") -> DeviceChoice:
     """Resolve ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
 
+    A CUDA device has an index: some of PyTorch's functions refuse one without.
+
     Raises:
         MssctlError: the device asked for is not there, or the name means nothing (exit 3).
     """
     if name == "auto":
         if torch.cuda.is_available():
-            return DeviceChoice(torch.device("cuda"), torch.cuda.get_device_name())
+            device = _indexed(torch.device("cuda"))
+            return DeviceChoice(device, torch.cuda.get_device_name(device))
         if torch.backends.mps.is_available():
             return DeviceChoice(torch.device("mps"), "no CUDA GPU, Apple GPU found")
         return DeviceChoice(torch.device("cpu"), _why_not_cuda())
@@ -90,7 +103,89 @@ def choose_device(name: str = "auto") -> DeviceChoice:
             hint="use auto, cpu, cuda, cuda:N or mps",
             exit_code=ExitCode.ENVIRONMENT,
         )
-    return DeviceChoice(device, "asked for")
+    return DeviceChoice(_indexed(device), "asked for")
+
+
+def _indexed(device: torch.device) -> torch.device:
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+@dataclass(frozen=True)
+class DtypeChoice:
+    """What a model computes in.
+
+    Attributes:
+        name: ``bf16``, ``fp16`` or ``fp32``.
+        amp_dtype: the same as `autocast` takes it.
+        reason: why ``auto`` is not what it is on most GPUs; else empty.
+    """
+
+    name: str
+    amp_dtype: str
+    reason: str = ""
+
+
+def choose_dtype(asked: Dtype, device: torch.device) -> DtypeChoice:
+    """What a model that separates computes in on ``device``.
+
+    Raises:
+        MssctlError: bfloat16 is asked for, and the GPU has none (exit 3).
+    """
+    capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
+    if asked != "auto":
+        if capability is not None:
+            check_separation_dtype(DTYPES[asked], capability)
+        return DtypeChoice(asked, DTYPES[asked])
+    if capability is None:
+        return DtypeChoice("fp32", "float32")
+    name = auto_dtype(capability)
+    return DtypeChoice(name, DTYPES[name], "" if name == "bf16" else _without_bf16(capability))
+
+
+def auto_dtype(capability: tuple[int, int]) -> str:
+    """The dtype that a model separates in on a GPU, where none is asked for.
+
+    float16 has no fewer digits than bfloat16 and a smaller range: what leaves the model is
+    checked for it. GPUs without tensor cores compute it no faster than float32.
+    """
+    if capability >= BF16_CAPABILITY:
+        return "bf16"
+    return "fp16" if capability >= FP16_CAPABILITY else "fp32"
+
+
+def check_separation_dtype(amp_dtype: str, capability: tuple[int, int]) -> None:
+    """Refuse to separate in bfloat16 on a GPU that has none.
+
+    Raises:
+        MssctlError: (exit 3).
+    """
+    if amp_dtype == "bfloat16" and capability < BF16_CAPABILITY:
+        raise MssctlError(
+            f"--dtype bf16: {_without_bf16(capability)}",
+            hint="use --dtype fp16 or --dtype fp32",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+
+
+def check_training_dtype(amp_dtype: str, capability: tuple[int, int]) -> None:
+    """Refuse to train in bfloat16 on a GPU that has none: attention has no fused kernel there.
+
+    Raises:
+        MssctlError: (exit 3).
+    """
+    if amp_dtype == "bfloat16" and capability < BF16_CAPABILITY:
+        raise MssctlError(
+            f"training.amp_dtype bfloat16: {_without_bf16(capability)}",
+            hint="--set training.amp_dtype=float32",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+
+
+def _without_bf16(capability: tuple[int, int]) -> str:
+    needed, here = (".".join(map(str, each)) for each in (BF16_CAPABILITY, capability))
+    return f"bfloat16 needs compute capability {needed}, and this GPU has {here}"
 
 
 def _why_not_cuda() -> str:
@@ -111,6 +206,8 @@ def configure(
         _keep_freed_memory()
     if device.type != "cuda":
         return
+    if not tf32:  # was chosen: PyTorch's compiler need not advise against it
+        warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
     precision = "high" if tf32 else "highest"
     torch.set_float32_matmul_precision(precision)
     torch.backends.cudnn.allow_tf32 = tf32
@@ -200,9 +297,18 @@ def attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
             raise
         raise MssctlError(
             f"no fused attention kernel for {q.dtype}, head size {q.shape[-1]} on this GPU",
-            hint="use training.amp_dtype=bfloat16 and a head size that is a multiple of 8",
+            hint=_attention_hint(q.dtype, q.shape[-1]),
             exit_code=ExitCode.ENVIRONMENT,
         ) from error
+
+
+def _attention_hint(dtype: torch.dtype, head: int) -> str:
+    """What lets a fused kernel run where none does: see `attention_kernel`."""
+    if head % 4:
+        return "take a head size (model.attention_dim / model.n_heads) that is a multiple of 8"
+    if dtype == torch.float32:
+        return "`mssctl doctor -v` says which attention kernels run on this GPU"
+    return "compute in float32: --set training.amp_dtype=float32, or --dtype fp32"
 
 
 def attention_kernels_allowed() -> list[SDPBackend]:
@@ -231,7 +337,7 @@ def attention_kernel(
         allowed: in order of preference.
     """
     half = dtype in (torch.float16, torch.bfloat16)
-    modern = capability >= (8, 0)
+    modern = capability >= BF16_CAPABILITY
     takes = {
         SDPBackend.FLASH_ATTENTION: half and modern and head <= 256,
         SDPBackend.CUDNN_ATTENTION: half and modern and head <= 128 and head % 8 == 0,

@@ -15,28 +15,33 @@ from torch import Tensor
 
 from mssctl.config.parse import parse
 from mssctl.config.schema import BSMamba2Config, RunConfig, TFLocoformerConfig
-from mssctl.errors import ExitCode, MssctlError
+from mssctl.errors import ExitCode, MssctlError, shown
 from mssctl.models.bands import band_widths, equal_runs
 from mssctl.models.base import Separator
-from mssctl.models.registry import build
+from mssctl.models.registry import build, outline
 
 State = Mapping[str, Tensor]
 
 
-def detect(state: State) -> str:
-    """Name of the layout that the keys of ``state`` follow.
+def marks(layout: str = "auto") -> dict[str, str]:
+    """Layout -> start of keys that only it has; of all layouts, or one.
 
     Raises:
-        MssctlError: none of those known.
+        MssctlError: no such layout (exit 2).
     """
-    for name, layout in LAYOUTS.items():
-        if any(key.startswith(layout.mark) for key in state):
-            return name
-    some = ", ".join(sorted(state)[:3]) or "none"
-    raise MssctlError(
-        f"the keys follow no layout known here; the first ones: {some}",
-        hint=f"known: {', '.join(LAYOUTS)}",
-    )
+    if layout == "auto":
+        return {name: known.mark for name, known in LAYOUTS.items()}
+    return {layout: _known(layout).mark}
+
+
+def _known(layout: str) -> Layout:
+    if layout not in LAYOUTS:
+        raise MssctlError(
+            f"unknown layout '{layout}'",
+            hint=f"known: {', '.join(LAYOUTS)}",
+            exit_code=ExitCode.USAGE,
+        )
+    return LAYOUTS[layout]
 
 
 def load(state: State, layout: str, config: Mapping[str, Any]) -> Separator:
@@ -58,26 +63,32 @@ def load_with_config(
     state: State, layout: str, config: Mapping[str, Any]
 ) -> tuple[Separator, RunConfig]:
     """`load`, and the configuration in our terms that it was built from."""
-    if layout not in LAYOUTS:
+    known, source = _known(layout), _Source(state, layout)
+    try:
+        run = known.translate(config, source)
+        ours = known.collect(source, run)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+        # What a tensor of other dimensions, or a text in place of a number, leads to.
         raise MssctlError(
-            f"unknown layout '{layout}'",
-            hint=f"known: {', '.join(LAYOUTS)}",
-            exit_code=ExitCode.USAGE,
-        )
-    source = _Source(state, layout)
-    run = LAYOUTS[layout].translate(config, source)
-    separator = build(run)
-    ours = LAYOUTS[layout].collect(source, run)
+            f"{layout}: the configuration or a tensor has another form than official ones",
+            hint="does the configuration belong to this file?",
+        ) from None
     source.assert_all_used()
-    for name, parameter in separator.named_parameters():
-        if ours[name].shape != parameter.shape:
+    expected = outline(run).state_dict()  # compared before any memory is taken
+    for name in expected.keys() | ours.keys():
+        wanted, given = expected.get(name), ours.get(name)
+        if wanted is None or given is None or wanted.shape != given.shape:
             raise MssctlError(
-                f"{layout}: {name} should be {tuple(parameter.shape)}, "
-                f"the file gives {tuple(ours[name].shape)}",
+                f"{layout}: {name} should be {_shape(wanted)}, the file gives {_shape(given)}",
                 hint="does the configuration belong to this file?",
             )
+    separator = build(run)
     separator.load_state_dict(ours)
     return separator.eval(), run
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "missing" if tensor is None else str(tuple(tensor.shape))
 
 
 class _Source:
@@ -148,7 +159,7 @@ def _locoformer_config(config: Mapping[str, Any], *, bands: bool) -> RunConfig:
     }
     n_fft = config.get("stft_size", config.get("n_fft", 2048))
     hop = config.get("stft_shift", config.get("hop_length", n_fft // 4))
-    speakers = range(config.get("num_spk", 2))
+    speakers = range(_stem_count(config.get("num_spk", 2)))
     stems = config.get("stems", [f"stem{index + 1}" for index in speakers])
     stereo = bool(config.get("stereo", False))
     return parse(
@@ -248,7 +259,7 @@ def _bsmamba2_config(config: Mapping[str, Any], source: _Source) -> RunConfig:
     bands = range(source.count("band_split.to_features"))
     sizes = [source(f"band_split.to_features.{band}.0.gamma").shape[0] for band in bands]
     widths = [size // (2 * channels) for size in sizes]
-    stems = config.get("num_stems", source.count("mask_estimators"))
+    stems = _stem_count(config.get("num_stems", source.count("mask_estimators")))
     names = training.get("instruments") or config.get("stems")
     model = {
         "name": "bsmamba2",
@@ -275,6 +286,12 @@ def _bsmamba2_config(config: Mapping[str, Any], source: _Source) -> RunConfig:
         },
         "official configuration",
     )
+
+
+def _stem_count(count: Any) -> int:
+    if type(count) is not int or not 1 <= count <= 64:
+        raise MssctlError(f"the configuration has {shown(count)} stems, expected 1 to 64")
+    return count
 
 
 def _stems(count: int, names: list[str] | None, target: str | None) -> dict[str, Any]:

@@ -2,68 +2,61 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
 
 from mssctl.errors import ExitCode, MssctlError
-
-# Where programs keep the tensors inside their checkpoints, and what Lightning puts before a key.
-_WRAPPERS = ("state", "state_dict", "model_state_dict")
-_PREFIX = "model."
+from mssctl.models.kinds import SAFETENSORS, TORCH, hint_for, kind_of
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict in a checkpoint: bare, wrapped, or with Lightning's prefix.
+def read_tree(path: Path) -> Any:
+    """What a checkpoint holds: dictionaries, lists, numbers and tensors on the CPU.
 
     Args:
-        path: a ``.safetensors`` file, or one that torch wrote.
+        path: a file that safetensors or PyTorch wrote, told by its content.
 
     Raises:
-        MssctlError: no such file (exit 3); not such a file, no tensors in it, or objects that
+        MssctlError: no such file (exit 3); a file of another kind, damaged, or with objects that
             would have to be run to be read (exit 4).
     """
-    if not path.is_file():
-        raise MssctlError(f"{path}: no such file", exit_code=ExitCode.ENVIRONMENT)
-    tree: Any = _safetensors(path) if path.suffix == ".safetensors" else _torch_file(path)
-    for wrapper in _WRAPPERS:
-        if isinstance(tree, Mapping) and isinstance(tree.get(wrapper), Mapping):
-            tree = tree[wrapper]
-    if not isinstance(tree, Mapping) or not any(isinstance(v, Tensor) for v in tree.values()):
-        raise MssctlError(f"{path}: no state dict in it")
-    strange = [str(key) for key, value in tree.items() if not isinstance(value, Tensor)]
-    if strange:
-        raise MssctlError(f"{path}: '{strange[0]}' in its state dict is no tensor")
-    state = {str(key): value for key, value in tree.items()}
-    if all(key.startswith(_PREFIX) for key in state):
-        state = {key.removeprefix(_PREFIX): value for key, value in state.items()}
-    return state
-
-
-def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise MssctlError(f"{path}: cannot be read: {error}") from None
+        kind = kind_of(path)
+    except FileNotFoundError:
+        raise MssctlError(f"{path}: no such file", exit_code=ExitCode.ENVIRONMENT) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise MssctlError(f"{path}: cannot be read: {reason}") from None
+    if kind == SAFETENSORS:
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise MssctlError(f"{path}: cannot be read: {error}") from None
+    if kind != TORCH:
+        raise MssctlError(f"{path}: {kind}, not a checkpoint", hint=hint_for(kind, path))
+    return _torch_file(path)
 
 
 def _torch_file(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0].strip()
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 (damaged pickles raise whatever they reach)
+        text = str(error)
+    # PyTorch's own message goes on to say how to switch this protection off.
+    objects = re.search(r"GLOBAL ([\w.]{1,80})", text)
+    if objects:
         raise MssctlError(
-            f"{path}: not a checkpoint of plain tensors: {reason}",
+            f"{path}: not a checkpoint of plain tensors: it holds '{objects[1]}', which would have "
+            "to be run to be read",
             hint="save its state dict alone with the program that made it; nothing else is read",
-        ) from None
-    except EOFError:
-        raise MssctlError(f"{path}: cannot be read: it ends too early") from None
-    except (OSError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise MssctlError(f"{path}: cannot be read: {reason}") from None
+        )
+    raise MssctlError(
+        f"{path}: damaged, or not a checkpoint of plain tensors",
+        hint="fetch it again, or save its state dict alone with the program that made it",
+    )

@@ -10,21 +10,26 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from mssctl.config.bundled import bundled_folder
 from mssctl.config.parse import parse
 from mssctl.config.schema import RunConfig
+from mssctl.documents import parse_json
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
 from mssctl.files import FileSet, storage_error
 from mssctl.models.base import Separator
-from mssctl.models.registry import build, parameter_count
+from mssctl.models.kinds import SAFETENSORS, hint_for, kind_of
+from mssctl.models.registry import build, outline, parameter_count
 from mssctl.results.models import ModelEntry
 
 FORMAT = "1"
+_DTYPES = {"F16", "BF16", "F32", "F64"}
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ def save(
         "format": FORMAT,
         "config": json.dumps(config.model_dump(mode="json")),
         "card": json.dumps(dict(card)),
+        "tensors_sha256": tensors_hash(tensors),
     }
     try:
         with FileSet(path.parent, overwrite=overwrite) as files:
@@ -99,37 +105,90 @@ def load(name: str, device: torch.device) -> LoadedModel:
         MssctlError: no such model (exit 3); damaged or foreign file (exit 4).
     """
     path = find(name)
-    config, card = read_metadata(path)
-    separator = build(config)
     try:
         with safe_open(path, framework="pt") as file:
-            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+            config, card = parse_metadata(metadata, path)
+            _compare_with_header(file, config, path)
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise _damaged(path, str(error)) from None
-    expected = separator.state_dict()
-    for key in sorted(expected.keys() | state.keys()):
-        if key not in state or key not in expected or state[key].shape != expected[key].shape:
-            raise _damaged(path, f"tensor '{key}' does not belong to its configuration")
-    separator.load_state_dict(state)
+        raise _unreadable(path, error) from None
+    # Files of earlier versions have no checksum.
+    if "tensors_sha256" in metadata and metadata["tensors_sha256"] != tensors_hash(tensors):
+        raise _damaged(path, "its tensors are not those that were written")
+    separator = build(config)
+    separator.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
     separator.to(device).eval()
     return LoadedModel(separator, config, card, path.stem, path, file_hash(path))
 
 
+def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names, types, shapes and bytes of CPU tensors, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _compare_with_header(file: Any, config: RunConfig, path: Path) -> None:
+    """Compare the tensors that a file states with those of its configuration.
+
+    No memory is taken for either: a configuration of a huge model would ask for all there is.
+    """
+    stated = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
+    if config.model.n_layers > len(stated):  # said before so many are built
+        raise _damaged(path, f"{config.model.n_layers} layers in {len(stated)} tensors")
+    expected = {name: list(value.shape) for name, value in outline(config).state_dict().items()}
+    for key in sorted(expected.keys() | stated.keys()):
+        if key not in expected or key not in stated or stated[key].get_shape() != expected[key]:
+            raise _damaged(path, f"tensor '{key[:80]}' does not belong to its configuration")
+        if (dtype := stated[key].get_dtype()) not in _DTYPES:
+            raise _damaged(path, f"tensor '{key[:80]}' is of type {dtype}")
+
+
 def find(name: str) -> Path:
-    """Path of the weights of a model given by name or by path."""
-    if name.endswith(".safetensors") or "/" in name:
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise MssctlError(f"{name}: no such model file", exit_code=ExitCode.ENVIRONMENT)
-        return path
+    """Path of the weights of a model given by name or by path.
+
+    Raises:
+        MssctlError: there is none (exit 3), or a folder is named (exit 4).
+    """
     path = bundled_folder() / "weights" / f"{name}.safetensors"
-    if not path.is_file():
+    if "/" not in name and _is_there(path):
+        return path
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError:  # ~ of a user who does not exist
+        path = Path(name)
+    if _is_there(path):
+        if not path.is_dir():
+            return path
+        best = path / "best.safetensors"
+        hint = f"the best model of this run: {best}" if _is_there(best) else None
+        raise MssctlError(f"{name}: a folder, not a model file", hint=hint)
+    if "/" in name or path.suffix:
+        raise MssctlError(f"{name}: no such model file", exit_code=ExitCode.ENVIRONMENT)
+    raise MssctlError(
+        f"no model '{name}'",
+        hint=did_you_mean(name, bundled()) or "give the path of a .safetensors file",
+        exit_code=ExitCode.ENVIRONMENT,
+    )
+
+
+def _is_there(path: Path) -> bool:
+    """Whether ``path`` exists.
+
+    Raises:
+        MssctlError: it cannot even be looked for (exit 3).
+    """
+    try:
+        return path.exists()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise MssctlError(
-            f"no model '{name}'",
-            hint=did_you_mean(name, bundled()) or "give the path of a .safetensors file",
-            exit_code=ExitCode.ENVIRONMENT,
-        )
-    return path
+            f"{str(path)[:200]}: cannot be read: {reason}", exit_code=ExitCode.ENVIRONMENT
+        ) from None
 
 
 def bundled() -> list[str]:
@@ -141,8 +200,7 @@ def describe(name: str) -> ModelEntry:
     """What a model is, without running it."""
     path = find(name)
     config, card = read_metadata(path)
-    with torch.device("meta"):
-        parameters = parameter_count(build(config))
+    parameters = parameter_count(outline(config))
     return ModelEntry(
         name=path.stem,
         path=str(path),
@@ -166,23 +224,50 @@ def read_metadata(path: Path) -> tuple[RunConfig, dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise _damaged(path, str(error)) from None
+        raise _unreadable(path, error) from None
+    return parse_metadata(metadata, path)
+
+
+def parse_metadata(metadata: Mapping[str, str], path: Path) -> tuple[RunConfig, dict[str, str]]:
+    """Configuration and card in the metadata of the weights file ``path``.
+
+    Raises:
+        MssctlError: they are not of `save`, or damaged (exit 4).
+    """
     if metadata.get("format") != FORMAT:
         raise MssctlError(
             f"{path}: safetensors without an mssctl configuration",
-            hint="weights of other programs need converting first",
+            hint=f"weights of other programs: `mssctl models import {path} -o MODEL.safetensors`",
         )
     try:
-        config, card = json.loads(metadata["config"]), json.loads(metadata["card"])
-    except (KeyError, ValueError) as error:
-        raise _damaged(path, f"its metadata: {error}") from None
-    return parse(config, str(path)), card
+        tree = parse_json(metadata.get("config", ""), "its metadata: config")
+        card = parse_json(metadata.get("card", ""), "its metadata: card")
+        if not isinstance(tree, dict):
+            raise MssctlError("its metadata: config is no object")
+        config = parse(tree, "its metadata")
+    except MssctlError as error:
+        raise _damaged(path, error.message) from None
+    if not isinstance(card, dict) or not all(isinstance(text, str) for text in card.values()):
+        raise _damaged(path, "its metadata: card is not text by name")
+    return config, card
 
 
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unreadable(path: Path, error: Exception) -> MssctlError:
+    """Why a file could not be opened as safetensors: perhaps it is of another kind."""
+    try:
+        kind = kind_of(path)
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        return MssctlError(f"{path}: cannot be read: {reason}", exit_code=ExitCode.ENVIRONMENT)
+    if kind in (SAFETENSORS, "an empty file") or path.suffix == ".safetensors":
+        return _damaged(path, str(error)[:200] if kind == SAFETENSORS else f"it is {kind}")
+    return MssctlError(f"{path}: {kind}, not a model file", hint=hint_for(kind, path))
 
 
 def _damaged(path: Path, why: str) -> MssctlError:

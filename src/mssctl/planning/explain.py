@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from mssctl.config.schema import RunConfig, TFLocoformerConfig
 from mssctl.errors import MssctlError
+from mssctl.hardware.device import BF16_CAPABILITY
 from mssctl.planning.closed_form import estimate, knows, shape_of
 from mssctl.planning.fake_step import BUILT, Peak
 from mssctl.planning.fit import GIB, LEVELS, with_training
@@ -98,7 +99,7 @@ def notes(config: RunConfig, attention: str | None, capability: tuple[int, int])
 def _why_not_flash(config: RunConfig, capability: tuple[int, int]) -> str:
     if config.training.amp_dtype == "float32":
         return "flash attention would not run: it takes bfloat16 and float16, and this is float32"
-    if capability < (8, 0):
+    if capability < BF16_CAPABILITY:
         return "flash attention would not run: it needs compute capability 8.0"
     return "flash attention would run with --attention auto"
 
@@ -116,7 +117,7 @@ def remedies(
     if not knows(config):
         return _in_proportion(config, peak) if peak else []
     found = []
-    for change, changed, kernel in _changes(config, attention):
+    for change, changed, kernel in _changes(config, attention, capability):
         need = estimate(changed, capability, kernel)
         found.append(Remedy(change, need.device / GIB))
     return found
@@ -139,10 +140,13 @@ def _in_proportion(config: RunConfig, peak: Peak) -> list[Remedy]:
     return [Remedy(change, half / GIB) for change in changes]
 
 
-def _changes(config: RunConfig, attention: str | None) -> Iterator[tuple[str, RunConfig, str]]:
+def _changes(
+    config: RunConfig, attention: str | None, capability: tuple[int, int]
+) -> Iterator[tuple[str, RunConfig, str]]:
     training, stft = config.training, config.stft
     kernel = attention or ("flash" if training.amp_dtype == "bfloat16" else "efficient")
-    if training.amp_dtype == "float32" or kernel == "math":
+    slow = training.amp_dtype == "float32" or kernel == "math"
+    if slow and capability >= BF16_CAPABILITY:
         yield "bfloat16 with flash attention", with_training(config, amp_dtype="bfloat16"), "flash"
     if training.batch_size > 1:
         half = -(-training.batch_size // 2)

@@ -222,6 +222,11 @@ def _is_cpu(mode: PretendCuda, tensor: Tensor) -> bool:
     return mode.device_of(tensor).type == "cpu"
 
 
+def _get_device(mode: PretendCuda, tensor: Tensor) -> int:
+    """The index; where CUDA is initialized, checkpointing keeps the generator of that GPU."""
+    return CUDA.index if _is_cuda(mode, tensor) else -1
+
+
 def _cuda(mode: PretendCuda, tensor: Tensor, *_: Any, **__: Any) -> Any:
     return mode.move(tensor, "cuda")
 
@@ -277,6 +282,8 @@ def _rms_norm(
 _SPECIAL: dict[Any, Callable[..., Any]] = {
     torch.Tensor.is_cuda.__get__: _is_cuda,  # type: ignore[attr-defined]
     torch.Tensor.is_cpu.__get__: _is_cpu,  # type: ignore[attr-defined]
+    torch.Tensor.get_device: _get_device,
+    torch.get_device: _get_device,
     torch.Tensor.to: PretendCuda.move,
     torch.Tensor.cuda: _cuda,
     torch.Tensor.cpu: _cpu,

@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
 
-from mssctl.audio.decode import FFMPEG_SUFFIXES, SNDFILE_SUFFIXES
+from mssctl.audio.formats import AUDIO_SUFFIXES
 from mssctl.errors import MssctlError
-
-_AUDIO = SNDFILE_SUFFIXES | FFMPEG_SUFFIXES
 
 Failed = tuple[str, MssctlError]  # an argument or a folder, and what is wrong with it
 
@@ -145,7 +143,7 @@ def _walk(root: str, out: str) -> Iterator[Song | Failed]:
             if _is_folder(entry):
                 if not entry.is_symlink() and (out == top or os.path.realpath(entry.path) != out):
                     folders.append(entry.path)
-            elif Path(entry.name).suffix.lower() in _AUDIO:
+            elif Path(entry.name).suffix.lower() in AUDIO_SUFFIXES:
                 yield _found(entry, Path(folder).relative_to(root).as_posix())
         pending += reversed(folders)
 

@@ -141,7 +141,7 @@ def _measure(
     resident = None if cuda else _resident()
     allocated = torch.cuda.max_memory_allocated(device) / GIB if cuda else None
     reserved = torch.cuda.max_memory_reserved(device) / GIB if cuda else None
-    flops, predicted, rate, whose = _arithmetic(work, device)
+    flops, predicted, rate, whose = _arithmetic(work, device, report)
     return StepBench(
         preset=preset,
         mode=mode,
@@ -195,13 +195,21 @@ def _shares(work: Work, clock: Clock, waited: float) -> dict[str, float]:
 
 
 def _arithmetic(
-    work: Work, device: torch.device
+    work: Work, device: torch.device, report: Reporter
 ) -> tuple[float | None, float | None, float | None, str | None]:
-    """TFLOP of a step and its peak by the planner; TFLOP/s of the machine, and of what."""
+    """TFLOP of a step and its peak by the planner; TFLOP/s of the machine, and of what.
+
+    What was measured is kept, whatever the planner does.
+    """
     if work.predict is None:
         return None, None, None, None
     cuda = device.type == "cuda"
-    found = work.predict(torch.cuda.get_device_capability(device) if cuda else (9, 0))
+    try:
+        found = work.predict(torch.cuda.get_device_capability(device) if cuda else (9, 0))
+    except Exception as error:  # noqa: BLE001 (it runs the model's code in a way of its own)
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        report(Notice(f"no prediction beside the measurement: {reason}", level="warning"))
+        return None, None, None, None
     if not cuda:
         return (
             found.tflop,

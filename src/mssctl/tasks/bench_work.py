@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from mssctl.data.loader import batches
 from mssctl.data.mixing import Mixer
 from mssctl.data.synth import synthesize
 from mssctl.events import Notice, Reporter
-from mssctl.hardware.device import configure
+from mssctl.hardware.device import choose_dtype, configure
 from mssctl.models.registry import build
 from mssctl.planning.cache import training_peak_of
 from mssctl.planning.fake_step import Peak
@@ -129,24 +130,27 @@ def _training(config: RunConfig, device: torch.device, read: Callable[[], list[T
     state = prepare(config, device)
     receipt = make_receipt(state, config, device, None)
 
-    def predict(capability: Capability) -> Predicted:
-        peak = training_peak_of(config, capability, None)
-        return Predicted(peak, peak.flops * config.training.gradient_accumulation_steps / 1e12)
-
     return Work(
         read=read,
         step=lambda examples: train_step(state, examples, config),
         audio=_seconds(config),
         dtype=config.training.amp_dtype,
         parts=lambda clock: Parts(state.model, state.optimizer, clock),
-        predict=predict,
+        predict=partial(predict_training, config),
         receipt=receipt,
     )
 
 
+def predict_training(config: RunConfig, capability: Capability) -> Predicted:
+    """What the planner says of a training step."""
+    peak = training_peak_of(config, capability, None)
+    return Predicted(peak, peak.flops * config.training.gradient_accumulation_steps / 1e12)
+
+
 def _separation(config: RunConfig, device: torch.device) -> Work:
     training = config.training
-    dtype = training.amp_dtype if device.type == "cuda" else "float32"
+    float32 = training.amp_dtype == "float32"
+    dtype = choose_dtype("fp32" if float32 else "auto", device).amp_dtype
     configure(
         device,
         tf32=training.tf32,

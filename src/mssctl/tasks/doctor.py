@@ -35,7 +35,7 @@ LIGHT = (
     Check("output folder", f"{_HERE}.storage:output"),
     Check("training data", f"{_HERE}.storage:data"),
     Check("libsndfile", f"{_HERE}.audio:sndfile"),
-    Check("ffmpeg", f"{_HERE}.audio:ffmpeg"),
+    Check("PyAV", f"{_HERE}.audio:pyav"),
     Check("TensorBoard", f"{_HERE}.python:tensorboard"),
 )
 WITH_TORCH = (

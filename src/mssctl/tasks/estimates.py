@@ -214,7 +214,7 @@ def form_of(tracks: Sequence[ReferenceTrack], stems: Sequence[str]) -> AudioConf
                 try:
                     return AudioConfig(
                         sample_rate=info.sample_rate,
-                        channels=info.channels,  # type: ignore[arg-type]
+                        channels=info.channels,
                         stems=tuple(stems),
                     )
                 except ValueError as error:

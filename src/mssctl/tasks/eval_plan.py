@@ -10,7 +10,7 @@ from typing import Any
 from mssctl.config.schema import AudioConfig
 from mssctl.evaluation.references import ReferenceTrack, check
 from mssctl.events import Notice, Reporter
-from mssctl.hardware.device import choose_device, configure
+from mssctl.hardware.device import Dtype, choose_device, choose_dtype, configure
 from mssctl.models import weights
 from mssctl.separation.separator import SeparationSettings
 from mssctl.tasks.estimates import (
@@ -22,7 +22,6 @@ from mssctl.tasks.estimates import (
     form_of,
     in_usual_order,
 )
-from mssctl.tasks.separate import AMP_DTYPE, Dtype
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,7 @@ def with_model(
 ) -> Plan:
     """A model, checked against the tracks before it is loaded."""
     chosen_device = choose_device(device)
-    if dtype == "auto":
-        dtype = "bf16" if chosen_device.device.type == "cuda" else "fp32"
+    inside = choose_dtype(dtype, chosen_device.device)
     path = weights.find(name)
     config, _ = weights.read_metadata(path)
     tracks = [track.named((*config.audio.stems, *config.audio.outputs)) for track in tracks]
@@ -101,13 +99,15 @@ def with_model(
         segment_seconds=segment,
         overlap=overlap,
         batch_size=batch,
-        amp_dtype=AMP_DTYPE[dtype],
+        amp_dtype=inside.amp_dtype,
     )
     more: list[str] = []
     for track in tracks:
         if track.packed is None:
             more += check(track, model=path.stem, audio=config.audio)
     report(Notice(f"device {chosen_device.device}: {chosen_device.reason}"))
+    if inside.reason:
+        report(Notice(f"dtype {inside.name}: {inside.reason}"))
     model = weights.load(name, chosen_device.device)
     configure(
         chosen_device.device,
@@ -128,7 +128,7 @@ def with_model(
         "model": model.name,
         "sha256": model.sha256,
         "device": str(chosen_device.device),
-        "dtype": dtype,
+        "dtype": inside.name,
         "settings": run_settings,
     }
     return Plan(
@@ -138,7 +138,7 @@ def with_model(
         [*notes, *more],
         [],
         str(chosen_device.device),
-        dtype,
+        inside.name,
         model.sha256,
         run_settings,
     )

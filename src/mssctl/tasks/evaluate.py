@@ -32,6 +32,7 @@ from mssctl.evaluation.report import report as report_page
 from mssctl.evaluation.scores import counts, means
 from mssctl.evaluation.sdr import Array
 from mssctl.events import Notice, Progress, Reporter, silent
+from mssctl.hardware.device import Dtype
 from mssctl.results.evaluate import EvalResult
 from mssctl.tasks.estimates import (
     Estimates,
@@ -43,7 +44,7 @@ from mssctl.tasks.eval_plan import Plan, with_model, without_model
 from mssctl.tasks.eval_store import Store
 from mssctl.tasks.eval_tables import as_csv, as_markdown
 from mssctl.tasks.scoring import Engine, Scoring, document, in_order, jobs_within
-from mssctl.tasks.separate import Dtype, check_numbers
+from mssctl.tasks.separate import check_numbers
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def evaluate(
         musdb: folder of MUSDB18 or MUSDB18-HQ instead.
         split: of MUSDB18: ``test`` (if None), ``valid`` or ``train``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        dtype: inside the model; ``auto`` is bf16 on CUDA and fp32 elsewhere.
+        dtype: inside the model, see `mssctl.tasks.separate.separate`.
         segment: seconds that the model sees at once; None as in its configuration.
         overlap: fraction of a segment shared with the next; None likewise.
         batch: segments computed at once; None likewise.

@@ -10,6 +10,7 @@ import torch
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter
+from mssctl.hardware.device import check_training_dtype
 from mssctl.planning.cache import training_peak_of
 from mssctl.planning.explain import remedies
 from mssctl.planning.fake_step import Peak
@@ -31,11 +32,13 @@ def check_memory(
         report: gets the expectation as a `Notice`.
 
     Raises:
-        MssctlError: it needs more than the GPU has free (exit 4).
+        MssctlError: it needs more than the GPU has free (exit 4), or a dtype that this GPU lacks
+            (exit 3).
     """
     if device.type != "cuda":
         return None
     capability = torch.cuda.get_device_capability(device)
+    check_training_dtype(config.training.amp_dtype, capability)
     peak = training_peak_of(config, capability, None)
     free, _total = torch.cuda.mem_get_info(device)  # CUDA's context is taken already
     budget = Budget((free + peak.context) / GIB)

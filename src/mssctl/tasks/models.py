@@ -9,10 +9,12 @@ import torch
 
 from mssctl.documents import read_yaml
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.events import Notice, Reporter, silent
 from mssctl.files import refuse_existing
 from mssctl.models import official, weights
-from mssctl.models.official_files import read_state
+from mssctl.models.official_files import read_tree
 from mssctl.models.weights import bundled, describe
+from mssctl.models.wrappers import find_weights
 from mssctl.results.models import ModelEntry, ModelList
 
 
@@ -66,17 +68,25 @@ def export_model(
 
 
 def import_model(
-    file: str | Path, out: str | Path, *, layout: str = "auto", config: str | Path | None = None
+    file: str | Path,
+    out: str | Path,
+    *,
+    layout: str = "auto",
+    config: str | Path | None = None,
+    key: str | None = None,
+    report: Reporter = silent,
 ) -> ModelEntry:
     """Turn weights of an official implementation into a model file.
 
     Args:
-        file: a checkpoint: a state dict, bare or wrapped as Lightning and others do. Nothing in
-            it is run.
+        file: a checkpoint: a state dict, bare or as training programs wrap it, see
+            `mssctl.models.wrappers`. Nothing in it is run.
         out: the file to write; must not exist.
         layout: a name in `mssctl.models.official.LAYOUTS`, or ``auto`` to tell it by the keys.
         config: the YAML file that belongs to the weights. BSMamba2 can do without: sizes come
             from the tensors then, and hop length and rate are the published ones.
+        key: place of the weights in the file, where it has several.
+        report: is told what was chosen and what was left out.
 
     Raises:
         MssctlError: no such file or layout (exit 3, 2); a missing or surplus key, a tensor of
@@ -84,11 +94,17 @@ def import_model(
     """
     path, source = _new_model_file(out), Path(file).expanduser()
     tree = read_yaml(Path(config).expanduser(), foreign=True) if config else {}
-    state = read_state(source)
-    if layout == "auto":
-        layout = official.detect(state)
-    separator, run = official.load_with_config(state, layout, tree)
-    weights.save(path, separator, run, {"imported_from": source.name, "layout": layout})
+    marks = official.marks(layout)
+    content = read_tree(source)
+    try:
+        found, notes = find_weights(content, marks, key)
+        separator, run = official.load_with_config(found.state, found.layout, tree)
+    except MssctlError as error:
+        raise MssctlError(f"{source}: {error.message}", error.hint, error.exit_code) from None
+    for note in notes:
+        report(Notice(f"{source.name}: {note}"))
+    card = {"imported_from": source.name, "layout": found.layout}
+    weights.save(path, separator, run, card | ({"weights": found.place} if found.place else {}))
     return describe(str(path))
 
 

@@ -9,6 +9,12 @@ from pathlib import Path
 
 from mssctl import presets
 from mssctl.config.schema import RunConfig
+from mssctl.hardware.device import (
+    DTYPES,
+    auto_dtype,
+    check_separation_dtype,
+    check_training_dtype,
+)
 from mssctl.planning import explain
 from mssctl.planning.cache import remembered, training_peak_of
 from mssctl.planning.cards import Card
@@ -51,6 +57,7 @@ def plan(
     overrides: Sequence[str] = (),
     attention: str | None = None,
     mode: str = "train",
+    dtype: str | None = None,
     write: str | Path | None = None,
 ) -> PlanResult:
     """Predict what one preset needs, and the largest batch that fits.
@@ -63,23 +70,29 @@ def plan(
         overrides: ``section.key=value``.
         attention: pins a kernel: flash, cudnn, efficient or math; None: what `train` would use.
         mode: ``train`` or ``separate``.
+        dtype: bf16, fp16 or fp32, of separation; None: what `separate` would take. A training
+            step's is ``training.amp_dtype``.
         write: file for a preset like this one that fits.
 
     Raises:
-        MssctlError: unknown preset, key or card; nothing to write that fits.
+        MssctlError: unknown preset, key or card; a dtype that the card lacks; nothing to write
+            that fits.
     """
     if attention is not None and attention not in KERNELS:
         raise ValueError(f"attention {attention!r}: one of {', '.join(KERNELS)}")
     config, overrides = load(preset, overrides, segment, mode)
     where = target(vram, gpu)
-    question = _Question(mode, where.capability, attention, _dtype(mode, config, overrides))
+    inside = dtype or _dtype_asked(config, overrides) or auto_dtype(where.capability)
+    question = _Question(mode, where.capability, attention, DTYPES[inside])
+    question.check(config)
     batch = question.batch(config)
     peak, found = _search(question, config, batch, where)
     run = _planned(preset, config, question, batch, peak, where)
     fitted = question.fitted(config, found.batch) if found and found.batch else None
     best = fitted if run.fits is False else config
     if mode == "separate":
-        command = separate_command(preset, config, best, question.dtype)
+        asked = inside if inside != auto_dtype(where.capability) else None
+        command = separate_command(preset, config, best, asked)
     else:
         command = train_command(preset, config, best, overrides)
     return PlanResult(
@@ -124,6 +137,8 @@ def plan_table(
     budget = where.budget()
     question = _Question("train", where.capability)
     known, left_out = _in_table(overrides, segment)
+    for each in known.values():
+        question.check(each)
     sizes = {name: parameters(config)[0] for name, config in known.items()}
     fitted = {name: _lightest(config, where) for name, config in known.items()}
     order = sorted(known, key=lambda name: -sizes[name])
@@ -173,6 +188,7 @@ def compare(
     rows = []
     known, left_out = _in_table(overrides, segment)
     for name, config in known.items():
+        question.check(config)
         peak = question.peak(config, config.training.batch_size)
         rows.append(_compared(name, config, peak, where.card))
     return PlanComparison(where.name, rows, left_out)
@@ -244,6 +260,17 @@ class _Question:
             ),
         )
 
+    def check(self, config: RunConfig) -> None:
+        """Refuse what the card cannot compute in.
+
+        Raises:
+            MssctlError: (exit 3).
+        """
+        if self.mode == "train":
+            check_training_dtype(config.training.amp_dtype, self.capability)
+        else:
+            check_separation_dtype(self.dtype, self.capability)
+
     def fitted(self, config: RunConfig, batch: int) -> RunConfig:
         """The same with as many at a time; a training step keeps its examples."""
         if self.mode == "train":
@@ -251,10 +278,11 @@ class _Question:
         return presets.override(config, [f"separation.batch_size={batch}"])
 
 
-def _dtype(mode: str, config: RunConfig, overrides: Sequence[str]) -> str:
-    """What `separate` computes in on a GPU: bfloat16, unless something else is asked for."""
-    asked = any(item.startswith("training.amp_dtype=") for item in overrides)
-    return config.training.amp_dtype if asked or mode == "train" else "bfloat16"
+def _dtype_asked(config: RunConfig, overrides: Sequence[str]) -> str | None:
+    """What ``--set training.amp_dtype`` says of separation, by the name of its option."""
+    if not any(item.startswith("training.amp_dtype=") for item in overrides):
+        return None
+    return next(name for name, full in DTYPES.items() if full == config.training.amp_dtype)
 
 
 def _search(

@@ -34,10 +34,13 @@ def train_command(
     return f"mssctl train {preset} --data SONGS{sets}"
 
 
-def separate_command(preset: str, asked: RunConfig, run: RunConfig | None, dtype: str) -> str:
+def separate_command(
+    preset: str, asked: RunConfig, run: RunConfig | None, dtype: str | None
+) -> str:
     """What to type to separate with a model of this preset; ``run`` as in `train_command`.
 
-    Segment and batch are said where they are not what a model trained so would take by itself.
+    Segment and batch are said where they are not what a model trained so would take by itself;
+    so is ``dtype`` (bf16, fp16 or fp32), unless None.
     """
     if run is None:
         return NOTHING_FITS
@@ -53,8 +56,8 @@ def separate_command(preset: str, asked: RunConfig, run: RunConfig | None, dtype
         options.append(f" --batch {run.separation.batch_size}")
     if asked.separation.overlap != before.separation.overlap:
         options.append(f" --overlap {asked.separation.overlap!r}")
-    if dtype == "float32":
-        options.append(" --dtype fp32")
+    if dtype:
+        options.append(f" --dtype {dtype}")
     return f"mssctl separate SONG -n {model}{''.join(options)}"
 
 

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from mssctl.audio import decode, files
+from mssctl.audio import files
 from mssctl.audio.files import AudioInfo
 from mssctl.audio.resample import resample_stream
+from mssctl.audio.source import silent as silent_note
 from mssctl.audio.streams import in_step
 from mssctl.config import bounds
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Progress, Reporter, silent
 from mssctl.files import storage_error
-from mssctl.hardware.device import DeviceChoice, choose_device, configure
+from mssctl.hardware.device import (
+    DeviceChoice,
+    Dtype,
+    DtypeChoice,
+    choose_device,
+    choose_dtype,
+    configure,
+)
 from mssctl.models import weights
 from mssctl.models.base import Separator
 from mssctl.results.common import FileFailure
@@ -49,9 +56,6 @@ from mssctl.separation.separator import (
 )
 from mssctl.separation.stems import OtherMethod, Selection, project, select, with_rest
 
-Dtype = Literal["auto", "bf16", "fp32"]
-
-AMP_DTYPE = {"bf16": "bfloat16", "fp32": "float32"}
 _BLOCK = 65_536  # frames read at once
 _PRECISION = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 25, "PCM_32": 32, "DOUBLE": 54}  # bits
 
@@ -87,7 +91,8 @@ def separate(
         out: folder of the outputs; ``separated/{model}`` if None.
         filename: template below ``out``, see `mssctl.separation.outputs.Namer`.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        dtype: inside the model; ``auto`` is bf16 on CUDA and fp32 elsewhere.
+        dtype: inside the model; ``auto`` is bf16 on CUDA (below compute capability 8.0, which
+            has none, fp16; below 7.0 fp32) and fp32 elsewhere.
         segment: seconds that the model sees at once; None as in its configuration.
         overlap: fraction of a segment shared with the next; None likewise.
         batch: segments computed at once; None likewise.
@@ -117,8 +122,7 @@ def separate(
             "--seed does nothing without --shifts of 2 or more", exit_code=ExitCode.USAGE
         )
     chosen = choose_device(device)
-    if dtype == "auto":
-        dtype = "bf16" if chosen.device.type == "cuda" else "fp32"
+    inside = choose_dtype(dtype, chosen.device)
     path = weights.find(name)
     config, _ = weights.read_metadata(path)
     selection = select(
@@ -138,7 +142,7 @@ def separate(
             segment_seconds=segment,
             overlap=overlap,
             batch_size=batch,
-            amp_dtype=AMP_DTYPE[dtype],
+            amp_dtype=inside.amp_dtype,
             mix_consistent=False,  # done at the song's own rate, see _Order.outputs
             shifts=shifts,
             seed=seed or 0,
@@ -152,8 +156,8 @@ def separate(
     )
     with outputs.folder_for_outputs(folder):
         arguments = [songs] if isinstance(songs, str | Path) else songs
-        done, failures = _separate_all(order, arguments, name, config, chosen)
-    return SeparateResult(path.stem, str(chosen.device), dtype, done, failures)
+        done, failures = _separate_all(order, arguments, name, config, chosen, inside)
+    return SeparateResult(path.stem, str(chosen.device), inside.name, done, failures)
 
 
 def check_numbers(
@@ -189,13 +193,14 @@ def _separate_all(
     name: str,
     config: RunConfig,
     chosen: DeviceChoice,
+    inside: DtypeChoice,
 ) -> tuple[list[SeparatedSong], list[FileFailure]]:
     """The cheap checks of all songs, then the weights, then the work."""
     usable, failures = _usable(order, arguments)
     if failures and order.fail_fast:
         return [], failures
     needs_model = not all(usable.values())
-    model = _load(name, config, chosen, order.report) if needs_model else None
+    model = _load(name, config, chosen, inside, order.report) if needs_model else None
     done: list[SeparatedSong] = []
     for song, is_there in usable.items():
         try:
@@ -239,8 +244,12 @@ def _usable(
     return usable, failures
 
 
-def _load(name: str, config: RunConfig, chosen: DeviceChoice, report: Reporter) -> Separator:
+def _load(
+    name: str, config: RunConfig, chosen: DeviceChoice, inside: DtypeChoice, report: Reporter
+) -> Separator:
     report(Notice(f"device {chosen.device}: {chosen.reason}"))
+    if inside.reason:
+        report(Notice(f"dtype {inside.name}: {inside.reason}"))
     configure(
         chosen.device,
         tf32=config.training.tf32,
@@ -287,9 +296,7 @@ class _Order:
 
     def check(self, song: Song) -> None:
         """Look at the header only."""
-        info = decode.check(song.path)
-        if info is not None:
-            choose_encoding(self.format, self.bit_depth, info)
+        choose_encoding(self.format, self.bit_depth, files.inspect(song.path))
 
     def is_there(self, song: Song) -> bool:
         """Whether all outputs of a song are there and stay."""
@@ -302,7 +309,7 @@ class _Order:
         Raises:
             MssctlError: they are not stems of this song.
         """
-        info = outputs.check_kept(self.paths(song), decode.check(song.path))
+        info = outputs.check_kept(self.paths(song), files.probe(song.path))
         return self._result(song, info, 0.0, ["kept: the outputs exist already"])
 
     def separate(self, song: Song, model: Separator) -> SeparatedSong:
@@ -313,7 +320,8 @@ class _Order:
         """
         start = time.perf_counter()
         try:
-            with memory_errors(song.path), decode.readable(song.path, self.folder) as info:
+            with memory_errors(song.path):
+                info = files.probe(song.path)
                 encoding = choose_encoding(self.format, self.bit_depth, info)
                 target = Target(
                     paths=self.paths(song),
@@ -323,21 +331,25 @@ class _Order:
                     mixture=(lambda: _mixture(info)) if self.selection.complete else None,
                     existing=self.existing,
                 )
-                notes = _notes(song, info, model, encoding)
-                notes += write_stems(self.outputs(song, info, model), target, self.folder)
+                notes = [*info.notes, *_notes(info, model, encoding)]
+                stems = self.outputs(song, info, model, notes.append)
+                notes += write_stems(stems, target, self.folder)
                 speed = info.seconds / (time.perf_counter() - start)
                 return self._result(song, info, speed, notes)
         except OSError as error:
             raise storage_error(self.folder, error) from None
 
     @torch.inference_mode()
-    def outputs(self, song: Song, info: AudioInfo, model: Separator) -> Iterator[Tensor]:
+    def outputs(
+        self, song: Song, info: AudioInfo, model: Separator, note: Callable[[str], None]
+    ) -> Iterator[Tensor]:
         """The outputs ``(O, C, n)`` at the song's own rate; they add up to it if all are wanted.
 
         Resampling loses what lies above the lower rate's Nyquist frequency, so the stems are
-        made to add up here, after the way back, and not at the model's rate.
+        made to add up here, after the way back, and not at the model's rate. ``note`` is told
+        what only the whole song shows.
         """
-        heard, mixture = tee(_mixture(info))
+        heard, mixture = tee(_mixture(info, note))
         into = resample_stream(heard, info.sample_rate, model.sample_rate)
         stems = separate_stream(model, into, self.settings)
         back = resample_stream(stems, model.sample_rate, info.sample_rate)
@@ -353,7 +365,7 @@ class _Order:
                 Progress(
                     task=song.path.name,
                     done=round(seconds, 1),
-                    total=round(info.seconds, 1),
+                    total=round(max(info.seconds, seconds), 1),
                     unit="s",
                     rate=seconds / (time.perf_counter() - start),
                     rate_unit="x real time",
@@ -375,15 +387,13 @@ class _Order:
         )
 
 
-def _mixture(info: AudioInfo) -> Iterator[Tensor]:
-    return (torch.from_numpy(block) for block in files.blocks(info.path, _BLOCK))
+def _mixture(info: AudioInfo, note: Callable[[str], None] = silent_note) -> Iterator[Tensor]:
+    return (torch.from_numpy(block) for block in files.blocks(info.path, _BLOCK, note))
 
 
-def _notes(song: Song, info: AudioInfo, model: Separator, encoding: Encoding) -> list[str]:
+def _notes(info: AudioInfo, model: Separator, encoding: Encoding) -> list[str]:
     """What happens to the audio on its way through the model and into the files."""
     notes = []
-    if info.path != song.path:
-        notes.append("decoded by ffmpeg")
     if info.sample_rate != model.sample_rate:
         notes.append(
             f"{info.sample_rate} Hz: resampled to {model.sample_rate} Hz for the model and back"

@@ -75,8 +75,8 @@ def train(
     config = presets.load(preset, overrides)
     chosen = own_device(choose_device(device).device)
     roots = [data] if isinstance(data, str | Path) else list(data)
-    if not roots and "MUSDB_PATH" in os.environ:
-        roots = [os.environ["MUSDB_PATH"]]
+    if not roots and (musdb := os.environ.get("MUSDB_PATH", "").strip()):
+        roots = [musdb]
     sources = _Sources(
         [_absolute(root) for root in roots], _absolute(valid) if valid else None, layout
     )

@@ -9,7 +9,7 @@ import torch
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Progress, Reporter, silent
-from mssctl.hardware.device import choose_device
+from mssctl.hardware.device import check_training_dtype, choose_device
 from mssctl.planning.fit import GIB
 from mssctl.planning.runs import training_peak
 from mssctl.results.plan import CheckedPrediction, PlanVerification
@@ -71,7 +71,8 @@ def verify(
         report: is told how far it is.
 
     Raises:
-        MssctlError: no CUDA GPU (exit 3), or a step does not fit it (exit 4).
+        MssctlError: no CUDA GPU, or one without bfloat16 (exit 3); a step does not fit it
+            (exit 4).
     """
     try:
         device = choose_device("cuda").device
@@ -89,6 +90,8 @@ def verify(
     else:
         configs = {preset: load(preset, overrides, segment)[0]}
     capability = torch.cuda.get_device_capability(device)
+    for config in configs.values():
+        check_training_dtype(config.training.amp_dtype, capability)
     checks = []
     for number, (name, config) in enumerate(configs.items()):
         report(Progress("measuring", number, len(configs), "configurations"))

@@ -18,7 +18,7 @@ from mssctl.data.mixing import Mixer
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter
 from mssctl.hardware.compiler import compile_modules
-from mssctl.hardware.device import configure
+from mssctl.hardware.device import check_training_dtype, configure
 from mssctl.models.base import Separator
 from mssctl.models.registry import build
 from mssctl.training.board import Board
@@ -198,8 +198,14 @@ def try_step(
 
 
 def prepare(config: RunConfig, device: torch.device) -> TrainState:
-    """Put the settings into force and build what a run changes, from its seed."""
+    """Put the settings into force and build what a run changes, from its seed.
+
+    Raises:
+        MssctlError: the GPU lacks the dtype, or nothing can be compiled (exit 3).
+    """
     training = config.training
+    if device.type == "cuda":
+        check_training_dtype(training.amp_dtype, torch.cuda.get_device_capability(device))
     configure(
         device,
         tf32=training.tf32,

@@ -1,10 +1,11 @@
-"""libsndfile and ffmpeg: each check as it fails."""
+"""libsndfile and PyAV: each check as it fails."""
 
 from __future__ import annotations
 
 import builtins
-import shutil
+import sys
 
+import av
 import pytest
 import soundfile
 
@@ -59,33 +60,22 @@ def test_a_soundfile_without_its_library_fails(monkeypatch):
     assert look(checks.sndfile).state == "failed"
 
 
-def program(tmp_path, monkeypatch, text):
-    path = tmp_path / "ffmpeg"
-    path.write_text(text)
-    path.chmod(0o755)
-    monkeypatch.setattr(shutil, "which", lambda name: str(path))
+def test_pyav_decodes_what_music_is_in():
+    finding = look(checks.pyav)
+    assert finding.state == "ok"
+    assert "aac" in finding.summary
+    assert any(line.startswith("libavcodec ") for line in finding.details)
 
 
-def test_no_ffmpeg_is_a_note(monkeypatch):
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert look(checks.ffmpeg).state == "note"
+@pytest.mark.parametrize(("decoder", "state"), [("wmav2", "warning"), ("opus", "failed")])
+def test_a_decoder_that_is_missing_is_named(monkeypatch, decoder, state):
+    codecs = av.codec.codecs_available - {decoder}
+    monkeypatch.setattr(av.codec, "codecs_available", codecs)
+    finding = look(checks.pyav)
+    assert finding.state == state
+    assert f"no decoder for {decoder}" in finding.summary
 
 
-def test_an_ffmpeg_that_runs_tells_its_version(tmp_path, monkeypatch):
-    program(tmp_path, monkeypatch, "#!/bin/sh\necho 'ffmpeg version 7.1 Copyright (c) people'\n")
-    assert look(checks.ffmpeg).summary == "7.1"
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["#!/bin/sh\necho 'libav.so: cannot open' >&2\nexit 127\n", "#!/no/such/shell\n"],
-)
-def test_an_ffmpeg_that_does_not_run_is_a_warning(tmp_path, monkeypatch, text):
-    program(tmp_path, monkeypatch, text)
-    assert look(checks.ffmpeg).state == "warning"
-
-
-def test_an_ffmpeg_that_hangs_is_a_warning(tmp_path, monkeypatch):
-    monkeypatch.setattr(checks, "FFMPEG_SECONDS", 0.2)
-    program(tmp_path, monkeypatch, "#!/bin/sh\nexec sleep 30\n")
-    assert look(checks.ffmpeg).state == "warning"
+def test_a_pyav_without_its_libraries_fails(monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert look(checks.pyav).state == "failed"

@@ -1,16 +1,15 @@
-"""Checks of what reads and writes audio: libsndfile's formats, ffmpeg."""
+"""Checks of what reads and writes audio: libsndfile's formats, FFmpeg's libraries in PyAV."""
 
 from __future__ import annotations
 
 import io
-import shutil
-import subprocess
 from collections.abc import Iterator
 
 from mssctl.results.doctor import Finding
-from mssctl.tasks.checks.findings import Settings, failed, first_line, note, ok, warning
+from mssctl.tasks.checks.findings import Settings, failed, first_line, ok, warning
 
-FFMPEG_SECONDS = 10.0
+DECODERS = ("aac", "ac3", "alac", "flac", "mp3", "opus", "vorbis", "wmav2")
+ENOUGH = ("aac", "flac", "mp3", "opus", "vorbis")  # of them, what most music is in
 
 # format, subtype, and the error that its rounding may make on a tone
 FORMATS = (
@@ -53,24 +52,22 @@ def sndfile(_: Settings) -> Iterator[Finding]:
         yield ok("libsndfile", f"{version}: {names} written and read", details)
 
 
-def ffmpeg(_: Settings) -> Iterator[Finding]:
-    """Whether formats that libsndfile lacks can be read."""
-    path = shutil.which("ffmpeg")
-    if path is None:
-        remedy = "install ffmpeg to read m4a, wma and the like; wav, flac, mp3 and ogg work without"
-        yield note("ffmpeg", "not found", remedy)
-        return
+def pyav(_: Settings) -> Iterator[Finding]:
+    """Whether FFmpeg's libraries, which PyAV brings, are there and decode what they should."""
+    name, again = "PyAV", "pip install --force-reinstall av: it brings FFmpeg's libraries"
     try:
-        done = subprocess.run(  # noqa: S603 (found on the PATH)
-            [path, "-version"], capture_output=True, timeout=FFMPEG_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        yield warning("ffmpeg", f"{path} does not run: {first_line(error)}", "install it again")
+        import av  # noqa: PLC0415
+        from av.codec import codecs_available  # noqa: PLC0415
+    except (ImportError, OSError) as error:
+        yield failed(name, first_line(error), again)
         return
-    if done.returncode:
-        said = (done.stderr.decode(errors="replace").strip().splitlines() or ["nothing said"])[-1]
-        summary = f"{path} does not run: code {done.returncode}, {said}"
-        yield warning("ffmpeg", summary, "install it again")
+    libraries = [
+        f"{library} {'.'.join(map(str, version))}"
+        for library, version in sorted(av.library_versions.items())
+    ]
+    missing = [decoder for decoder in DECODERS if decoder not in codecs_available]
+    if missing:
+        bad = failed if any(decoder in ENOUGH for decoder in missing) else warning
+        yield bad(name, f"{av.__version__}: no decoder for {', '.join(missing)}", again, libraries)
         return
-    version = done.stdout.decode(errors="replace").split("\n", 1)[0]
-    yield ok("ffmpeg", version.removeprefix("ffmpeg version ").split(" Copyright")[0], [path])
+    yield ok(name, f"{av.__version__}: decodes {', '.join(DECODERS)}", libraries)

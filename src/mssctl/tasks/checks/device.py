@@ -109,8 +109,8 @@ def _bf16(where: torch.device) -> Finding:
     if where.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return ok("bf16", "in hardware")
-        remedy = "--set training.amp_dtype=float32: bf16 is emulated here, and slower"
-        return warning("bf16", "not in hardware", remedy)
+        remedy = "train with --set training.amp_dtype=float32; `separate` takes fp16 by itself"
+        return warning("bf16", "not in hardware: fused attention does not take it here", remedy)
     if where.type != "cpu":
         return ok("bf16", f"on {where.type}")
     gain = _seconds(torch.float32) / _seconds(torch.bfloat16)

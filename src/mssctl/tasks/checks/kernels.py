@@ -15,6 +15,7 @@ from mssctl.config.schema import RunConfig, TFLocoformerConfig
 from mssctl.errors import MssctlError
 from mssctl.hardware.device import (
     AMP_DTYPES,
+    BF16_CAPABILITY,
     SHORT_AXIS,
     attention,
     attention_kernel,
@@ -33,7 +34,7 @@ SHORT_NAMES = {
     SDPBackend.MATH: "math",
 }
 FUSED = list(SHORT_NAMES)[:3]
-REMEDY = "--set training.amp_dtype=bfloat16, and a head size that is a multiple of 8"
+REMEDY = "--set training.amp_dtype=float32, or a head size that is a multiple of 8"
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,12 @@ class Shape:
 
 
 def kernels(_: Settings) -> Iterator[Finding]:
-    """One finding per preset with attention."""
+    """One finding per preset with attention, in the dtype that `train` can use here."""
     device = choose_device().device
+    cuda = device.type == "cuda"
+    bf16 = not cuda or torch.cuda.get_device_capability(device) >= BF16_CAPABILITY
     for name in presets.names():
-        config = presets.load(name)
+        config = presets.load(name, [] if bf16 else ["training.amp_dtype=float32"])
         if isinstance(config.model, TFLocoformerConfig):
             yield probe(name, shapes(config, config.model), device)
 

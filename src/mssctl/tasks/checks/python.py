@@ -21,7 +21,7 @@ from mssctl.tasks.checks.findings import Settings, failed, first_line, note, ok,
 OLDEST_PYTHON = (3, 11)
 TORCH = "2.11"
 ALLOCATOR_VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
-PACKAGES = "numpy soundfile safetensors pydantic yaml huggingface_hub musdb museval rich typer"
+PACKAGES = "numpy av soundfile safetensors pydantic yaml huggingface_hub musdb museval rich typer"
 
 
 def python(_: Settings) -> Iterator[Finding]:

@@ -1,0 +1,41 @@
+"""What is wrong with an audio file, in one wording for all formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mssctl.errors import MssctlError
+
+_AGAIN = "copy or export the file again"
+
+
+class UnknownFormatError(MssctlError):
+    """Neither libsndfile nor FFmpeg's libraries know what kind of file this is."""
+
+
+def cut_off(path: Path, seconds: float, stated: float | None = None) -> MssctlError:
+    """The file ends before its audio does."""
+    instead = "" if stated is None else f" instead of {stated:.2f} s"
+    return MssctlError(f"{path}: cut off: {seconds:.2f} s of audio{instead}", hint=_AGAIN)
+
+
+def bytes_missing(path: Path, missing: int) -> MssctlError:
+    """The file is shorter than its header states."""
+    share = missing / (path.stat().st_size + missing)
+    return MssctlError(
+        f"{path}: cut off: {missing} bytes that its header states are missing ({share:.0%})",
+        hint=_AGAIN,
+    )
+
+
+def damaged(path: Path, seconds: float | None, what: str) -> MssctlError:
+    """The audio is not what it was, from ``seconds`` on; None where nobody can say from where."""
+    place = "" if seconds is None else f" at {seconds:.2f} s"
+    return MssctlError(f"{path}: damaged{place}: {what}", hint=_AGAIN)
+
+
+def changed(path: Path) -> MssctlError:
+    """Another program wrote to the file while it was read."""
+    return MssctlError(
+        f"{path}: changed while it was read", hint="wait until nothing writes to it, then try again"
+    )

@@ -1,0 +1,263 @@
+"""How long a file should be by its own header, and what lies behind its end.
+
+libsndfile and FFmpeg shorten the count of many formats silently to what is there.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+_UNKNOWN_32 = 0xFFFF_FFFF
+_W64_HEADER = 24  # GUID and length, which counts itself
+_W64_GUIDS = 16
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+_OGG_PAGE = 65_307  # bytes of the longest page
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Bytes of a file against what its header states.
+
+    Attributes:
+        known: the format shows whether a file is complete, and this reader can tell.
+        missing: bytes between the end of the file and the end that the header states.
+        after: bytes after everything that the header states.
+    """
+
+    known: bool
+    missing: int = 0
+    after: int = 0
+
+
+_UNKNOWN = Extent(known=False)
+
+
+def extent(path: Path) -> Extent:
+    """Compare a file's size with its header.
+
+    Knows WAV, RF64, AIFF, SVX, W64, AU, CAF, VOC, NIST, Ogg, AVI, MP4 and its like, Matroska
+    and ASF.
+    A length that a program left open, since it wrote to a pipe, is no statement.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(32)
+        for mark, measure in _KINDS:
+            if head.startswith(mark):
+                return measure(file, size)
+        if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+            return _boxes(file, size)
+    return _UNKNOWN
+
+
+def _riff(file: BinaryIO, size: int) -> Extent:
+    """RIFF and RF64: in a WAVE file the chunk of samples counts, in others the whole."""
+    file.seek(4)
+    whole, form = struct.unpack("<I4s", file.read(8).ljust(8, b"\0"))
+    if form != b"WAVE":
+        missing = 0 if _left_open(whole) else max(0, whole + 8 - size)
+        return Extent(known=True, missing=missing)
+    return _chunks(file, size, "<", b"data")
+
+
+def _form(file: BinaryIO, size: int) -> Extent:
+    """AIFF and 8SVX."""
+    file.seek(8)
+    wanted = b"SSND" if file.read(4).startswith(b"AIF") else b"BODY"
+    return _chunks(file, size, ">", wanted)
+
+
+def _chunks(file: BinaryIO, size: int, order: str, wanted: bytes) -> Extent:
+    """Walk named chunks with 32-bit lengths, from offset 12 on."""
+    file.seek(12)
+    long_length = 0
+    seen = False
+    while len(header := file.read(8)) == 8:
+        name, length = struct.unpack(f"{order}4sI", header)
+        if seen and not _is_name(name):
+            return Extent(known=True, after=size - file.tell() + 8)
+        if name == b"ds64" and 16 <= length < size:
+            body = file.read(16)
+            long_length = struct.unpack("<QQ", body)[1] if len(body) == 16 else 0
+            length -= 16
+        if name == wanted:
+            if length == _UNKNOWN_32 and long_length:
+                length = long_length
+            elif _left_open(length):
+                return Extent(known=True)
+            end = file.tell() + int(length)
+            if end > size:
+                return Extent(known=True, missing=end - size)
+            seen = True
+        file.seek(length + length % 2, 1)
+    rest = size - file.tell() + len(header)
+    return Extent(known=True, after=rest if seen and rest > 0 else 0)
+
+
+def _is_name(name: bytes) -> bool:
+    """Whether four bytes can be a chunk's name."""
+    return all(0x20 <= byte < 0x7F for byte in name)
+
+
+def _left_open(length: int) -> bool:
+    """Lengths that writers to pipes put where they cannot know it (0, or near 2 or 4 GiB)."""
+    return (
+        length == 0 or 0x7FFF_F000 <= length <= 0x8000_0000 or 0xFFFF_F000 <= length <= _UNKNOWN_32
+    )
+
+
+def _w64(file: BinaryIO, size: int) -> Extent:
+    """Sony Wave64: chunks named by GUIDs, 64-bit lengths, padded to 8 bytes."""
+    start = _W64_HEADER + _W64_GUIDS  # after the first chunk's header and its GUID "wave"
+    while True:
+        file.seek(start)
+        header = file.read(_W64_HEADER)
+        length = int.from_bytes(header[16:], "little")
+        if len(header) < _W64_HEADER or not _W64_HEADER <= length < 1 << 62:
+            return _UNKNOWN
+        if header[:4] == b"data":
+            return Extent(known=True, missing=max(0, start + length - size))
+        start += -(-length // 8) * 8
+
+
+def _au(file: BinaryIO, size: int) -> Extent:
+    """Sun/NeXT AU: offset and length of the samples are in the header."""
+    file.seek(0)
+    magic, offset, length = struct.unpack("4sII", file.read(12).ljust(12, b"\0"))
+    order = ">" if magic == b".snd" else "<"
+    _, offset, length = struct.unpack(f"{order}4sII", struct.pack("4sII", magic, offset, length))
+    if length == _UNKNOWN_32:
+        return Extent(known=True)
+    end = offset + length
+    return Extent(known=True, missing=max(0, end - size), after=max(0, size - end))
+
+
+def _caf(file: BinaryIO, size: int) -> Extent:
+    """Apple's CAF: chunks with 64-bit lengths; that of the samples may be -1."""
+    at = 8
+    while at + 12 <= size:
+        file.seek(at)
+        name, length = struct.unpack(">4sq", file.read(12))
+        if length < 0:
+            return Extent(known=name == b"data")
+        at += 12 + length
+        if not _is_name(name):
+            return Extent(known=True, after=size - at + 12 + length)
+        if name == b"data" and at > size:
+            return Extent(known=True, missing=at - size)
+    return Extent(known=True, missing=max(0, at - size), after=max(0, size - at))
+
+
+def _voc(file: BinaryIO, size: int) -> Extent:
+    """Creative Voice: blocks of a type and 24 bits of length, to a block of type 0."""
+    file.seek(20)
+    at = int.from_bytes(file.read(2), "little")
+    while at < size:
+        file.seek(at)
+        header = file.read(4)
+        if header[0] == 0:
+            return Extent(known=True, after=size - at - 1)
+        at += 4 + int.from_bytes(header[1:].ljust(3, b"\0"), "little")
+    # A writer may leave the end mark out; the last block still states its length.
+    return Extent(known=True, missing=max(0, at - size))
+
+
+def _nist(file: BinaryIO, size: int) -> Extent:
+    """NIST SPHERE: lines of names and numbers."""
+    file.seek(0)
+    text = file.read(1_024).decode("latin-1")
+    facts = dict(re.findall(r"^(\w+) -i (\d+)", text, re.MULTILINE))
+    start = re.match(r"NIST_1A\s+(\d+)", text)
+    needed = ("sample_count", "channel_count", "sample_n_bytes")
+    if not start or not all(name in facts for name in needed):
+        return _UNKNOWN
+    length = 1
+    for name in needed:
+        length *= int(facts[name])
+    return Extent(known=True, missing=max(0, int(start[1]) + length - size))
+
+
+def _boxes(file: BinaryIO, size: int) -> Extent:
+    """MP4, MOV, M4A: boxes with 32 or 64-bit lengths."""
+    at = 0
+    while at + 8 <= size:
+        file.seek(at)
+        length, name = struct.unpack(">I4s", file.read(8))
+        if length == 1:
+            length = int.from_bytes(file.read(8), "big")
+        if length == 0:  # to the end of the file
+            return Extent(known=True)
+        if length < 8 or not _is_name(name.replace(b"\xa9", b"c")):
+            return Extent(known=True, after=size - at)
+        at += length
+    return Extent(known=True, missing=max(0, at - size), after=max(0, size - at))
+
+
+def _ebml(file: BinaryIO, size: int) -> Extent:
+    """Matroska and WebM: the header, then segments, whose lengths may be left open."""
+    at = 0
+    while at < size:
+        file.seek(at)
+        name = file.read(4)
+        first = file.read(1)
+        if name not in (_EBML, _SEGMENT) or not first or not first[0]:
+            return Extent(known=at > 0, after=size - at if at else 0)
+        width = 9 - first[0].bit_length()
+        value = first + file.read(width - 1)
+        length = int.from_bytes(value, "big") & ((1 << 7 * width) - 1)
+        if length == (1 << 7 * width) - 1:  # left open
+            return Extent(known=name == _EBML)
+        at += 4 + width + length
+    return Extent(known=True, missing=at - size)
+
+
+def _asf(file: BinaryIO, size: int) -> Extent:
+    """WMA and WMV: objects named by GUIDs with 64-bit lengths."""
+    at = 0
+    while at + 24 <= size:
+        file.seek(at)
+        name, length = struct.unpack("<16sQ", file.read(24))
+        if length < 24 or (name not in (_ASF_HEADER, _ASF_DATA) and length > size):
+            break
+        at += length
+        if name == _ASF_DATA and at > size:
+            return Extent(known=True, missing=at - size)
+    return Extent(known=True)
+
+
+def _ogg(file: BinaryIO, size: int) -> Extent:
+    """Ogg: the last page states its length. Whether it is the last one, `audio.ogg` knows."""
+    start = max(0, size - _OGG_PAGE)
+    file.seek(start)
+    tail = file.read()
+    at = tail.rfind(b"OggS")
+    if at < 0:
+        return _UNKNOWN
+    header = tail[at : at + 27]
+    lacing = tail[at + 27 : at + 27 + header[26]] if len(header) == 27 else b""
+    count = header[26] if len(header) == 27 else 1  # a page has one segment at least
+    return Extent(known=True, missing=max(0, at + 27 + count + sum(lacing) - len(tail)))
+
+
+_Measure = Callable[[BinaryIO, int], Extent]
+_KINDS: tuple[tuple[bytes, _Measure], ...] = (
+    (b"RIFF", _riff),
+    (b"RF64", _riff),
+    (b"FORM", _form),
+    (b"riff", _w64),
+    (b".snd", _au),
+    (b"dns.", _au),
+    (b"caff", _caf),
+    (b"OggS", _ogg),
+    (b"Creative Voice File", _voc),
+    (b"NIST_1A", _nist),
+    (_EBML, _ebml),
+    (_ASF_HEADER, _asf),
+)

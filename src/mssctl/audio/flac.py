@@ -1,0 +1,114 @@
+"""What a FLAC file states about itself: length, sample size, and a checksum over all samples.
+
+Source: the STREAMINFO block of RFC 9639.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from av.audio.codeccontext import AudioCodecContext
+from numpy.typing import NDArray
+
+from mssctl.audio.errors import cut_off, damaged
+
+_STREAMINFO = 34  # bytes
+
+
+def stated_length(context: AudioCodecContext) -> int | None:
+    """Samples per channel; None where the encoder did not know them yet."""
+    info = _streaminfo(context)
+    return int.from_bytes(info[13:18], "big") & 0xF_FFFF_FFFF or None if info else None
+
+
+def has_header(context: AudioCodecContext) -> bool:
+    """Whether there is a STREAMINFO block at all."""
+    return _streaminfo(context) is not None
+
+
+def bits_per_sample(context: AudioCodecContext) -> int | None:
+    """Of the samples that were encoded."""
+    info = _streaminfo(context)
+    return (int.from_bytes(info[12:14], "big") >> 4 & 31) + 1 if info else None
+
+
+def ends_with_frame(packet: bytes) -> bool:
+    """Whether the last packet of a file is a frame to its last byte, by the frame's CRC-16."""
+    crc = 0
+    for byte in packet:
+        crc = (crc << 8 & 0xFFFF) ^ _CRC16[crc >> 8 ^ byte]
+    return crc == 0
+
+
+class Digest:
+    """The MD5 of all samples, compared with the header's.
+
+    Args:
+        bits: per sample.
+        wanted: the header's MD5.
+        samples: per channel that the header states; what follows them is not in its MD5.
+        rate: Hz.
+    """
+
+    def __init__(self, bits: int, wanted: bytes, samples: int | None, rate: int) -> None:
+        self._bits = bits
+        self._wanted = wanted
+        self._samples = samples
+        self._left = samples
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._rate = rate
+
+    @classmethod
+    def of(cls, context: AudioCodecContext) -> Self | None:
+        """None where the file is no FLAC, or its encoder left the checksum out (zeros)."""
+        info, bits = _streaminfo(context), bits_per_sample(context)
+        if info is None or bits is None or not any(info[18:34]):
+            return None
+        return cls(bits, info[18:34], stated_length(context), context.sample_rate or 1)
+
+    def update(self, samples: NDArray[np.generic]) -> None:
+        """Take ``(C, n)`` samples as FFmpeg gives them: in the high bits of their type."""
+        if self._left is not None:
+            samples = samples[:, : self._left]
+            self._left -= samples.shape[1]
+        width = (self._bits + 7) // 8
+        values = np.ascontiguousarray(samples.T)
+        shift = 8 * values.itemsize - self._bits
+        if shift:
+            values = values >> shift
+        if width != values.itemsize:
+            values = values.view(np.uint8).reshape(-1, values.itemsize)[:, :width]
+        self._md5.update(np.ascontiguousarray(values).data)
+
+    def check(self, path: Path) -> None:
+        """Compare, after the last sample.
+
+        Raises:
+            MssctlError: samples are missing, or not those that were encoded.
+        """
+        if self._left:
+            seconds = ((self._samples or 0) - self._left) / self._rate
+            raise cut_off(path, seconds, (self._samples or 0) / self._rate)
+        if self._md5.digest() != self._wanted:
+            raise damaged(path, None, "the samples fail the checksum of the FLAC header")
+
+
+def _streaminfo(context: AudioCodecContext) -> bytes | None:
+    data = context.extradata or b""
+    return data[:_STREAMINFO] if context.name == "flac" and len(data) >= _STREAMINFO else None
+
+
+def _crc16_table() -> list[int]:
+    table = []
+    for byte in range(256):
+        crc = byte << 8
+        for _ in range(8):
+            crc = crc << 1 & 0xFFFF ^ (0x8005 if crc & 0x8000 else 0)
+        table.append(crc)
+    return table
+
+
+_CRC16 = _crc16_table()

@@ -1,0 +1,371 @@
+"""Audio through FFmpeg's libraries (PyAV), packet by packet, so that damage is seen.
+
+A file is opened as a Python file object with an allow-list of demuxers and of audio decoders:
+whatever its name says, nothing else is opened and nothing but its audio is decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.codec.context import Flags2
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from numpy.typing import NDArray
+
+from mssctl.audio import flac, formats, mpeg, ogg
+from mssctl.audio.errors import UnknownFormatError, cut_off, damaged
+from mssctl.audio.source import Note, silent
+from mssctl.errors import MssctlError
+
+MAX_RATE = 1_536_000  # Hz
+MAX_CHANNELS = 64
+_MAX_STREAMS = 256
+_MAX_IDLE = 20_000  # packets in a row that give no sample
+_READ = 1 << 18  # bytes read at once
+_PREROLL = 0.5  # seconds decoded before an excerpt, until the decoder's state is the file's
+
+# FFmpeg's sample formats in libsndfile's words; s32 holds the 24 bits of lossless codecs.
+_DEPTHS = {"u8": "PCM_16", "s16": "PCM_16", "s32": "PCM_24", "s64": "PCM_32", "flt": "FLOAT"}
+_LOSSLESS = {"alac", "wavpack", "tta", "ape", "tak", "flac", "mlp", "truehd", "shorten", "als"}
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What the audio stream of a container is.
+
+    Attributes:
+        number: which of the file's audio streams.
+        demuxer: FFmpeg's name of the container's format.
+        codec: FFmpeg's name of the decoder.
+        sample_rate: Hz.
+        channels: per sample.
+        sample_format: FFmpeg's, without the suffix for planes.
+        stated: samples per channel that the file states, None if it states none.
+        skips: packets can be passed over without decoding: the decoder's state is the same again
+            after half a second, and each packet says how many samples it holds. (AAC fills bands
+            with random noise, Vorbis packets in Ogg do not say it.)
+        audio_streams: in the file.
+    """
+
+    number: int
+    demuxer: str
+    codec: str
+    sample_rate: int
+    channels: int
+    sample_format: str
+    stated: int | None
+    skips: bool
+    audio_streams: int
+
+    @property
+    def subtype(self) -> str:
+        """Sample format in libsndfile's words; the codec's name for what is lossy."""
+        if self.codec in _LOSSLESS or self.codec.startswith("pcm_"):
+            return _DEPTHS.get(self.sample_format, "DOUBLE")
+        return self.codec.upper()
+
+
+@contextmanager
+def opened(
+    path: Path, file: BinaryIO, number: int = 0
+) -> Iterator[tuple[InputContainer, AudioStream]]:
+    """Open a container and one of its audio streams.
+
+    Raises:
+        UnknownFormatError: no demuxer of the list knows it.
+        MssctlError: it has no audio, or more than any real file has of anything.
+    """
+    options = {"format_whitelist": formats.DEMUXERS, "codec_whitelist": formats.audio_decoders()}
+    try:
+        container = av.open(
+            file, "r", metadata_errors="replace", container_options=options, buffer_size=_READ
+        )
+    except (FFmpegError, ValueError):
+        raise UnknownFormatError(
+            f"{path}: not an audio file, or of an unknown format",
+            hint="wav, flac, mp3, ogg, m4a, opus, wma, webm, mp4 and many others are read",
+        ) from None
+    with container:
+        if number >= len(container.streams.audio):
+            found = len(container.streams.audio) or "no"
+            raise MssctlError(f"{path}: {found} audio streams", hint="give a file with sound")
+        stream = container.streams.audio[number]
+        if container.format.name == "caf" and stream.codec_context.name == "alac":
+            # FFmpeg would take the padding off twice: ALAC's last frame states its own length.
+            stream.codec_context.flags2 |= Flags2.skip_manual
+        rate, channels = stream.rate or 0, stream.codec_context.channels
+        if len(container.streams) > _MAX_STREAMS or rate > MAX_RATE or channels > MAX_CHANNELS:
+            raise MssctlError(
+                f"{path}: {len(container.streams)} streams, {rate} Hz, {channels} channels: "
+                "more than any recording has",
+                hint="the header may be damaged; export the file again",
+            )
+        yield container, stream
+
+
+def inspect(path: Path, file: BinaryIO, number: int = 0) -> Stream:
+    """Open a file and decode its first samples.
+
+    Raises:
+        MssctlError: see `opened`; or nothing in it can be decoded.
+    """
+    with opened(path, file, number) as (container, stream):
+        _, frame = next(_frames(_Health(path, container, stream, silent), 0), (0, None))
+        if frame is None:
+            raise MssctlError(f"{path}: no audio frames", hint="check that the file is complete")
+        if container.format.name == "flac" and not flac.has_header(stream.codec_context):
+            raise damaged(path, 0.0, "the FLAC header is missing")
+        name, codec = container.format.name, stream.codec_context.name.removesuffix("float")
+        return Stream(
+            number=number,
+            demuxer=name,
+            codec=codec,
+            sample_rate=frame.sample_rate,
+            channels=frame.layout.nb_channels,
+            sample_format=frame.format.name.removesuffix("p"),
+            stated=_stated(path, container, stream, frame.sample_rate),
+            skips=codec not in ("aac", "vorbis")
+            and _samples_per_tick(stream, frame.sample_rate) is not None
+            and not (name == "mp3" and mpeg.stated_length(path).joined),
+            audio_streams=len(container.streams.audio),
+        )
+
+
+def decode(
+    path: Path, file: BinaryIO, stream: Stream, note: Note, start: int = 0
+) -> Iterator[NDArray[np.float32]]:
+    """All samples from ``start`` on, as blocks ``(C, n)`` of the codec's own sizes.
+
+    FLAC's checksum over all samples is compared where the file is read from its beginning.
+
+    Raises:
+        MssctlError: damaged, or the audio changes its rate or channels.
+    """
+    with opened(path, file, stream.number) as (container, source):
+        digest = None if start else flac.Digest.of(source.codec_context)
+        for position, frame in _frames(
+            _Health(path, container, source, note), start, skips=stream.skips
+        ):
+            if (frame.sample_rate, frame.layout.nb_channels) != (
+                stream.sample_rate,
+                stream.channels,
+            ):
+                raise MssctlError(
+                    f"{path}: changes from {stream.sample_rate} Hz, {stream.channels} channels to "
+                    f"{frame.sample_rate} Hz, {frame.layout.nb_channels} channels at "
+                    f"{position / stream.sample_rate:.2f} s",
+                    hint="cut it into files of one kind",
+                )
+            raw = _samples(frame)
+            if digest:
+                digest.update(raw)
+            block = _as_float(raw)
+            yield block[:, max(0, start - position) :]
+        if digest:
+            digest.check(path)
+
+
+def _stated(path: Path, container: InputContainer, stream: AudioStream, rate: int) -> int | None:
+    """Samples per channel by the file's own statement."""
+    name = container.format.name
+    if name == "flac":
+        return flac.stated_length(stream.codec_context)
+    if name == "mp3":
+        return mpeg.stated_length(path).frames
+    if stream.duration is None or not (formats.states_length(name) or name == "ogg"):
+        return None
+    ticks = _samples_per_tick(stream, rate)
+    if ticks is None or (name == "ogg" and ogg.is_chained(path)):
+        return None
+    frames = int(stream.duration * ticks)
+    if name == "ogg":
+        head = stream.codec_context.extradata or b""
+        return frames - int.from_bytes(head[10:12], "little") * head.startswith(b"OpusHead")
+    return _by_sample_table(container, stream, frames, rate) if name.startswith("mov") else frames
+
+
+def _by_sample_table(container: InputContainer, stream: AudioStream, frames: int, rate: int) -> int:
+    """Where the last packet of an mp4 ends, unless its edit list ends earlier.
+
+    Edit lists often count in milliseconds only; the sample table counts samples.
+    """
+    container.seek(stream.duration or 0, stream=stream)
+    ticks = (stream.time_base or 0) * rate
+    last = max(
+        ((packet.pts or 0) + (packet.duration or 0) for packet in container.demux(stream)),
+        default=0,
+    )
+    end = int(last * ticks)
+    return frames if frames < end - rate // 1_000 else end
+
+
+def _samples_per_tick(stream: AudioStream, rate: int) -> Fraction | None:
+    """Samples per unit of the container's clock, if that is a whole number or its inverse is."""
+    ticks = Fraction(stream.time_base or 0) * rate
+    return ticks if ticks and 1 in (ticks.numerator, ticks.denominator) else None
+
+
+class _Health:
+    """Decodes the packets of a container and keeps account of what in them is no audio."""
+
+    def __init__(
+        self, path: Path, container: InputContainer, stream: AudioStream, note: Note
+    ) -> None:
+        self.path = path
+        self.container = container
+        self.stream = stream
+        self.rate = stream.rate or 1
+        self._note = note
+        self.demuxer = container.format.name
+        self._bad: list[bytes] = []  # what is no audio since the last frame that is
+        self._bad_at = 0.0
+        self._idle = 0
+        self._last = b""
+
+    def packets(self) -> Iterator[Packet[AudioStream]]:
+        """All packets of the stream.
+
+        Raises:
+            MssctlError: the container's structure is broken.
+        """
+        try:
+            yield from self.container.demux(self.stream)
+        except FFmpegError:
+            raise damaged(self.path, None, "its structure cannot be followed to the end") from None
+
+    def decode(self, packet: Packet[AudioStream], position: int) -> list[AudioFrame]:
+        """Frames of one packet; none if it cannot be decoded.
+
+        Raises:
+            MssctlError: audio follows after what is none.
+        """
+        seconds = position / self.rate
+        try:
+            frames = [frame for frame in packet.decode() if frame.samples]
+        except FFmpegError:
+            frames = []
+            self._put_aside(bytes(packet), seconds)
+        if position and packet.is_corrupt and self.demuxer not in formats.PCM_DEMUXERS:
+            raise cut_off(self.path, seconds)
+        self._idle = 0 if frames else self._idle + 1
+        if self._idle > _MAX_IDLE:
+            raise damaged(self.path, seconds, f"{_MAX_IDLE} packets in a row hold no audio")
+        if frames:
+            if self._bad:
+                self._resume(position)
+            self._check_size(packet, seconds)
+        return frames
+
+    def _put_aside(self, data: bytes, seconds: float) -> None:
+        if not self._bad:
+            self._bad_at = seconds
+        self._bad.append(data)
+
+    def _check_size(self, packet: Packet[AudioStream], seconds: float) -> None:
+        """FFmpeg's parsers give bytes between two frames to the first one."""
+        if self.demuxer == "flac":
+            self._last = bytes(packet)
+        elif self.demuxer in ("mp3", "aac"):
+            head = bytes(memoryview(packet)[:8])
+            if not seconds and self.demuxer == "mp3" and mpeg.needs_earlier_frames(head):
+                self._note("begins in the middle of a stream: its first frames are not complete")
+            size = mpeg.frame_size(self.demuxer, head)
+            if size is not None and size != packet.size:
+                self._put_aside(bytes(packet)[size:], seconds)
+
+    def _resume(self, position: int) -> None:
+        """Audio goes on after what is none: tags and leading bytes are no damage.
+
+        Raises:
+            MssctlError: anything else is.
+        """
+        size = sum(map(len, self._bad))
+        if position == 0 and self.demuxer in formats.RAW:
+            self._note(f"{size} bytes before the audio are skipped")
+        elif self.demuxer in formats.RAW and all(mpeg.is_tag(data) for data in self._bad):
+            self._note(f"another stream or tag begins at {self._bad_at:.2f} s: read on after it")
+        else:
+            raise damaged(self.path, self._bad_at, "the audio cannot be decoded")
+        self._bad = []
+
+    def finish(self) -> None:
+        """At the end of the file: what is no audio there.
+
+        Raises:
+            MssctlError: a container says that it is.
+        """
+        if self._last and not flac.ends_with_frame(self._last):
+            self._note("bytes after the end of the audio are not read")
+        elif self._bad and self.demuxer not in formats.RAW:
+            raise damaged(self.path, self._bad_at, "the audio cannot be decoded")
+        elif self._bad and not any(map(mpeg.is_tag, self._bad)):
+            size = sum(map(len, self._bad))
+            what = f"{size} bytes are no audio" if size else "the last frame is incomplete"
+            self._note(f"at {self._bad_at:.2f} s, the end, {what}: the file may be cut off")
+
+
+def _frames(
+    health: _Health, start: int, *, skips: bool = False
+) -> Iterator[tuple[int, AudioFrame]]:
+    """Frames that hold samples from ``start`` on, each with the position of its first sample.
+
+    With ``skips``, packets well before ``start`` are passed over without decoding.
+    """
+    ticks = (_samples_per_tick(health.stream, health.rate) if skips else None) or Fraction(0)
+    decode_from = start - int(_PREROLL * health.rate)
+    held = 0  # samples that the packets so far hold by their own account
+    delay: int | None = None  # of these, how many the decoder drops at the beginning
+    position = 0
+    skipping = sought = False
+    if ticks and decode_from > 0 and health.demuxer == "flac":  # its frames state their position
+        health.container.seek(int(decode_from / ticks), stream=health.stream)
+        delay, sought = 0, True
+    for packet in health.packets():
+        if sought and packet.pts is not None:
+            held, sought = int(packet.pts * ticks), False
+        begin = held
+        held += int((packet.duration or 0) * ticks)
+        if ticks and delay is not None and packet.duration and held - delay <= decode_from:
+            skipping = True
+            position = held - delay
+            continue
+        if skipping:
+            health.stream.codec_context.flush_buffers()
+            skipping = False
+        frames = health.decode(packet, position)
+        total = sum(frame.samples for frame in frames)
+        if total and delay is None:
+            delay = held - total
+        elif total and ticks:
+            position = begin - (delay or 0)
+        for frame in frames:
+            if position + frame.samples > start:
+                yield position, frame
+            position += frame.samples
+    health.finish()
+
+
+def _samples(frame: AudioFrame) -> NDArray[np.generic]:
+    """Samples ``(C, n)`` in the decoder's own type."""
+    data = frame.to_ndarray()
+    return data if frame.format.is_planar else data.reshape(-1, frame.layout.nb_channels).T
+
+
+def _as_float(samples: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Full scale becomes 1."""
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - 128) / np.float32(128)
+    if samples.dtype.kind == "i":
+        return samples.astype(np.float32) / np.float32(2 ** (8 * samples.itemsize - 1))
+    return samples.astype(np.float32, copy=False)

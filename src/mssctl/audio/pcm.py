@@ -1,0 +1,93 @@
+"""PCM files through libsndfile (soundfile): wav, rf64, w64, aiff, au, caf and their like."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import soundfile as sf
+from numpy.typing import NDArray
+
+from mssctl.audio import formats
+from mssctl.audio.errors import bytes_missing, cut_off, damaged
+from mssctl.audio.extent import Extent, extent
+from mssctl.audio.source import Facts, Note
+
+# libsndfile reads MPEG and the like in these containers, too; FFmpeg is better at it.
+_PCM = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "DPCM_")
+_BLOCK = 65_536  # samples per channel read at once
+
+
+class PcmSource:
+    """A file that libsndfile reads, see `mssctl.audio.source.Source`."""
+
+    def __init__(self, path: Path, facts: Facts, found: Extent) -> None:
+        self._path = path
+        self._facts = facts
+        self._extent = found
+
+    @classmethod
+    def open(cls, path: Path) -> Self | None:
+        """None if it is no PCM file, or its header leaves the length open.
+
+        Raises:
+            MssctlError: the file is shorter than its header states.
+        """
+        with path.open("rb") as raw:
+            if not formats.is_pcm(raw.read(32)):
+                return None
+        try:
+            with sf.SoundFile(native_name(path)) as file:
+                subtype, frames = str(file.subtype), int(file.frames)
+                rate, channels = int(file.samplerate), int(file.channels)
+        except sf.LibsndfileError:
+            return None
+        found = extent(path)
+        if not subtype.startswith(_PCM):
+            return None
+        if found.missing:
+            raise bytes_missing(path, found.missing)
+        if not frames:
+            return None
+        notes = [] if found.known else ["this format does not show whether the file is complete"]
+        return cls(path, Facts(rate, channels, subtype, frames, tuple(notes)), found)
+
+    @property
+    def facts(self) -> Facts:
+        """What the header states."""
+        return self._facts
+
+    def whole(self, note: Note) -> Iterator[NDArray[np.float32]]:
+        """All samples."""
+        if self._extent.after:
+            note(
+                f"{self._extent.after} bytes after the samples belong to nothing that the header "
+                "states: they are not read"
+            )
+        yield from self._blocks(0)
+
+    def excerpt(self, start: int) -> Iterator[NDArray[np.float32]]:
+        """Samples from ``start`` on."""
+        return self._blocks(start)
+
+    def _blocks(self, start: int) -> Iterator[NDArray[np.float32]]:
+        rate, frames = self._facts.sample_rate, self._facts.stated or 0
+        done = min(start, frames)
+        try:
+            with sf.SoundFile(native_name(self._path)) as file:
+                file.seek(done)
+                while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+                    done += len(block)
+                    yield block.T
+        except sf.LibsndfileError:
+            raise damaged(self._path, done / rate, "the samples cannot be read") from None
+        if done < frames:
+            raise cut_off(self._path, done / rate, frames / rate)
+
+
+def native_name(path: Path) -> str | bytes:
+    """The name in the form in which soundfile takes any name that the system allows."""
+    return os.fsencode(path) if os.name == "posix" else str(path)

@@ -1,0 +1,170 @@
+"""Finds the weights in what training programs save around and in front of them.
+
+Programs nest the state dict (``model``, ``state_dict``, ``ema`` ...), put prefixes in front of its
+keys (``module.``, ``_orig_mod.``, ``model.`` ...) and keep buffers beside it. The rule: whatever
+stands before the keys of a known layout is taken off, wherever in the file they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from mssctl.errors import ExitCode, MssctlError, shown
+
+DEPTH = 4  # how deep state dicts are looked for
+# What PyTorch puts into keys wherever a part was compiled, sharded or checkpointed.
+_WRAPPED = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A state dict that was found.
+
+    Attributes:
+        place: of it in the file, as for ``--key``; empty if its keys stand there bare.
+        layout: that its keys follow.
+        state: its tensors under the keys of the layout.
+        averaged: whether it is a moving average of the weights.
+        beside: keys in the same table that belong to no state dict.
+    """
+
+    place: str
+    layout: str
+    state: dict[str, Tensor]
+    averaged: bool
+    beside: tuple[str, ...]
+
+
+def find_weights(tree: Any, marks: Mapping[str, str], key: str | None) -> tuple[Weights, list[str]]:
+    """The weights in a checkpoint, and sentences on what was chosen and left out.
+
+    A moving average is taken before the weights themselves: programs that keep one score with it.
+
+    Args:
+        tree: what the file holds.
+        marks: layout -> how keys begin that only this layout has.
+        key: the place to take them from; None for the rule above.
+
+    Raises:
+        MssctlError: no such weights, or several among which only ``key`` can choose.
+    """
+    tables = list(_tables(tree, (), set()))
+    if not tables:
+        raise MssctlError("no state dict in it")
+    found = [weights for path, table in tables for weights in _in_table(path, table, marks)]
+    if not found:
+        keys = sorted(str(name) for _, table in tables for name in table)
+        raise MssctlError(
+            f"the keys follow no layout known here; the first ones: "
+            f"{', '.join(shown(name)[1:-1] for name in keys[:3])}",
+            hint=f"known: {', '.join(marks)}",
+        )
+    chosen = _choose(found, key)
+    notes = []
+    if chosen.place:
+        what = "a moving average of the weights" if chosen.averaged else "weights"
+        notes.append(f"{what}, from '{chosen.place}'")
+    others = [f"'{other.place}'" for other in found if other is not chosen]
+    if others:
+        notes.append(f"also in the file: {_some(others)}; choose with --key")
+    counters = [name for name, value in chosen.state.items() if not value.is_floating_point()]
+    left_out = [*chosen.beside, *counters]
+    if left_out:
+        notes.append(f"left out, no weights of the model: {_some(left_out)}")
+    state = {name: value for name, value in chosen.state.items() if name not in counters}
+    return Weights(chosen.place, chosen.layout, state, chosen.averaged, chosen.beside), notes
+
+
+def _tables(
+    tree: Any, path: tuple[str, ...], seen: set[int]
+) -> Iterator[tuple[tuple[str, ...], Mapping[Any, Any]]]:
+    """Every mapping that holds tensors, with its path."""
+    if not isinstance(tree, Mapping) or id(tree) in seen or len(path) > DEPTH:
+        return
+    seen.add(id(tree))
+    if any(isinstance(value, Tensor) for value in tree.values()):
+        yield path, tree
+    for name, value in tree.items():
+        yield from _tables(value, (*path, str(name)), seen)
+
+
+def _in_table(
+    path: tuple[str, ...], table: Mapping[Any, Any], marks: Mapping[str, str]
+) -> list[Weights]:
+    """The state dicts of known layouts in one table, told apart by their prefixes."""
+    tensors = {
+        _WRAPPED.sub("", str(name)): value
+        for name, value in table.items()
+        if isinstance(value, Tensor)
+    }
+    prefixes: dict[str, str] = {}  # -> layout
+    for name in tensors:
+        for layout, mark in marks.items():
+            before = _before(name, mark)
+            if before is not None:
+                prefixes.setdefault(before, layout)
+    owners = {name: _owner(name, prefixes) for name in tensors}
+    beside = tuple(name for name, prefix in owners.items() if prefix is None)
+    averages = "n_averaged" in tensors
+    return [
+        Weights(
+            place=".".join([*path, prefix]).strip("."),
+            layout=layout,
+            state={
+                name.removeprefix(prefix): value
+                for name, value in tensors.items()
+                if owners[name] == prefix
+            },
+            averaged=averages or any(_names_an_average(p) for p in (*path, *prefix.split("."))),
+            beside=beside,
+        )
+        for prefix, layout in prefixes.items()
+    ]
+
+
+def _before(name: str, mark: str) -> str | None:
+    """What stands before ``mark`` where a part of ``name`` begins with it."""
+    if name.startswith(mark):
+        return ""
+    place = name.find(f".{mark}")
+    return None if place < 0 else name[: place + 1]
+
+
+def _owner(name: str, prefixes: Mapping[str, str]) -> str | None:
+    """The longest prefix that ``name`` begins with."""
+    return max((p for p in prefixes if name.startswith(p)), key=len, default=None)
+
+
+def _names_an_average(part: str) -> bool:
+    words = part.lower()
+    return words.startswith("ema") or words.endswith("ema") or "averag" in words or words == "swa"
+
+
+def _choose(found: list[Weights], key: str | None) -> Weights:
+    places = ", ".join(f"'{weights.place}'" for weights in found[:6])
+    if key is not None:
+        key = key.strip(".")
+        fitting = [w for w in found if w.place == key or w.place.startswith(f"{key}.")]
+        if not fitting:
+            raise MssctlError(
+                f"no weights at {shown(key)} in it",
+                hint=f"it has some at {places}",
+                exit_code=ExitCode.USAGE,
+            )
+    else:
+        fitting = found
+    averaged = [weights for weights in fitting if weights.averaged]
+    best = averaged or fitting
+    if len(best) > 1:
+        raise MssctlError(f"several weights in it: {places}", hint="choose one of them with --key")
+    return best[0]
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return ", ".join(name[:80] for name in names[:4]) + more

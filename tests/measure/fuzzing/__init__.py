@@ -1,0 +1,1 @@
+"""The parts of ``fuzz.py``: damages, intact files, the cases of each kind, and the table."""
