@@ -236,6 +236,18 @@ def test_a_trained_song_never_validates(toy, name, later):
     assert files(toy / "run") == before
 
 
+def test_not_even_one_that_was_replaced_twice_since(toy):
+    shutil.copytree(toy / "data/train/a", toy / "first")
+    for _ in range(2):
+        change_song(toy, "train/a")
+        path = toy / "data/train/a/vocals.wav"
+        path.write_bytes(path.read_bytes() + b"\0" * 2)  # another size
+        said(toy)
+    shutil.move(toy / "first", toy / "data/valid/x")
+    with pytest.raises(MssctlError, match="valid/x: a validation song"):
+        resume(toy / "run", device="cpu")
+
+
 def test_a_moved_data_folder_is_named_and_kept(toy):
     shutil.move(toy / "data", toy / "moved")
     with pytest.raises(MssctlError):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mssctl.data.cache import Cache
-from mssctl.data.songs import Song, SongSets, StemFile
+from mssctl.data.songs import Song, SongSets
 from mssctl.documents import read_json, sealed, unsealed
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter
@@ -35,12 +35,12 @@ class SongList:
     Attributes:
         train: songs that are trained on.
         valid: held-out songs.
-        earlier: songs that were trained on before and are no longer.
+        earlier: place and form of songs that were trained on before and are no longer.
     """
 
     train: dict[str, Form]
     valid: dict[str, Form]
-    earlier: dict[str, Form] = field(default_factory=dict)
+    earlier: list[list[Any]] = field(default_factory=list)
 
     @property
     def validation(self) -> str:
@@ -91,9 +91,9 @@ def compared(before: SongList, now: SongList, report: Reporter) -> SongList:
     Raises:
         MssctlError: a song that was trained on is now a validation song (exit 3).
     """
-    gone = {place: form for place, form in before.train.items() if now.train.get(place) != form}
-    earlier = {**before.earlier, **gone}
-    trained = {json.dumps(form): place for place, form in {**earlier, **before.train}.items()}
+    gone = [[place, form] for place, form in before.train.items() if now.train.get(place) != form]
+    earlier = [*before.earlier, *(entry for entry in gone if entry not in before.earlier)]
+    trained = {json.dumps(form): place for place, form in [*earlier, *before.train.items()]}
     for place, form in now.valid.items():
         if json.dumps(form) in trained and before.valid.get(place) != form:
             raise MssctlError(
@@ -134,9 +134,13 @@ def _entries(songs: Sequence[Song], roots: Sequence[Path], cache: Cache) -> dict
         while place in found:
             number += 1
             place = f"{name} ({number})"
-        found[place] = {
-            stem: [*_form(file, cache), file.frames] for stem, file in sorted(song.stems.items())
-        }
+        if song.folder.is_file():  # its stems may be decoded copies
+            found[place] = {"all": [*_form(song.folder, cache), song.frames]}
+        else:
+            found[place] = {
+                stem: [*_form(file.path, cache), file.frames]
+                for stem, file in sorted(song.stems.items())
+            }
     return found
 
 
@@ -156,17 +160,17 @@ def _place(song: Song, roots: Sequence[Path]) -> str:
     return f"{song.root + 1}: {place}" if len(roots) > 1 else place
 
 
-def _form(file: StemFile, cache: Cache) -> list[Any]:
+def _form(path: Path, cache: Cache) -> list[Any]:
     """Bytes, and a digest of some of them."""
     try:
-        known: list[Any] | None = cache.get("sample", [file.path])
+        known: list[Any] | None = cache.get("sample", [path])
         if known is None:
-            size = file.path.stat().st_size
-            with file.path.open("rb") as stream:
+            size = path.stat().st_size
+            with path.open("rb") as stream:
                 stream.seek(max(0, size // 2 - _SAMPLE // 2))
                 sample = stream.read(_SAMPLE)
             known = [size, hashlib.blake2b(sample, digest_size=8).hexdigest()]
-            cache.put("sample", [file.path], known)
+            cache.put("sample", [path], known)
     except OSError as error:
-        raise MssctlError(f"{file.path}: cannot be read: {error.strerror}") from None
+        raise MssctlError(f"{path}: cannot be read: {error.strerror}") from None
     return known
