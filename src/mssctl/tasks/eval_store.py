@@ -8,6 +8,7 @@ until all tracks are scored, and the old ones are there until the end.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -82,9 +83,9 @@ class Store:
         """
         if self.folder is None:
             return []
-        foreign = [*self._foreign(self.folder, tracks, kinds)]
-        if page is not None and page.exists() and not is_marked(page, self.passport):
-            foreign.append((page, "was not written by this evaluation"))
+        foreign = self._foreign(self.folder, tracks, kinds)
+        if page is not None:
+            foreign += self._foreign_page(self.folder, page)
         if foreign and not self._overwrite:
             path, reason = foreign[0]
             more = f" (and {len(foreign) - 1} more)" if len(foreign) > 1 else ""
@@ -175,6 +176,7 @@ class Store:
                 if self._place != self.folder:
                     self._publish_waiting(files, tracks, kinds)
             if self._place != self.folder:
+                self._remove_replaced(self.folder, tracks)
                 shutil.rmtree(self._place, ignore_errors=True)
         except OSError as error:
             raise _unwritable(self.folder, error) from None
@@ -223,6 +225,13 @@ class Store:
                 if waiting.is_file() and self._is_own(waiting, track):
                     copy_tree(waiting, files.add(self.folder / waiting.relative_to(self._place)))
 
+    def _remove_replaced(self, folder: Path, tracks: Sequence[ReferenceTrack]) -> None:
+        """A track has one document: with BSSEval and without, its places differ."""
+        for track in tracks:
+            for path in document_places(folder, track.name):
+                if passport_in(path) is not None and not self._is_own(path, track):
+                    path.unlink()
+
     def _foreign(
         self, folder: Path, tracks: Sequence[ReferenceTrack], kinds: Sequence[str]
     ) -> list[tuple[Path, str]]:
@@ -248,6 +257,16 @@ class Store:
                 found += [(path, "was not written by this evaluation") for path in audio
                           if path.exists()]  # fmt: skip
         return found
+
+    def _foreign_page(self, folder: Path, page: Path) -> list[tuple[Path, str]]:
+        if page.is_dir() or page.absolute() in [(folder / name).absolute() for name in TABLES]:
+            raise MssctlError(
+                f"--report {page}: a folder, or a table of the evaluation",
+                hint="name another file",
+                exit_code=ExitCode.USAGE,
+            )
+        own = not os.path.lexists(page) or is_marked(page, self.passport)
+        return [] if own else [(page, "was not written by this evaluation")]
 
     def _others(self, folder: Path, tracks: Sequence[ReferenceTrack]) -> list[str]:
         """Documents of tracks that are not evaluated, and not of this evaluation."""
