@@ -180,9 +180,9 @@ class Kills:
     def _scored(self, folder: Path) -> None:
         code = self._eval(folder)
         promise(code == 0, f"exit {code} of eval after the kill")
-        found = sorted(path.name for path in (folder / "results").iterdir())
+        found = {path.name for path in (folder / "results").rglob("*")}
         names = {"summary.json", "scores.csv", "scores.md", "stems", "a.json", "b.json"}
-        promise(names <= set(found), f"files {found}")
+        promise(names <= found, f"files {sorted(found)}")
 
 
 def _killed(
