@@ -175,7 +175,7 @@ class Songs:
 
 def shows(file: Intact, damage: Damage, intact: Heard, heard: Heard) -> bool:
     """Whether the format shows such a damage, by a checksum or a stated length."""
-    if damage.start < file.head:  # without that header it is an mp3 of unknown length
+    if damage.start < file.head:  # no length is stated any more
         return False
     longer = len(damage.data) != file.path.stat().st_size
     other_length = heard.total.shape != intact.total.shape

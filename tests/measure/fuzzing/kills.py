@@ -113,10 +113,10 @@ class Kills:
     def _songs(self) -> list[Path]:
         return [self.folder / f"{name}.wav" for name in _SONGS]
 
-    def _separate(self, folder: Path, *flags: str) -> int:
+    def _separate(self, folder: Path, *flags: str, run: Any = quiet_call) -> Any:
         model = self.documents.model
         with quick_model():
-            return quiet_call("separate", *self._songs(), "-n", model, "-o", folder / "out", *flags)
+            return run("separate", *self._songs(), "-n", model, "-o", folder / "out", *flags)
 
     def _train(self, folder: Path) -> int:
         preset = self.documents.folder / "presets" / "toy.yaml"
@@ -126,10 +126,9 @@ class Kills:
     def _resume(self, folder: Path) -> int:
         return quiet_call("resume", folder / "run", "--device", "cpu")
 
-    def _eval(self, folder: Path) -> int:
+    def _eval(self, folder: Path, run: Any = quiet_call) -> Any:
         model, reference = self.documents.model, self.documents.data / "train"
-        words = ["eval", "-n", model, "-r", reference, "-o", folder / "results", "--keep-stems"]
-        return quiet_call(*words)
+        return run("eval", "-n", model, "-r", reference, "-o", folder / "results", "--keep-stems")
 
     def _separated(self, folder: Path, kept: set[str]) -> None:
         """After a kill no set is half there; then --skip-existing makes the others."""
@@ -138,8 +137,8 @@ class Kills:
             if song in kept:
                 promise(found == dict.fromkeys(STEMS, "old"), f"{song}: {found}")
             promise("broken" not in found.values(), f"{song}: {found}")
-        code = self._separate(folder, "--skip-existing")
-        promise(code == 0, f"exit {code} of --skip-existing after the kill")
+        done = self._separate(folder, "--skip-existing", run=call)
+        promise(done.exit_code == 0, f"--skip-existing after the kill: {done.reasons}")
         for song in _SONGS:
             wanted = "old" if song in kept else "new"
             found = _stems(folder / "out" / song)
@@ -152,8 +151,8 @@ class Kills:
             aside = len(list(folder.rglob(".*")))  # set aside: the next run puts it back
             promise("broken" not in found.values(), f"{song}: {found}")
             promise(len(found) + aside >= len(STEMS), f"{song}: older stems are lost: {found}")
-        code = self._separate(folder, "--overwrite")
-        promise(code == 0, f"exit {code} of --overwrite after the kill")
+        done = self._separate(folder, "--overwrite", run=call)
+        promise(done.exit_code == 0, f"--overwrite after the kill: {done.reasons}")
         for song in _SONGS:
             found = _stems(folder / "out" / song)
             promise(found == dict.fromkeys(STEMS, "new"), f"{song} after the next run: {found}")
@@ -178,11 +177,11 @@ class Kills:
         promise(sum(steps) == 6, f"{sum(steps)} steps in metrics.jsonl")
 
     def _scored(self, folder: Path) -> None:
-        code = self._eval(folder)
-        promise(code == 0, f"exit {code} of eval after the kill")
-        found = sorted(path.name for path in (folder / "results").iterdir())
+        done = self._eval(folder, run=call)
+        promise(done.exit_code == 0, f"eval after the kill: {done.reasons}")
+        found = {path.name for path in (folder / "results").rglob("*")}
         names = {"summary.json", "scores.csv", "scores.md", "stems", "a.json", "b.json"}
-        promise(names <= set(found), f"files {found}")
+        promise(names <= found, f"files {sorted(found)}")
 
 
 def _killed(
