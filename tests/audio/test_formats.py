@@ -319,7 +319,7 @@ def test_a_wav_that_states_too_little_says_so(encoded, tmp_path):
     path.write_bytes(data)
     notes: list[str] = []
     assert whole(path, notes).shape[1] == 1_000
-    assert "bytes after the samples" in notes[0]
+    assert "bytes after the end" in notes[0]
 
 
 def test_a_flac_that_states_too_little_is_read_whole(encoded, tmp_path):

@@ -61,7 +61,7 @@ class CodedSource:
     def whole(self, note: Note) -> Iterator[NDArray[np.float32]]:
         """All samples; pages of Ogg, FLAC's checksum and stated lengths are checked."""
         if self._extent.after:
-            note(f"{self._extent.after} bytes after the end of the file's structure are not read")
+            note(f"{self._extent.after} bytes after the end of the container are not read")
         parts: list[tuple[int, int | None]] = [(0, None)]
         if self._stream.demuxer == "ogg":
             parts = self._ogg_links(note)

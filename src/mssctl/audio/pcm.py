@@ -67,10 +67,7 @@ class PcmSource:
     def whole(self, note: Note) -> Iterator[NDArray[np.float32]]:
         """All samples."""
         if self._extent.after:
-            note(
-                f"{self._extent.after} bytes after the samples belong to nothing that the header "
-                "states: they are not read"
-            )
+            note(f"{self._extent.after} bytes after the end that the header states are not read")
         yield from self._blocks(0)
 
     def excerpt(self, start: int) -> Iterator[NDArray[np.float32]]:
