@@ -79,8 +79,8 @@ def read_as_estimates(root: Path) -> set[str]:
     silence = np.zeros((2, 600), np.float32)
     for track in tracks:
         audio = ReferenceAudio(dict.fromkeys(STEMS, silence), silence, 8_000)
-        found, left_out = source.of(track, audio)
-        assert (set(found), left_out) == (set(STEMS), [])
+        found = source.of(track, audio)
+        assert (set(found.stems), found.left_out, found.failures) == (set(STEMS), [], [])
     return read_as_references(root)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from mssctl.documents import sealed
 from mssctl.errors import MssctlError
 from mssctl.evaluation import svg
 from mssctl.evaluation.excerpts import loudest
@@ -114,7 +115,7 @@ def test_a_score_that_is_no_number_is_shown_and_not_drawn(folder, tmp_path, valu
     for item in summary["scores"]:
         if item["track"] == first["track"]:
             item["metrics"]["sdr"]["estimate"] = value
-    path.write_text(json.dumps(summary), encoding="utf-8")
+    path.write_text(json.dumps(sealed(summary)), encoding="utf-8")
     page = report(tmp_path / "out")
     assert f"<td>{shown}</td>" in page
     assert f"{first['stem']} (1)" in page
@@ -132,7 +133,7 @@ def test_a_stem_that_was_not_scored_has_no_players(folder, tmp_path):
     path = tmp_path / "out" / "summary.json"
     summary = json.loads(path.read_text(encoding="utf-8"))
     del summary["scores"][0]
-    path.write_text(json.dumps(summary), encoding="utf-8")
+    path.write_text(json.dumps(sealed(summary)), encoding="utf-8")
     assert parsed(report(tmp_path / "out")).elements.count("audio") == 8
 
 

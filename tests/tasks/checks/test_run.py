@@ -52,7 +52,7 @@ def noisy(settings):
     print("this is not JSON")
     os.write(1, b"neither is this\\n")
     os.system("echo nor this")
-    yield ok("noisy", "\\u6b4c \\ud800")
+    yield ok("noisy", "\\u6b4c \\udcff")
 """
 
 
@@ -124,7 +124,7 @@ def test_a_check_that_ends_its_process_says_how(check, name, words):
 def test_what_a_check_prints_does_not_disturb_the_report(check):
     result, states = examined([check("noisy"), check("fine")])
     assert states == [("noisy", "ok"), ("fine", "ok")]
-    assert result.findings[0].summary == "\u6b4c \ud800"
+    assert result.findings[0].summary == "\u6b4c \udcff"
 
 
 @pytest.mark.parametrize("name", ["bad", "raises", "dies"])
