@@ -20,6 +20,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from mssctl.documents import parse_json
+from mssctl.errors import MssctlError
+
 try:
     import fcntl
 except ImportError:  # not POSIX: leftovers are told by their age
@@ -138,10 +141,10 @@ def _manifest(path: Path) -> list[Any]:
     if not (path / _OLD).is_dir():
         return []
     try:
-        entries: list[Any] = json.loads((path / _MANIFEST).read_text(encoding="ascii"))
-    except (OSError, ValueError):
+        entries = parse_json((path / _MANIFEST).read_bytes(), str(path / _MANIFEST))
+    except (OSError, MssctlError):
         return []
-    return entries
+    return entries if isinstance(entries, list) else []
 
 
 def _last_change(path: Path) -> float:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag, field_validator, model_validator
 
+from mssctl.config.bounds import BATCH, N_FFT, OVERLAP, SAMPLE_RATE, SEED, SEGMENT_SECONDS
 from mssctl.config.losses import (
     BSMamba2LightLossConfig,
     BSMamba2LossConfig,
@@ -35,10 +36,12 @@ from mssctl.config.section import (
     Tempo,
     Width,
     named,
+    within,
 )
 
 StemName = Annotated[str, Field(min_length=1, max_length=100)]
 Checkpointing = Literal["none", "block", "path"]
+Batch = Annotated[int, within(BATCH)]
 Bands = Literal["bands62", "rule"] | Annotated[tuple[Size, ...], Field(max_length=4096)]
 ScanBackend = Literal["auto", "torch", "compiled", "mamba_ssm"]
 
@@ -50,7 +53,7 @@ class AudioConfig(Section):
     one alone.
     """
 
-    sample_rate: Annotated[int, Field(ge=8_000, le=192_000)] = 44_100
+    sample_rate: Annotated[int, within(SAMPLE_RATE)] = 44_100
     channels: Annotated[int, Field(ge=1, le=2)] = 2
     stems: Annotated[tuple[StemName, ...], Field(min_length=1, max_length=64)] = (
         "vocals",
@@ -90,7 +93,7 @@ class AudioConfig(Section):
 class STFTConfig(Section):
     """The transform around a spectral model: periodic window, centred, reflect padding."""
 
-    n_fft: Annotated[int, Field(ge=16, le=131_072, multiple_of=2)] = 2048
+    n_fft: Annotated[int, within(N_FFT), Field(multiple_of=2)] = 2048
     hop_length: Size = 512
     window: Literal["hann", "sqrt_hann"] = "hann"
 
@@ -283,7 +286,7 @@ class TrainingConfig(Section):
     num_epochs: Count = 300
     steps_per_epoch: Count = 1000
     segment_length: Annotated[int, Field(ge=1, le=2**28)] = 220_500
-    batch_size: Size = 4
+    batch_size: Batch = 4
     gradient_accumulation_steps: Size = 1
     gradient_clip: Positive = 5.0
     gradient_checkpointing: Checkpointing = "none"
@@ -293,7 +296,7 @@ class TrainingConfig(Section):
     cudnn_benchmark: bool = True
     flash_attention: bool = True
     compile: bool = False
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[int, within(SEED)] = 0
     num_workers: Annotated[int, Field(ge=0, le=1024)] = 4
     prefetch_factor: Annotated[int, Field(ge=1, le=1024)] = 4
     validate_songs: CountOrNone = 0
@@ -310,10 +313,10 @@ class SeparationConfig(Section):
     ``segment_seconds`` None: the training segment. ``overlap`` is a fraction of the segment.
     """
 
-    segment_seconds: Annotated[float, Field(ge=0.001, le=3600.0)] | None = None
-    overlap: Annotated[float, Field(ge=0.0, le=0.99)] = 0.25
+    segment_seconds: Annotated[float, within(SEGMENT_SECONDS)] | None = None
+    overlap: Annotated[float, within(OVERLAP)] = 0.25
     fade: Literal["hann", "linear"] = "hann"
-    batch_size: Size = 1
+    batch_size: Batch = 1
 
 
 class RunConfig(Section):

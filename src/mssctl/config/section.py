@@ -6,7 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
 
-# Upper bounds are far above any use: they keep a slip of a key from hanging or overflowing.
+from mssctl.config.bounds import HEADS, HOP_LENGTH, LAYERS, N_FFT, WIDTH
+
+
+def within(bounds: tuple[float, float]) -> Any:
+    """The field constraint for a pair of `mssctl.config.bounds`."""
+    return Field(ge=bounds[0], le=bounds[1])
+
+
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Momentum = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0, le=1e9)]
@@ -19,11 +26,11 @@ Ratio = Annotated[float, Field(ge=1.0, le=1000.0)]
 Tail = Annotated[float, Field(gt=0.0, le=10.0)]  # seconds
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 CountOrNone = Annotated[int, Field(ge=0, le=1_000_000_000)]  # 0 has a meaning of its own
-Layers = Annotated[int, Field(ge=1, le=256)]
-Few = Annotated[int, Field(ge=1, le=512)]  # heads, taps, groups
-Width = Annotated[int, Field(ge=1, le=8192)]  # features
-Size = Annotated[int, Field(ge=1, le=65_536)]  # of a tensor
-WindowLength = Annotated[int, Field(ge=16, le=131_072, multiple_of=4)]
+Layers = Annotated[int, within(LAYERS)]
+Few = Annotated[int, within(HEADS)]  # heads, taps, factors
+Width = Annotated[int, within(WIDTH)]  # features
+Size = Annotated[int, within(HOP_LENGTH)]  # of a tensor
+WindowLength = Annotated[int, within(N_FFT), Field(multiple_of=4)]
 
 
 class Section(BaseModel):

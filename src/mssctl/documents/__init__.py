@@ -186,8 +186,7 @@ def dump_yaml(values: Mapping[str, Any]) -> str:
 
 def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
     """``values`` with a checksum over all of them, for `unsealed` after writing and reading."""
-    rest = {key: value for key, value in values.items() if key != CHECKSUM}
-    return {**rest, CHECKSUM: _digest(rest)}
+    return {**values, CHECKSUM: _digest(values)}
 
 
 def unsealed(values: Mapping[str, Any], where: str) -> dict[str, Any]:

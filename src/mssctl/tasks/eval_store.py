@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mssctl.documents import read_json
+from mssctl.documents import parse_json, read_json
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.documents import (
     FOLDERS,
@@ -54,7 +54,7 @@ class Store:
         overwrite: bool = False,
     ) -> None:
         self.folder = folder
-        self.passport = json.loads(json.dumps(passport))  # as it reads from a file
+        self.passport = parse_json(json.dumps(passport), "provenance")  # as it reads
         self._mark_of = mark
         self._overwrite = overwrite
         self._place = folder  # where new files go
