@@ -187,3 +187,15 @@ def test_a_module_in_the_current_folder_is_not_taken_for_a_package(check, tmp_pa
     monkeypatch.chdir(here)
     _, states = examined([check("fine")])
     assert states == [("fine", "ok")]
+
+
+def test_what_the_system_refuses_is_a_failure_and_no_crash(monkeypatch):
+    from mssctl.tasks.checks import child, machine
+    from mssctl.tasks.checks.findings import Settings
+
+    def closed(_: Settings) -> None:
+        raise PermissionError(13, "Permission denied", "nr/sub")
+
+    monkeypatch.setattr(machine, "closed", closed, raising=False)
+    (finding,) = child.look("mssctl.tasks.checks.machine:closed", Settings(None, "nr/sub", False))
+    assert (finding.state, finding.summary) == ("failed", "nr/sub: Permission denied")
