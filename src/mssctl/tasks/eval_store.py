@@ -26,7 +26,7 @@ from mssctl.evaluation.documents import (
 )
 from mssctl.evaluation.references import ReferenceTrack
 from mssctl.files import FileSet, copy_tree
-from mssctl.tasks.eval_documents import Document, as_text, passport_in, whole
+from mssctl.tasks.eval_documents import Document, as_text, has_failures, passport_in, whole
 
 Mark = Callable[[ReferenceTrack], Mapping[str, Any]]
 
@@ -297,7 +297,10 @@ class Store:
         return any(self._is_own(place, track) for place in document_places(self.folder, track.name))
 
     def _is_own(self, path: Path, track: ReferenceTrack) -> bool:
-        return passport_in(path) == self._mark(track)
+        """Whether a document is this evaluation's, or an earlier try of it that failed in part."""
+        return passport_in(path) == self._mark(track) or (
+            has_failures(path) and self._is_related(path)
+        )
 
     def _is_related(self, path: Path) -> bool:
         """Whether a document of any track was made under the same passport."""
