@@ -209,7 +209,7 @@ def test_unlike_work_is_not_compared(tiny, tmp_path):
         compare(tmp_path / "a.json", tmp_path / "b.json")
     assert caught.value.exit_code == ExitCode.USAGE
     (tmp_path / "c.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(MssctlError, match="not what|expected a JSON object|not UTF-8"):
+    with pytest.raises(MssctlError, match=r"not what|expected a JSON object|not UTF-8"):
         compare(tmp_path / "a.json", tmp_path / "c.json")
     with pytest.raises(MssctlError, match="cannot be read"):
         compare(tmp_path / "a.json", tmp_path / "d.json")
@@ -267,5 +267,5 @@ def test_a_watched_gpu_gives_means_of_what_it_says(monkeypatch):
 def test_a_damaged_result_is_no_traceback(tmp_path, text):
     for name in ("a", "b"):
         (tmp_path / f"{name}.json").write_text(text, encoding="latin-1")
-    with pytest.raises(MssctlError, match="not what|expected a JSON object|not UTF-8"):
+    with pytest.raises(MssctlError, match=r"not what|expected a JSON object|not UTF-8"):
         compare(tmp_path / "a.json", tmp_path / "b.json")
