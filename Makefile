@@ -4,10 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(shell command -v uv || echo .uv/bin/uv)
 STAMP := .venv/.installed
+STAMP_ALL := .venv/.installed-all
 # Installed versions are those of constraints.txt: nothing is resolved again after that.
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test gpu check format lint types layers docs docs-drift clean
+.PHONY: demo test gpu check check-all format lint types layers docs docs-drift clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)  ## separate a short generated song with the bundled model
@@ -16,13 +17,16 @@ demo: $(STAMP)  ## separate a short generated song with the bundled model
 	$(BIN)/mssctl separate demo/songs/train/song-00000/mixture.wav --out demo/stems
 	@echo "The stems are in $(CURDIR)/demo/stems"
 
-test: $(STAMP)  ## the whole test suite (but the tests marked slow or gpu)
+test: $(STAMP)  ## the whole test suite (but the tests marked slow, browser or gpu)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
 
 gpu: $(STAMP)  ## what only a GPU can show: its tests, plan against measurement, speed; into gpu/
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/on_gpu.sh gpu
 
 check: format lint types layers docs-drift test  ## all that CI runs
+
+check-all: format lint types layers docs-drift $(STAMP_ALL)  ## and the tests that are slow or need a browser, a compiler or a GPU; ends with a list of those that this machine skips, and why
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m '' $(ARGS)
 
 format: $(STAMP)
 	$(BIN)/ruff format --check
@@ -49,6 +53,10 @@ $(STAMP): pyproject.toml constraints.txt | $(UV)
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"mssctl needs Python 3.11 or newer, $(PYTHON) is {v[0]}.{v[1]}: try make PYTHON=/path/to/python3.12")'
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv
 	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --constraints constraints.txt --build-constraints constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(STAMP_ALL): $(STAMP)
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --constraints constraints.txt --build-constraints constraints.txt --editable '.[dev-all]'
 	@touch $@
 
 .uv/bin/uv:

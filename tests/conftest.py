@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, with a reason, what this machine lacks something for."""
+    for marker, (has, needed) in _NEEDED.items():
+        if item.get_closest_marker(marker) and not has():
+            pytest.skip(f"needs {needed}")
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _has(*programs: str) -> bool:
+    return any(shutil.which(program) for program in programs)
+
+
+BROWSERS = "chromium", "chromium-browser", "google-chrome"
+_NEEDED = {
+    "browser": (partial(_has, *BROWSERS), "Chromium or Chrome"),
+    "compiler": (partial(_has, "g++", "clang++"), "a C++ compiler"),
+    "gpu": (_has_gpu, "a CUDA GPU"),
+}
 
 
 @dataclass(frozen=True)

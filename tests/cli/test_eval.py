@@ -117,6 +117,10 @@ def test_what_cannot_be_done_has_its_code_and_an_empty_stdout(
 def test_another_sample_rate_exits_4_and_names_both(mssctl, model, reference):
     sf.write(reference / "ü" / "drums.flac", np.zeros((1_000, 2)), 44_100)
     outcome = mssctl("eval", "-n", model, "--reference", reference, "--json")
+    assert outcome.exit_code == outcome.document["exit_code"] == 1
+    assert "44100 Hz, but 'tiny' works at 8000 Hz" in outcome.document["error"]["message"]
+    assert outcome.document["data"]["tracks"] >= 1
+    outcome = mssctl("eval", "-n", model, "--reference", reference / "ü", "--json")
     assert outcome.exit_code == outcome.document["exit_code"] == 4
     assert "44100 Hz, but 'tiny' works at 8000 Hz" in outcome.document["error"]["message"]
     assert outcome.document["data"] is None

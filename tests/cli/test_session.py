@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 import typer
@@ -225,35 +223,3 @@ def test_verbose_names_files_and_loss_terms(end):
     stderr = end(body, "-vv", "--no-progress")[2]
     assert "step 5: si_sdr -4, l1 0.8, grad norm 1.5\n" in stderr
     assert "saved checkpoint: run/last\n" in stderr
-
-
-def test_a_reader_that_has_gone_is_no_traceback():
-    read, write = os.pipe()
-    os.close(read)
-    done = subprocess.run(
-        [sys.executable, "-m", "mssctl", "plan", "no-such-preset", "--json"],
-        stdout=write,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    os.close(write)
-    assert done.returncode == 3
-    assert "Traceback" not in done.stderr
-    assert "BrokenPipe" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("redirection", "reason"), [(">&-", "closed"), (">/dev/full", "No space left on device")]
-)
-def test_a_result_that_cannot_be_written_is_an_error_without_traceback(redirection, reason):
-    done = subprocess.run(
-        ["sh", "-c", f'"$0" -m mssctl models list {redirection}', sys.executable],
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 3
-    assert "error: stdout" in done.stderr
-    assert reason in done.stderr
-    assert "Traceback" not in done.stderr

@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from encoded import encode
 from mssctl.config.schema import AudioConfig
 from mssctl.data import musdb18
 from mssctl.data.folders import walk
 from mssctl.data.layouts import find_songs
 from mssctl.data.listing import list_songs
 from mssctl.data.names import split_of
+from mssctl.data.segments import read_into, read_song
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation import references
 from mssctl.evaluation.references import ReferenceAudio, find_musdb, find_tracks
@@ -77,8 +79,8 @@ def read_as_estimates(root: Path) -> set[str]:
     silence = np.zeros((2, 600), np.float32)
     for track in tracks:
         audio = ReferenceAudio(dict.fromkeys(STEMS, silence), silence, 8_000)
-        found, left_out = source.of(track, audio)
-        assert (set(found), left_out) == (set(STEMS), [])
+        found = source.of(track, audio)
+        assert (set(found.stems), found.left_out, found.failures) == (set(STEMS), [], [])
     return read_as_references(root)
 
 
@@ -92,7 +94,7 @@ SPELLINGS: dict[str, Callable[[str, str, str], str]] = {
     "as written": lambda split, song, stem: f"{split}/{song}/{stem}.wav",
     "suffix": lambda split, song, stem: f"{split}/{song}/{stem}.WAV",
     "formats": lambda split, song, stem: (
-        f"{split}/{song}/{stem}.{ {'vocals': 'flac', 'drums': 'ogg'}[stem] }"
+        f"{split}/{song}/{stem}.{ {'vocals': 'flac', 'drums': 'aiff'}[stem] }"
     ),
     "stems": lambda split, song, stem: f"{split}/{song}/{stem.title()}.wav",
     "shouted": lambda split, song, stem: f"{split.upper()}/{song}/{stem.upper()}.FLAC",
@@ -223,13 +225,13 @@ def test_what_is_passed_over_is_named_by_training_and_by_check(tmp_path, said):
     for number in range(9):
         write(tmp_path / "train" / f"s {number}" / "vocal.wav")
     write(tmp_path / "train" / "loose.flac")
-    (tmp_path / "train/two/drums.wav").rename(tmp_path / "train/two/drums.spx")
+    (tmp_path / "train/two/drums.wav").rename(tmp_path / "train/two/drums.mid")
     write(tmp_path / "more" / "x" / "vocals.wav")
     sentences = [sentence.removeprefix(str(tmp_path)) for sentence in said(tmp_path)]
     assert sentences[:3] == [
         ": 1 folder beside the splits skipped: more",
         "/train: 9 folders without a stem skipped: s 0, s 1, s 2, s 3, s 4 and 4 more",
-        "/train: 2 files that no song can use skipped: loose.flac, two/drums.spx",
+        "/train: 2 files that no song can use skipped: loose.flac, two/drums.mid",
     ]
 
 
@@ -255,11 +257,13 @@ def test_where_several_folders_hold_songs_none_is_chosen(tmp_path):
             read(tmp_path)
 
 
-def test_a_root_of_splits_is_no_reference_but_its_splits_are_named(tmp_path):
-    build(tmp_path, SPELLINGS["as written"])
+@pytest.mark.parametrize(("spelling", "place"), [("as written", ""), ("unpacked", "musdb18hq")])
+def test_a_root_of_splits_is_no_reference_but_its_splits_are_named(tmp_path, spelling, place):
+    build(tmp_path, SPELLINGS[spelling])
     with pytest.raises(MssctlError, match="no reference tracks") as caught:
         find_tracks(tmp_path)
-    assert caught.value.hint == "name one of its splits: train, valid"
+    splits = [str(tmp_path / place / split) for split in ("train", "valid")]
+    assert caught.value.hint == f"name one of its splits: {', '.join(splits)}"
 
 
 def test_a_song_folder_as_root_is_called_that(tmp_path):
@@ -304,3 +308,21 @@ def test_a_container_that_cannot_be_read_is_reported_once(tmp_path, monkeypatch)
     result = check([tmp_path], stems=STEMS)
     assert result.findings == []
     assert [failure.error for failure in result.failures] == ["damaged"]
+
+
+@pytest.mark.parametrize("suffix", [".m4a", ".opus", ".webm", ".mp3", ".ogg", ".mp4"])
+def test_songs_of_any_format_are_found_and_read_by_seeking(tmp_path, suffix):
+    rng = np.random.default_rng(0)
+    for place in ("train/a", "valid/b"):
+        for stem in STEMS:
+            (tmp_path / place).mkdir(parents=True, exist_ok=True)
+            audio = 0.1 * rng.standard_normal((2, 12_000)).astype(np.float32)
+            encode(tmp_path / place / f"{stem}{suffix}", audio, 48_000)
+    songs = find_songs([tmp_path], AudioConfig(sample_rate=48_000, stems=STEMS))
+    (song,) = songs.train
+    assert song.frames >= 12_000
+    whole = read_song(song, STEMS, 2)
+    part = np.empty((2, 700), np.float32)
+    read_into(part, song.stems["drums"], 5_000)
+    np.testing.assert_allclose(part, whole[1, :, 5_000:5_700], atol=1e-5)
+    assert check([tmp_path], stems=STEMS).failures == []

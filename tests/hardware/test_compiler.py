@@ -203,6 +203,7 @@ def _attention_of_a_gpu(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tens
 
 
 @pytest.mark.slow
+@pytest.mark.compiler
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the code maker's own parts
 def test_real_code_gives_the_same_losses(
     make_config: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch

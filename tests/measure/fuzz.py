@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: forked processes want one thread
 sys.path.insert(0, str(Path(__file__).parent))
@@ -30,11 +31,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fuzzing.audio import Songs
 from fuzzing.documents import Documents
 from fuzzing.foreign import Foreign
+from fuzzing.intrusions import Intrusions
 from fuzzing.kills import Kills
 from fuzzing.stems import Stems
 from fuzzing.verdict import BAD, Verdict, table
 
-WEIGHTS = {"audio": 62, "stems": 6, "documents": 23, "foreign": 4, "kills": 5}
+WEIGHTS = {"audio": 61, "stems": 6, "documents": 23, "foreign": 4, "kills": 4, "intrusions": 2}
 _MEMORY = 3 << 30  # bytes that a case may take: a damage must not cost all of a machine's
 SECONDS = 90  # a case that takes longer hangs outside of Python
 
@@ -45,17 +47,19 @@ class World:
     def __init__(self, folder: Path, kinds: Sequence[str]) -> None:
         self.folder = folder
         self.weights = {kind: WEIGHTS[kind] for kind in kinds}
-        self.makers: dict[str, Songs | Stems | Documents | Foreign | Kills] = {}
+        self.makers: dict[str, Any] = {}
         if "audio" in kinds:
             self.makers["audio"] = Songs(folder / "songs")
         if "stems" in kinds:
             self.makers["stems"] = Stems(folder / "stems")
-        if {"documents", "kills", "foreign"} & {*kinds}:
+        if {"documents", "kills", "intrusions", "foreign"} & {*kinds}:
             documents = self.makers["documents"] = Documents(folder / "documents")
         if "foreign" in kinds:
             self.makers["foreign"] = Foreign(folder / "foreign", documents.data)
-        if "kills" in kinds:
-            self.makers["kills"] = Kills(folder / "kills", documents)
+        if {"kills", "intrusions"} & {*kinds}:
+            kills = self.makers["kills"] = Kills(folder / "kills", documents)
+        if "intrusions" in kinds:
+            self.makers["intrusions"] = Intrusions(kills)
 
     def case(self, seed: int, index: int) -> Verdict:
         """Make one case and judge it; its folder is gone afterwards."""

@@ -20,6 +20,7 @@ from mssctl.models.ssd import ssd_loop, ssd_scan
 
 CPU = torch.device("cpu")
 NAMES = ["x", "dt", "A", "B", "C", "D", "initial_state"]
+BUILDS = [pytest.mark.slow, pytest.mark.compiler]  # minutes of C++
 # torch's own compiler makes an object in a way that torch itself says will end one day.
 COMPILES = pytest.mark.filterwarnings("ignore:<class 'torch.autograd.function.Function'>")
 
@@ -200,6 +201,7 @@ def test_the_whole_scan_is_one_graph_for_the_compiler():
 
 
 @pytest.mark.slow  # minutes of C++
+@pytest.mark.compiler
 @COMPILES
 def test_compiled_code_computes_the_same():
     values = inputs(130, dtype=torch.float32)
@@ -208,7 +210,7 @@ def test_compiled_code_computes_the_same():
     assert max(errors.values()) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["torch", pytest.param("compiled", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["torch", pytest.param("compiled", marks=BUILDS)])
 @COMPILES
 def test_every_backend_of_this_machine_gives_the_same(name):
     x, dt, A, B, C, D, _ = inputs(130)

@@ -128,6 +128,20 @@ def test_output_that_is_not_finite_is_an_error():
     assert caught.value.exit_code == ExitCode.FAILED
 
 
+def test_float16_that_overflows_is_an_error_that_names_what_does_not():
+    class Loud(Shares):
+        def forward(self, mix: Tensor) -> Tensor:
+            level = torch.nn.functional.linear(mix, 1e4 * torch.eye(50)).amax()
+            return super().forward(mix) * level
+
+    mix = 10 * torch.ones(2, 50)
+    half, full = (SeparationSettings(50, amp_dtype=name) for name in ("float16", "float32"))
+    with pytest.raises(MssctlError, match=r"NaN or infinite samples \(float16\)") as caught:
+        separate_array(Loud(1.0), mix, half)
+    assert "--dtype fp32" in str(caught.value.hint)
+    assert separate_array(Loud(1.0), mix, full).isfinite().all()
+
+
 def test_bfloat16_is_in_force_inside_the_model():
     seen = []
 

@@ -230,7 +230,7 @@ def test_no_setting_is_silent(tiny, tmp_path, mssctl):
         measured(tiny, mode="separate", data=tmp_path)
     with pytest.raises(MssctlError, match="--device cuda does nothing in mode loader"):
         bench(tiny, mode="loader", device="cuda")
-    with pytest.raises(MssctlError, match="a folder"):
+    with pytest.raises(MssctlError, match="exists already"):
         measured(tiny, profile=tmp_path)
     for arguments in (
         ["--mode", "scan", "--set", "a.b=1"],

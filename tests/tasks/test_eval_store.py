@@ -256,6 +256,24 @@ def test_results_of_another_model_stay_unless_asked(model, other, songs, tmp_pat
     assert tree(tmp_path) == after
 
 
+def test_a_replaced_track_has_one_document(model, songs, tmp_path):
+    run(model, songs, tmp_path / "out")
+    given = {"name": model, "reference": songs, "device": "cpu", "out": tmp_path / "out"}
+    with pytest.raises(MssctlError, match="results of another evaluation"):
+        evaluate(**given)
+    evaluate(**given, overwrite=True)
+    names = {path.relative_to(tmp_path / "out").as_posix() for path in tmp_path.rglob("*.json")}
+    assert names == {"summary.json", "tracks/a.json", "tracks/ü b.json"}
+
+
+@pytest.mark.parametrize("page", ["", "summary.json", "scores.csv"])
+def test_a_page_is_no_folder_and_no_table(model, songs, tmp_path, page):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(MssctlError, match="--report") as caught:
+        run(model, songs, tmp_path / "out", html=tmp_path / "out" / page, overwrite=True)
+    assert caught.value.exit_code == ExitCode.USAGE
+
+
 def test_an_interrupted_replacement_leaves_the_old_results_and_goes_on(
     model, other, songs, tmp_path, monkeypatch
 ):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pytest
 import soundfile as sf
 import torch
 
+from mssctl.cli.render import exit_code_of
 from mssctl.config.schema import (
     AudioConfig,
     RunConfig,
@@ -83,7 +87,7 @@ def model(tmp_path, monkeypatch):
         for name in ("build", "outline"):
             monkeypatch.setattr(weights, name, lambda given: kind(given.audio))
         path = tmp_path / "fake.safetensors"
-        weights.save(path, kind(config(*stems).audio), config(*stems), {})
+        weights.save(path, kind(config(*stems).audio), config(*stems), {}, overwrite=True)
         return str(path)
 
     return make
@@ -231,30 +235,86 @@ def test_a_file_that_does_not_fit_is_refused_before_the_model_runs(model, tmp_pa
         samples = samples[1:]
     else:
         samples = samples[:, :1]
-    sf.write(reference / "b" / "drums.wav", samples, rate)  # in the last track
+    sf.write(reference / "b" / "drums.wav", samples, rate)
     with pytest.raises(MssctlError) as caught:
-        run(model(Broken, "vocals", "drums"), reference)
+        run(model(Broken, "vocals", "drums"), reference / "b")
     assert caught.value.exit_code == ExitCode.BAD_INPUT
     assert "drums.wav" in caught.value.message
     if fault == "rate":
         assert "44100 Hz" in caught.value.message
         assert "8000 Hz" in caught.value.message
+    result = run(model(Copy, "vocals", "drums"), reference)  # and of two, the other is scored
+    assert {item.track for item in result.scores} == {"a"}
+    assert [failed.path for failed in result.failures] == ["b"]
+    assert "drums.wav" in result.failures[0].error
+    assert any("drums.wav" in reason for reason in result.skipped)
 
 
 @pytest.mark.parametrize("stem", ["mixture", "drums"])
-def test_nan_in_a_file_is_an_error_that_names_it(model, tmp_path, stem):
+def test_nan_in_a_reference_leaves_its_track_out_by_name(model, tmp_path, stem):
     reference = songs(tmp_path)
     samples = noise(9)
     samples[700, 1] = np.nan
     sf.write(reference / "b" / f"{stem}.wav", samples, RATE, subtype="FLOAT")
+    result = run(model(Copy, "vocals", "drums"), reference)
+    assert ({item.track for item in result.scores}, result.tracks) == ({"a"}, 1)
+    assert [(failed.path, failed.exit_code) for failed in result.failures] == [("b", 4)]
+    assert re.search(rf"{stem}\.wav: .*NaN", result.skipped[0])
     with pytest.raises(MssctlError, match=rf"{stem}\.wav: .*NaN") as caught:
-        run(model(Copy, "vocals", "drums"), reference)
+        run(model(Copy, "vocals", "drums"), reference / "b")
     assert caught.value.exit_code == ExitCode.BAD_INPUT
 
 
 def test_a_model_that_gives_nan_is_an_error(model, tmp_path):
-    with pytest.raises(MssctlError, match="NaN"):
+    with pytest.raises(MssctlError, match="NaN") as caught:
         run(model(Diverged, "vocals", "drums"), songs(tmp_path))
+    assert caught.value.exit_code == ExitCode.FAILED
+    assert "weights may be damaged" in (caught.value.hint or "")
+
+
+def test_an_estimate_that_cannot_be_read_is_left_out_by_name(tmp_path):
+    reference = songs(tmp_path)
+    for track in ("a", "b"):
+        write_track(tmp_path / "found" / track, mixture=False, vocals=noise(1), drums=noise(2))
+    spoiled = noise(3)
+    spoiled[9, 0] = np.inf
+    sf.write(tmp_path / "found/a/drums.wav", spoiled, RATE, subtype="FLOAT")
+    (tmp_path / "found/b/drums.wav").write_bytes(b"RIFF, and no more")
+    out, page = tmp_path / "out", tmp_path / "out/page.html"
+    given = {"estimates": tmp_path / "found", "reference": reference, "jobs": 1}
+    result = evaluate(**given, out=out, html=page)
+    assert [(item.track, item.stem) for item in result.scores] == [("a", "vocals"), ("b", "vocals")]
+    assert result.tracks == 2
+    files = [str(tmp_path / f"found/{track}/drums.wav") for track in ("a", "b")]
+    assert [failed.path for failed in result.failures] == files
+    assert result.failures[0].error.startswith("NaN or infinite sample")
+    assert exit_code_of(result) == ExitCode.FAILED
+    summary = json.loads((out / "summary.json").read_text())
+    assert [failed["path"] for failed in summary["failures"]] == files
+    for text in ((out / "scores.md").read_text(), page.read_text()):
+        assert "a: drums: NaN or infinite sample" in text
+    assert f"{files[0]},,failed,\n" in (out / "scores.csv").read_text()
+    sf.write(tmp_path / "found/a/drums.wav", noise(2), RATE, subtype="FLOAT")
+    (tmp_path / "found/b/drums.wav").unlink()
+    sf.write(tmp_path / "found/b/drums.wav", noise(4), RATE, subtype="FLOAT")
+    again = evaluate(**given, out=out, html=page)  # what failed may be replaced
+    assert (again.failures, exit_code_of(again)) == ([], ExitCode.OK)
+
+
+def test_what_failed_is_tried_again_in_the_same_folder(model, tmp_path, monkeypatch):
+    """Memory may suffice the next time: a track that failed is not taken for scored."""
+    name, reference, out = model(Copy, "vocals", "drums"), songs(tmp_path), tmp_path / "out"
+
+    def scarce(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 TiB")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mssctl.tasks.estimates.separate_array", scarce)
+        with pytest.raises(MssctlError, match="a: out of memory") as caught:
+            run(name, reference, out=out)
+        assert caught.value.exit_code == ExitCode.BAD_INPUT
+    assert not list(out.glob("*/*.json"))
+    assert run(name, reference, out=out).failures == []
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import torch
 from mssctl import presets
 from mssctl.errors import MssctlError
 from mssctl.events import Notice
+from mssctl.hardware import nvml
 from mssctl.hardware.device import DeviceChoice
 from mssctl.planning import target
 from mssctl.planning.cards import CARDS
@@ -87,6 +88,32 @@ def test_separation_needs_no_gradients_and_less_memory(tiny):
     assert separate.run.dtype == "bfloat16"  # as `separate` computes on a GPU
     asked = ["training.amp_dtype=float32"]
     assert plan.plan(tiny, overrides=asked, mode="separate").run.dtype == "float32"
+
+
+@pytest.fixture
+def t4(monkeypatch):
+    gpu = nvml.Gpu(0, name="Tesla T4", capability=(7, 5), free=14 * GIB)
+    monkeypatch.setattr(target, "this_gpu", lambda: gpu)
+
+
+@pytest.mark.parametrize("ask", [plan.plan, plan.plan_table, plan.compare])
+def test_bfloat16_is_not_planned_for_a_gpu_without(t4, tiny, ask):
+    with pytest.raises(MssctlError, match=r"bfloat16 needs compute capability 8\.0") as caught:
+        ask(*([tiny] if ask is plan.plan else []))
+    assert (caught.value.exit_code, caught.value.hint) == (3, "--set training.amp_dtype=float32")
+
+
+def test_a_gpu_without_bfloat16_is_planned_in_what_works_there(t4, tiny):
+    trained = plan.plan(tiny, overrides=["training.amp_dtype=float32"])
+    assert trained.run.fits
+    assert not [remedy for remedy in trained.remedies if "bfloat16" in remedy.change]
+    by_itself = plan.plan(tiny, mode="separate")
+    assert (by_itself.run.dtype, "--dtype" in by_itself.command) == ("float16", False)
+    asked = plan.plan(tiny, mode="separate", dtype="fp32")
+    assert asked.command.endswith(" --dtype fp32")
+    with pytest.raises(MssctlError, match="--dtype bf16") as caught:
+        plan.plan(tiny, mode="separate", dtype="bf16")
+    assert caught.value.exit_code == 3
 
 
 def test_what_is_not_predicted_is_said(tiny):

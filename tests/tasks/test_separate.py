@@ -11,6 +11,8 @@ import soundfile as sf
 import torch
 from torch import Tensor
 
+from encoded import NO_XING, VBR, encode
+from mssctl.audio import files
 from mssctl.config import bounds
 from mssctl.config.schema import AudioConfig, RunConfig, TrainingConfig
 from mssctl.errors import ExitCode, MssctlError
@@ -106,6 +108,44 @@ def test_stems_have_rate_channels_and_length_of_the_song_and_add_up(
     assert np.abs(total - sf.read(path, always_2d=True)[0]).max() <= STEP[subtype]
 
 
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("song.mp3", {}),
+        ("no_header.mp3", {"options": VBR, "container_options": NO_XING}),
+        ("song.m4a", {}),
+        ("song.opus", {}),
+        ("clip.webm", {"video": True}),
+        ("song.stem.mp4", {"format": "mp4", "streams": 5}),
+        ("song.flac", {"seekable": False}),
+    ],
+)
+def test_stems_of_coded_songs_have_what_the_decoder_gives_and_add_up_to_it(name, how):
+    rate = 48_000 if name.endswith(("opus", "webm")) else 44_100
+    samples = np.random.default_rng(1).uniform(-0.5, 0.5, (2, 30_000))
+    path = encode(Path(name), samples, rate, **how)
+    (done,) = separate([path], out="out").songs
+    mixture = np.concatenate(list(files.blocks(path, 65_536)), axis=1).T
+    assert done.seconds == len(mixture) / rate
+    if name != "no_header.mp3":  # where delay and padding are stated, they are gone
+        assert len(mixture) == 30_000
+    total = sum(sf.read(stem, always_2d=True)[0] for stem in done.stems.values())
+    assert np.abs(total - mixture).max() <= STEP["PCM_16"]
+    assert [note for note in done.notes if "streams" in note] == (
+        ["5 audio streams: the first is used"] if "stem" in name else []
+    )
+
+
+def test_what_a_song_states_wrongly_is_in_its_notes_and_its_length_is_that_of_the_stems():
+    one = encode(Path("one.flac"), np.zeros((2, 9_000)), 44_100)
+    path = Path("joined.flac")
+    path.write_bytes(one.read_bytes() * 2)
+    (done,) = separate([path], out="out").songs
+    assert done.seconds == 18_000 / 44_100
+    assert sf.info(done.stems["vocals"]).frames == 18_000
+    assert any("2 streams one after the other" in note for note in done.notes)
+
+
 def test_stems_are_what_the_model_gives_and_an_equal_part_of_what_it_lacks():
     path = song()
     (done,) = separate([path], out="out").songs
@@ -137,6 +177,7 @@ def test_the_default_folder_is_named_after_the_model():
     assert tree() - {"song.wav", "separated", "separated/fake", "separated/fake/song"} == {
         f"separated/fake/song/{stem}.wav" for stem in ("vocals", "drums", "rest")
     }
+    assert separate([song()], name="fake", out="half", dtype="fp16").dtype == "fp16"
 
 
 @pytest.mark.parametrize(

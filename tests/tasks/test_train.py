@@ -15,6 +15,7 @@ import torch
 from mssctl import presets
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Event, Notice, Saved, Step, Validated, silent
+from mssctl.files import FileSet, is_leftover
 from mssctl.models import weights
 from mssctl.tasks.train import resume, train
 
@@ -357,43 +358,43 @@ def test_an_interrupt_counts_even_where_it_cannot_be_told(toy):
     assert start(toy, "run", report=report).step == 1
 
 
-def test_a_full_disk_at_the_start_leaves_a_folder_that_can_be_used(toy, monkeypatch):
-    write = Path.write_text
+def refuse(patch: pytest.MonkeyPatch, name: str, error: BaseException) -> None:
+    """Let a file of this name fail to appear."""
+    publish = FileSet.publish
 
-    def full(path: Path, text: str, **settings: Any) -> int:
-        if "config.yaml" in path.name:
-            write(path, text[:10], **settings)
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write(path, text, **settings)
+    def failing(files: FileSet) -> None:
+        if any(member.final.name == name for member in files._members):
+            raise error
+        publish(files)
 
+    patch.setattr(FileSet, "publish", failing)
+
+
+@pytest.mark.parametrize("name", ["data.json", "songs.json", "config.yaml"])
+def test_a_full_disk_at_the_start_leaves_a_folder_that_can_be_used(toy, monkeypatch, name):
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full)
+        refuse(patch, name, OSError(errno.ENOSPC, "No space left on device"))
         with pytest.raises(MssctlError, match="No space left") as error:
             start(toy, "run")
     assert error.value.exit_code == ExitCode.ENVIRONMENT
-    assert start(toy, "run", "training.num_epochs=1").finished
+    assert list((toy / "run").iterdir()) == []
+    if name == "config.yaml":
+        assert start(toy, "run", "training.num_epochs=1").finished
 
 
 def test_a_start_that_was_killed_leaves_a_folder_that_can_be_used(toy, monkeypatch):
     class Killed(BaseException):
         """Nothing of the program catches this, like SIGKILL."""
 
-    replace = Path.replace
-
-    def kill(path: Path, target: Path) -> Path:
-        if target.name == "config.yaml":
-            raise Killed
-        return replace(path, target)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", kill)
-        patch.setattr(Path, "unlink", lambda *_, **__: None)  # a killed process tidies nothing
+        refuse(patch, "config.yaml", Killed())
+        patch.setattr(FileSet, "discard", lambda _: None)  # a killed process tidies nothing
         with pytest.raises(Killed):
             start(toy, "run")
-    assert sorted(path.name for path in (toy / "run").iterdir()) == [
-        ".config.yaml.tmp",
-        "data.json",
-    ]
+    names = sorted(path.name for path in (toy / "run").iterdir())
+    assert names[-2:] == ["data.json", "songs.json"]
+    assert all(is_leftover(name) for name in names[:-2])
+    (toy / "run" / ".data.json.tmp").touch()  # of an earlier version
     assert start(toy, "run", "training.num_epochs=1").finished
 
 
@@ -401,15 +402,8 @@ def test_a_start_that_was_killed_leaves_a_folder_that_can_be_used(toy, monkeypat
 def test_a_run_folder_that_cannot_be_written_is_an_environment_error(toy, monkeypatch, file):
     # Not by its mode: root, whom containers like, may write everywhere.
     start(toy, "run", "training.num_epochs=1")
-    write = Path.write_text
-
-    def read_only(path: Path, text: str, **settings: Any) -> int:
-        if file in path.name:
-            raise OSError(errno.EROFS, "Read-only file system")
-        return write(path, text, **settings)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", read_only)
+        refuse(patch, file, OSError(errno.EROFS, "Read-only file system"))
         with pytest.raises(MssctlError, match="Read-only file system") as error:
             resume(toy / "run", device="cpu")
     assert error.value.exit_code == ExitCode.ENVIRONMENT

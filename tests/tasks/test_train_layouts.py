@@ -6,10 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from encoded import encode
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.tasks.train import resume, train
 
@@ -71,6 +73,15 @@ def test_stem_mp4_trains_and_validates(tmp_path, preset, music, make_stem_mp4, m
         make_stem_mp4(tmp_path / "musdb18" / "train" / f"{song.name}.stem.mp4", song)
     monkeypatch.setenv("MUSDB_PATH", str(tmp_path / "musdb18"))
     check(preset, tmp_path / "run", data=[])  # where musdb looks, too
+
+
+def test_stems_of_any_format_train_and_validate(tmp_path, preset):
+    audio = np.random.default_rng(0).uniform(-0.1, 0.1, (2, 20_000))
+    suffixes = {"vocals": ".m4a", "drums": ".flac", "bass": ".mp3", "other": ".ogg"}
+    for song in ("train/one", "train/two", "valid/three"):
+        for stem, suffix in suffixes.items():
+            encode(tmp_path / "songs" / song / f"{stem}{suffix}", audio, 44_100)
+    check(preset, tmp_path / "run", data=tmp_path / "songs")
 
 
 def test_samples_and_songs_and_tables_train_together(tmp_path, preset, music):

@@ -1,4 +1,4 @@
-"""What is wrong with an audio file, in one wording for all formats."""
+"""Errors about audio files, worded the same for every format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _AGAIN = "copy or export the file again"
 
 
 class UnknownFormatError(MssctlError):
-    """Neither libsndfile nor FFmpeg's libraries know what kind of file this is."""
+    """Neither libsndfile nor FFmpeg recognizes the file."""
 
 
 def cut_off(path: Path, seconds: float, stated: float | None = None) -> MssctlError:

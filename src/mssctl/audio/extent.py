@@ -29,11 +29,13 @@ class Extent:
         known: the format shows whether a file is complete, and this reader can tell.
         missing: bytes between the end of the file and the end that the header states.
         after: bytes after everything that the header states.
+        samples: bytes of samples that the header states, where libsndfile reads on beyond them.
     """
 
     known: bool
     missing: int = 0
     after: int = 0
+    samples: int | None = None
 
 
 _UNKNOWN = Extent(known=False)
@@ -60,45 +62,47 @@ def extent(path: Path) -> Extent:
 def _riff(file: BinaryIO, size: int) -> Extent:
     """RIFF and RF64: in a WAVE file the chunk of samples counts, in others the whole."""
     file.seek(4)
-    whole, form = struct.unpack("<I4s", file.read(8).ljust(8, b"\0"))
+    length, form = struct.unpack("<I4s", file.read(8).ljust(8, b"\0"))
+    end = None if _left_open(length) else length + length % 2 + 8
     if form != b"WAVE":
-        missing = 0 if _left_open(whole) else max(0, whole + 8 - size)
-        return Extent(known=True, missing=missing)
-    return _chunks(file, size, "<", b"data")
+        return Extent(known=True, missing=max(0, (end or 0) - size))
+    return _chunks(file, size, "<", b"data", end)
 
 
 def _form(file: BinaryIO, size: int) -> Extent:
     """AIFF and 8SVX."""
-    file.seek(8)
-    wanted = b"SSND" if file.read(4).startswith(b"AIF") else b"BODY"
-    return _chunks(file, size, ">", wanted)
+    file.seek(4)
+    length, form = struct.unpack(">I4s", file.read(8).ljust(8, b"\0"))
+    wanted = b"SSND" if form.startswith(b"AIF") else b"BODY"
+    return _chunks(file, size, ">", wanted, length + length % 2 + 8)
 
 
-def _chunks(file: BinaryIO, size: int, order: str, wanted: bytes) -> Extent:
-    """Walk named chunks with 32-bit lengths, from offset 12 on."""
+def _chunks(file: BinaryIO, size: int, order: str, wanted: bytes, end: int | None) -> Extent:
+    """Walk named chunks with 32-bit lengths, from offset 12 on; ``end`` is the stated one."""
     file.seek(12)
     long_length = 0
-    seen = False
+    samples_end: int | None = None
     while len(header := file.read(8)) == 8:
+        at = file.tell()
         name, length = struct.unpack(f"{order}4sI", header)
-        if seen and not _is_name(name):
-            return Extent(known=True, after=size - file.tell() + 8)
+        if samples_end is not None and (not _is_name(name) or at - 8 == end):
+            return Extent(known=True, after=size - at + 8)
         if name == b"ds64" and 16 <= length < size:
             body = file.read(16)
-            long_length = struct.unpack("<QQ", body)[1] if len(body) == 16 else 0
-            length -= 16
+            if len(body) == 16:
+                whole, long_length = struct.unpack("<QQ", body)
+                end = whole + whole % 2 + 8
         if name == wanted:
             if length == _UNKNOWN_32 and long_length:
                 length = long_length
             elif _left_open(length):
                 return Extent(known=True)
-            end = file.tell() + int(length)
-            if end > size:
-                return Extent(known=True, missing=end - size)
-            seen = True
-        file.seek(length + length % 2, 1)
+            samples_end = at + int(length)
+            if samples_end > size:
+                return Extent(known=True, missing=samples_end - size)
+        file.seek(at + length + length % 2)
     rest = size - file.tell() + len(header)
-    return Extent(known=True, after=rest if seen and rest > 0 else 0)
+    return Extent(known=True, after=rest if samples_end is not None and rest > 0 else 0)
 
 
 def _is_name(name: bytes) -> bool:
@@ -116,15 +120,21 @@ def _left_open(length: int) -> bool:
 def _w64(file: BinaryIO, size: int) -> Extent:
     """Sony Wave64: chunks named by GUIDs, 64-bit lengths, padded to 8 bytes."""
     start = _W64_HEADER + _W64_GUIDS  # after the first chunk's header and its GUID "wave"
-    while True:
+    samples: int | None = None
+    while start + _W64_HEADER <= size:
         file.seek(start)
         header = file.read(_W64_HEADER)
         length = int.from_bytes(header[16:], "little")
-        if len(header) < _W64_HEADER or not _W64_HEADER <= length < 1 << 62:
-            return _UNKNOWN
+        if not _is_name(header[:4]) or not _W64_HEADER <= length < 1 << 62:
+            break
         if header[:4] == b"data":
-            return Extent(known=True, missing=max(0, start + length - size))
+            samples = length - _W64_HEADER
+            if start + length > size:
+                return Extent(known=True, missing=start + length - size)
         start += -(-length // 8) * 8
+    if samples is None:
+        return _UNKNOWN
+    return Extent(known=True, after=max(0, size - start), samples=samples)
 
 
 def _au(file: BinaryIO, size: int) -> Extent:
@@ -181,7 +191,8 @@ def _nist(file: BinaryIO, size: int) -> Extent:
     length = 1
     for name in needed:
         length *= int(facts[name])
-    return Extent(known=True, missing=max(0, int(start[1]) + length - size))
+    missing = int(start[1]) + length - size
+    return Extent(known=True, missing=max(0, missing), after=max(0, -missing), samples=length)
 
 
 def _boxes(file: BinaryIO, size: int) -> Extent:
@@ -192,10 +203,11 @@ def _boxes(file: BinaryIO, size: int) -> Extent:
         length, name = struct.unpack(">I4s", file.read(8))
         if length == 1:
             length = int.from_bytes(file.read(8), "big")
+        is_box = _is_name(name.replace(b"\xa9", b"c")) and not (at and name == b"ftyp")
+        if not is_box or 0 < length < 8:
+            return Extent(known=True, after=size - at)
         if length == 0:  # to the end of the file
             return Extent(known=True)
-        if length < 8 or not _is_name(name.replace(b"\xa9", b"c")):
-            return Extent(known=True, after=size - at)
         at += length
     return Extent(known=True, missing=max(0, at - size), after=max(0, size - at))
 

@@ -6,6 +6,7 @@ Source: the STREAMINFO block of RFC 9639.
 from __future__ import annotations
 
 import hashlib
+import mmap
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +17,18 @@ from numpy.typing import NDArray
 from mssctl.audio.errors import cut_off, damaged
 
 _STREAMINFO = 34  # bytes
+_MARK = b"fLaC\0\0\0\x22"  # and the header of that block
+
+
+def parts(path: Path) -> list[tuple[int, int | None]]:
+    """The files that were joined to this one, as bytes ``[start, stop)``; usually one."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        starts = [0]
+        at = data.find(_MARK, data.find(_MARK) + 1)
+        while at >= 0:
+            starts.append(at)
+            at = data.find(_MARK, at + 1)
+        return list(zip(starts, [*starts[1:], len(data)], strict=True))
 
 
 def stated_length(context: AudioCodecContext) -> int | None:
@@ -82,6 +95,11 @@ class Digest:
         if width != values.itemsize:
             values = values.view(np.uint8).reshape(-1, values.itemsize)[:, :width]
         self._md5.update(np.ascontiguousarray(values).data)
+
+    @property
+    def complete(self) -> bool:
+        """All samples that the header states have come, and their checksum is right."""
+        return self._left == 0 and self._md5.digest() == self._wanted
 
     def check(self, path: Path) -> None:
         """Compare, after the last sample.

@@ -1,7 +1,7 @@
-"""Audio through FFmpeg's libraries (PyAV), packet by packet, so that damage is seen.
+"""Decode audio with FFmpeg's libraries (PyAV), packet by packet, so that damage shows.
 
-A file is opened as a Python file object with an allow-list of demuxers and of audio decoders:
-whatever its name says, nothing else is opened and nothing but its audio is decoded.
+A file is opened as a Python file object with an allow-list of demuxers and audio decoders: no
+other file is ever opened, and only audio is decoded.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
 
 import av
 import numpy as np
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from mssctl.audio import flac, formats, mpeg, ogg
 from mssctl.audio.errors import UnknownFormatError, cut_off, damaged
+from mssctl.audio.part import Part
 from mssctl.audio.source import Note, silent
 from mssctl.errors import MssctlError
 
@@ -77,14 +77,12 @@ class Stream:
 
 
 @contextmanager
-def opened(
-    path: Path, file: BinaryIO, number: int = 0
-) -> Iterator[tuple[InputContainer, AudioStream]]:
+def opened(path: Path, file: Part, number: int = 0) -> Iterator[tuple[InputContainer, AudioStream]]:
     """Open a container and one of its audio streams.
 
     Raises:
-        UnknownFormatError: no demuxer of the list knows it.
-        MssctlError: it has no audio, or more than any real file has of anything.
+        UnknownFormatError: no allowed demuxer recognizes it.
+        MssctlError: no audio, or absurd numbers of streams, channels or hertz.
     """
     options = {"format_whitelist": formats.DEMUXERS, "codec_whitelist": formats.audio_decoders()}
     try:
@@ -101,6 +99,11 @@ def opened(
             found = len(container.streams.audio) or "no"
             raise MssctlError(f"{path}: {found} audio streams", hint="give a file with sound")
         stream = container.streams.audio[number]
+        # A stream without a decoder has no context, whatever PyAV's types say.
+        if getattr(stream, "codec_context", None) is None:
+            raise MssctlError(
+                f"{path}: audio of an unknown kind", hint="convert it to wav or flac first"
+            )
         if container.format.name == "caf" and stream.codec_context.name == "alac":
             # FFmpeg would take the padding off twice: ALAC's last frame states its own length.
             stream.codec_context.flags2 |= Flags2.skip_manual
@@ -114,14 +117,14 @@ def opened(
         yield container, stream
 
 
-def inspect(path: Path, file: BinaryIO, number: int = 0) -> Stream:
+def inspect(path: Path, file: Part, number: int = 0) -> Stream:
     """Open a file and decode its first samples.
 
     Raises:
         MssctlError: see `opened`; or nothing in it can be decoded.
     """
     with opened(path, file, number) as (container, stream):
-        _, frame = next(_frames(_Health(path, container, stream, silent), 0), (0, None))
+        _, frame = next(_frames(_PacketDecoder(path, container, stream, silent), 0), (0, None))
         if frame is None:
             raise MssctlError(f"{path}: no audio frames", hint="check that the file is complete")
         if container.format.name == "flac" and not flac.has_header(stream.codec_context):
@@ -143,7 +146,7 @@ def inspect(path: Path, file: BinaryIO, number: int = 0) -> Stream:
 
 
 def decode(
-    path: Path, file: BinaryIO, stream: Stream, note: Note, start: int = 0
+    path: Path, file: Part, stream: Stream, note: Note, start: int = 0
 ) -> Iterator[NDArray[np.float32]]:
     """All samples from ``start`` on, as blocks ``(C, n)`` of the codec's own sizes.
 
@@ -154,9 +157,8 @@ def decode(
     """
     with opened(path, file, stream.number) as (container, source):
         digest = None if start else flac.Digest.of(source.codec_context)
-        for position, frame in _frames(
-            _Health(path, container, source, note), start, skips=stream.skips
-        ):
+        decoder = _PacketDecoder(path, container, source, note)
+        for position, frame in _frames(decoder, start, skips=stream.skips):
             if (frame.sample_rate, frame.layout.nb_channels) != (
                 stream.sample_rate,
                 stream.channels,
@@ -168,6 +170,9 @@ def decode(
                     hint="cut it into files of one kind",
                 )
             raw = _samples(frame)
+            if digest and digest.complete:
+                note("frames after the end that the FLAC header states are not read")
+                break
             if digest:
                 digest.update(raw)
             block = _as_float(raw)
@@ -211,13 +216,13 @@ def _by_sample_table(container: InputContainer, stream: AudioStream, frames: int
 
 
 def _samples_per_tick(stream: AudioStream, rate: int) -> Fraction | None:
-    """Samples per unit of the container's clock, if that is a whole number or its inverse is."""
+    """Samples per unit of the container's clock, if it can tell every sample from the next."""
     ticks = Fraction(stream.time_base or 0) * rate
-    return ticks if ticks and 1 in (ticks.numerator, ticks.denominator) else None
+    return ticks if ticks.numerator == 1 else None
 
 
-class _Health:
-    """Decodes the packets of a container and keeps account of what in them is no audio."""
+class _PacketDecoder:
+    """Decode the packets of a container, and track the bytes in them that are not audio."""
 
     def __init__(
         self, path: Path, container: InputContainer, stream: AudioStream, note: Note
@@ -228,10 +233,11 @@ class _Health:
         self.rate = stream.rate or 1
         self._note = note
         self.demuxer = container.format.name
-        self._bad: list[bytes] = []  # what is no audio since the last frame that is
+        self._bad: list[bytes] = []  # bytes since the last good frame that are not audio
         self._bad_at = 0.0
         self._idle = 0
-        self._last = b""
+        self._last = b""  # FLAC's last packet, and whether it ends where the file does
+        self._reaches_end = True
 
     def packets(self) -> Iterator[Packet[AudioStream]]:
         """All packets of the stream.
@@ -242,13 +248,13 @@ class _Health:
         try:
             yield from self.container.demux(self.stream)
         except FFmpegError:
-            raise damaged(self.path, None, "its structure cannot be followed to the end") from None
+            raise damaged(self.path, None, "its structure is broken") from None
 
     def decode(self, packet: Packet[AudioStream], position: int) -> list[AudioFrame]:
         """Frames of one packet; none if it cannot be decoded.
 
         Raises:
-            MssctlError: audio follows after what is none.
+            MssctlError: audio follows bytes that are neither audio nor a tag.
         """
         seconds = position / self.rate
         try:
@@ -260,7 +266,7 @@ class _Health:
             raise cut_off(self.path, seconds)
         self._idle = 0 if frames else self._idle + 1
         if self._idle > _MAX_IDLE:
-            raise damaged(self.path, seconds, f"{_MAX_IDLE} packets in a row hold no audio")
+            raise damaged(self.path, seconds, f"{_MAX_IDLE} packets in a row without audio")
         if frames:
             if self._bad:
                 self._resume(position)
@@ -273,9 +279,10 @@ class _Health:
         self._bad.append(data)
 
     def _check_size(self, packet: Packet[AudioStream], seconds: float) -> None:
-        """FFmpeg's parsers give bytes between two frames to the first one."""
+        """Set aside bytes between two frames: FFmpeg's parsers add them to the first one."""
         if self.demuxer == "flac":
             self._last = bytes(packet)
+            self._reaches_end = (packet.pos or 0) + packet.size >= self.container.size
         elif self.demuxer in ("mp3", "aac"):
             head = bytes(memoryview(packet)[:8])
             if not seconds and self.demuxer == "mp3" and mpeg.needs_earlier_frames(head):
@@ -285,53 +292,57 @@ class _Health:
                 self._put_aside(bytes(packet)[size:], seconds)
 
     def _resume(self, position: int) -> None:
-        """Audio goes on after what is none: tags and leading bytes are no damage.
+        """Audio follows bytes that are not audio. Tags and leading bytes are harmless.
 
         Raises:
-            MssctlError: anything else is.
+            MssctlError: the bytes are damaged audio.
         """
         size = sum(map(len, self._bad))
         if position == 0 and self.demuxer in formats.RAW:
             self._note(f"{size} bytes before the audio are skipped")
         elif self.demuxer in formats.RAW and all(mpeg.is_tag(data) for data in self._bad):
-            self._note(f"another stream or tag begins at {self._bad_at:.2f} s: read on after it")
+            self._note(
+                f"another stream or tag begins at {self._bad_at:.2f} s; reading continues after it"
+            )
         else:
             raise damaged(self.path, self._bad_at, "the audio cannot be decoded")
         self._bad = []
 
     def finish(self) -> None:
-        """At the end of the file: what is no audio there.
+        """Report bytes at the end of the file that are not audio.
 
         Raises:
-            MssctlError: a container says that it is.
+            MssctlError: the container declares them as audio.
         """
-        if self._last and not flac.ends_with_frame(self._last):
+        if self._last and not (self._reaches_end and flac.ends_with_frame(self._last)):
             self._note("bytes after the end of the audio are not read")
         elif self._bad and self.demuxer not in formats.RAW:
             raise damaged(self.path, self._bad_at, "the audio cannot be decoded")
         elif self._bad and not any(map(mpeg.is_tag, self._bad)):
             size = sum(map(len, self._bad))
-            what = f"{size} bytes are no audio" if size else "the last frame is incomplete"
-            self._note(f"at {self._bad_at:.2f} s, the end, {what}: the file may be cut off")
+            what = (
+                f"{size} bytes at the end are not audio" if size else "its last frame is incomplete"
+            )
+            self._note(f"{what} (after {self._bad_at:.2f} s): the file may be cut off")
 
 
 def _frames(
-    health: _Health, start: int, *, skips: bool = False
+    decoder: _PacketDecoder, start: int, *, skips: bool = False
 ) -> Iterator[tuple[int, AudioFrame]]:
     """Frames that hold samples from ``start`` on, each with the position of its first sample.
 
     With ``skips``, packets well before ``start`` are passed over without decoding.
     """
-    ticks = (_samples_per_tick(health.stream, health.rate) if skips else None) or Fraction(0)
-    decode_from = start - int(_PREROLL * health.rate)
+    ticks = (_samples_per_tick(decoder.stream, decoder.rate) if skips else None) or Fraction(0)
+    decode_from = start - int(_PREROLL * decoder.rate)
     held = 0  # samples that the packets so far hold by their own account
     delay: int | None = None  # of these, how many the decoder drops at the beginning
     position = 0
     skipping = sought = False
-    if ticks and decode_from > 0 and health.demuxer == "flac":  # its frames state their position
-        health.container.seek(int(decode_from / ticks), stream=health.stream)
+    if ticks and decode_from > 0 and decoder.demuxer == "flac":  # its frames state their position
+        decoder.container.seek(int(decode_from / ticks), stream=decoder.stream)
         delay, sought = 0, True
-    for packet in health.packets():
+    for packet in decoder.packets():
         if sought and packet.pts is not None:
             held, sought = int(packet.pts * ticks), False
         begin = held
@@ -341,9 +352,9 @@ def _frames(
             position = held - delay
             continue
         if skipping:
-            health.stream.codec_context.flush_buffers()
+            decoder.stream.codec_context.flush_buffers()
             skipping = False
-        frames = health.decode(packet, position)
+        frames = decoder.decode(packet, position)
         total = sum(frame.samples for frame in frames)
         if total and delay is None:
             delay = held - total
@@ -353,7 +364,7 @@ def _frames(
             if position + frame.samples > start:
                 yield position, frame
             position += frame.samples
-    health.finish()
+    decoder.finish()
 
 
 def _samples(frame: AudioFrame) -> NDArray[np.generic]:

@@ -18,6 +18,7 @@ from mssctl.audio.source import Facts, Note
 
 # libsndfile reads MPEG and the like in these containers, too; FFmpeg is better at it.
 _PCM = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "DPCM_")
+_WIDTHS = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}  # bytes
 _BLOCK = 65_536  # samples per channel read at once
 
 
@@ -43,6 +44,7 @@ class PcmSource:
             with sf.SoundFile(native_name(path)) as file:
                 subtype, frames = str(file.subtype), int(file.frames)
                 rate, channels = int(file.samplerate), int(file.channels)
+                width = _WIDTHS.get(subtype, 0) * channels
         except sf.LibsndfileError:
             return None
         found = extent(path)
@@ -50,6 +52,8 @@ class PcmSource:
             return None
         if found.missing:
             raise bytes_missing(path, found.missing)
+        if found.samples is not None and width:
+            frames = min(frames, found.samples // width)
         if not frames:
             return None
         notes = [] if found.known else ["this format does not show whether the file is complete"]
@@ -63,10 +67,7 @@ class PcmSource:
     def whole(self, note: Note) -> Iterator[NDArray[np.float32]]:
         """All samples."""
         if self._extent.after:
-            note(
-                f"{self._extent.after} bytes after the samples belong to nothing that the header "
-                "states: they are not read"
-            )
+            note(f"{self._extent.after} bytes after the end that the header states are not read")
         yield from self._blocks(0)
 
     def excerpt(self, start: int) -> Iterator[NDArray[np.float32]]:
@@ -79,9 +80,13 @@ class PcmSource:
         try:
             with sf.SoundFile(native_name(self._path)) as file:
                 file.seek(done)
-                while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+                while done < frames:
+                    wanted = min(_BLOCK, frames - done)
+                    block = file.read(wanted, dtype="float32", always_2d=True)
                     done += len(block)
                     yield block.T
+                    if len(block) < wanted:
+                        break
         except sf.LibsndfileError:
             raise damaged(self._path, done / rate, "the samples cannot be read") from None
         if done < frames:

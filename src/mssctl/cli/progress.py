@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.text import Text
 
 from mssctl.cli.options import Display
-from mssctl.cli.streams import shown_lines
+from mssctl.cli.streams import printable_lines
 from mssctl.events import Event, Notice, Saved, Step, Validated
 from mssctl.events import Progress as Advance
 
@@ -89,14 +89,14 @@ class EventPrinter:
 
     def _notice(self, event: Notice) -> None:
         if event.level == "warning":
-            text = Text.assemble(("warning: ", "yellow"), shown_lines(event.message))
+            text = Text.assemble(("warning: ", "yellow"), printable_lines(event.message))
             self._console.print(text, soft_wrap=True)
         else:
             self._say(f"note: {event.message}")
 
     def _say(self, line: str) -> None:
         if not self._display.quiet:
-            self._console.print(Text(shown_lines(line)), soft_wrap=True)
+            self._console.print(Text(printable_lines(line)), soft_wrap=True)
 
 
 class Pace:

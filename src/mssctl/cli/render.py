@@ -14,11 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from mssctl.cli.progress import clock
+from mssctl.cli.streams import escaped
 from mssctl.errors import ExitCode
 from mssctl.results.bench import ScanBench
 from mssctl.results.common import FileFailure
 from mssctl.results.data import DataCheckResult, SynthResult
 from mssctl.results.doctor import DoctorResult
+from mssctl.results.evaluate import EvalResult
 from mssctl.results.models import ModelEntry, ModelList
 from mssctl.results.separate import SeparatedSong, SeparateResult
 from mssctl.results.train import DryRunResult, TrainResult
@@ -47,7 +49,8 @@ def plain(value: Any) -> Any:
 
 def failures_of(result: Any) -> Sequence[FileFailure]:
     """The inputs that a result reports as failed."""
-    return result.failures if isinstance(result, SeparateResult | DataCheckResult) else ()
+    reporting = SeparateResult | DataCheckResult | EvalResult
+    return result.failures if isinstance(result, reporting) else ()
 
 
 def exit_code_of(result: Any) -> int:
@@ -62,7 +65,8 @@ def exit_code_of(result: Any) -> int:
     codes = {failed.exit_code for failed in failures_of(result)}
     if not codes:
         return ExitCode.OK
-    return ExitCode.FAILED if result.songs or len(codes) > 1 else codes.pop()
+    done = result.tracks if isinstance(result, EvalResult) else result.songs
+    return ExitCode.FAILED if done or len(codes) > 1 else codes.pop()
 
 
 @singledispatch
@@ -82,9 +86,10 @@ def _song(song: SeparatedSong) -> str:
     channels = count(song.channels, "channel")
     audio = f"{clock(song.seconds)}, {song.sample_rate} Hz, {channels}"
     speed = f", {song.speed:.1f} x real time" if song.speed else ""  # 0: kept, not computed
-    head = f"{song.path}: {audio}{speed}"
-    stems = aligned(["", ""], [[f"  {stem}", path] for stem, path in song.stems.items()])
-    notes = "".join(f"  note: {note}\n" for note in song.notes)
+    head = f"{escaped(song.path)}: {audio}{speed}"
+    rows = [[f"  {stem}", escaped(path)] for stem, path in song.stems.items()]
+    stems = aligned(["", ""], rows)
+    notes = "".join(f"  note: {escaped(note)}\n" for note in song.notes)
     return f"{head}\n{stems}{notes}"
 
 

@@ -22,7 +22,7 @@ from mssctl.cli.options import DISPLAY
 from mssctl.cli.progress import EventPrinter
 from mssctl.cli.render import as_json, as_text, exit_code_of, failures_of
 from mssctl.cli.signals import ended_like_interrupted
-from mssctl.cli.streams import guarded, lead_nowhere, shortened, shown
+from mssctl.cli.streams import guarded, lead_nowhere, printable, shortened
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.processes import follows
 
@@ -171,7 +171,8 @@ def _finish(result: Any, *, json: bool, silent: bool = False) -> int:
     code = exit_code_of(result)
     error = None
     if len(failures) == 1:
-        error = {"message": f"{failures[0].path}: {failures[0].error}", "hint": failures[0].hint}
+        message = shortened(f"{failures[0].path}: {failures[0].error}")
+        error = {"message": message, "hint": failures[0].hint}
     elif failures:
         error = {"message": f"{len(failures)} inputs failed", "hint": "see data.failures"}
     elif code == ExitCode.INTERRUPTED:
@@ -197,7 +198,7 @@ def _complain(message: str, hint: str | None) -> None:
     for word, text, color in (("error: ", message, "red"), ("hint: ", hint, "cyan")):
         if text:
             typer.secho(word, nl=False, file=sys.stderr, fg=color, bold=color == "red")
-            typer.echo(shown(text), file=sys.stderr)
+            typer.echo(printable(text), file=sys.stderr)
 
 
 def _write(text: str) -> int:

@@ -110,11 +110,11 @@ def shortened(text: str) -> str:
     return f"{text[:_HEAD]} [… {left_out} characters …] {text[-_TAIL:]}"
 
 
-def shown(text: str) -> str:
+def printable(text: str) -> str:
     """A message as it is printed: bounded, on one line, without control characters."""
     return shortened(escaped(shortened(text)))
 
 
-def shown_lines(text: str) -> str:
+def printable_lines(text: str) -> str:
     """The same for a message that is meant to have several lines."""
-    return "\n".join(shown(line) for line in shortened(text).split("\n"))
+    return "\n".join(printable(line) for line in shortened(text).split("\n"))

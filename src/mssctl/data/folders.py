@@ -11,8 +11,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from mssctl.data.musdb18 import MIXTURE
-from mssctl.data.names import USUAL_STEMS, fold, is_audio, is_visible, some, split_of
+from mssctl.data.names import MIXTURE, USUAL_STEMS, fold, is_audio, is_visible, some, split_of
 from mssctl.errors import MssctlError
 
 _LEVELS = 3  # folders in folders that an archive may add

@@ -14,7 +14,7 @@ from mssctl.data import musdb18
 from mssctl.data.cache import Cache
 from mssctl.data.folders import real, refuse_broken_link, split_folder, unreadable
 from mssctl.data.listing import list_place, list_songs
-from mssctl.data.names import split_of
+from mssctl.data.names import MIXTURE, split_of
 from mssctl.data.songs import Entry, Listing, Song, SongSets, StemFile
 from mssctl.errors import MssctlError
 from mssctl.events import Notice, Progress, Reporter, silent
@@ -87,7 +87,7 @@ def stem_files(entry: Entry) -> tuple[dict[str, Path], Path | None]:
         return dict(entry.files), entry.mixture
     refuse_broken_link(entry.folder)
     files = musdb18.decoded(entry.folder)
-    mixture = files.pop(musdb18.MIXTURE)
+    mixture = files.pop(MIXTURE)
     return files, mixture
 
 

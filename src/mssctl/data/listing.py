@@ -18,12 +18,15 @@ from mssctl.data.folders import (
     walk,
 )
 from mssctl.data.names import (
+    MIXTURE,
+    STEM_MP4,
     fold,
     is_audio,
     is_stem_mp4,
     some,
     song_name,
     split_of,
+    stem_mp4_name,
     stem_of,
 )
 from mssctl.data.songs import Entry, Listing
@@ -76,18 +79,14 @@ def sample_folders(place: Path, stems: tuple[str, ...]) -> Found:
 def stem_containers(place: Path, _stems: tuple[str, ...]) -> Found:
     """``PLACE/*.stem.mp4``. The stems have the names that MUSDB18 gives them."""
     inside = entries(place)
-    songs = [
-        Entry(song_name(path.name[: -len(musdb18.SUFFIX)]), path, {})
-        for path in inside
-        if is_stem_mp4(path)
-    ]
+    songs = [Entry(stem_mp4_name(path), path, {}) for path in inside if is_stem_mp4(path)]
     other = [
         path.name
         for path in inside
         if not is_stem_mp4(path)
         and (is_audio(path) or (is_folder(path) and split_of(path.name) is None))
     ]
-    beside = f"beside the {musdb18.SUFFIX} files"
+    beside = f"beside the {STEM_MP4} files"
     return songs, _passed(place, other, "name", beside)
 
 
@@ -226,7 +225,7 @@ def _song(folder: Path, stems: tuple[str, ...], other: list[str]) -> Entry | Non
             other.append(f"{folder.name}/{path.name}")
     if not own:
         return None
-    mixture = files.get(musdb18.MIXTURE)
+    mixture = files.get(MIXTURE)
     return Entry(song_name(folder.name), folder, own, only(mixture) if mixture else None)
 
 
@@ -248,7 +247,7 @@ def _expected(place: Path, layout: str, stems: tuple[str, ...]) -> str:
     if is_song(place, stems):
         return "this folder is one song; name the folder that it lies in"
     if layout == "musdb18":
-        return f"expected SONG{musdb18.SUFFIX}"
+        return f"expected SONG{STEM_MP4}"
     if layout == "samples":
         return f"expected {stems[0]}/*.wav and so on"
     return f"expected SONG/{stems[0]}.wav and so on; `mssctl data synth` makes such a folder"

@@ -14,7 +14,7 @@ import numpy as np
 from mssctl.audio.files import blocks, probe
 from mssctl.data.folders import refuse_broken_link
 from mssctl.data.layouts import stem_files
-from mssctl.data.musdb18 import MIXTURE
+from mssctl.data.names import MIXTURE
 from mssctl.data.segments import Audio
 from mssctl.data.songs import Entry
 from mssctl.errors import MssctlError

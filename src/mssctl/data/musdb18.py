@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
-import shutil
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,12 +15,11 @@ from pathlib import Path
 from mssctl.audio.files import blocks, inspect
 from mssctl.audio.writer import AtomicWriter
 from mssctl.data.cache import cache_folder, stamp
+from mssctl.data.names import MIXTURE, STEM_MP4
 from mssctl.documents import read_yaml
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.files import storage_error
+from mssctl.files import FileSet, storage_error
 
-SUFFIX = ".stem.mp4"
-MIXTURE = "mixture"
 STREAMS = (MIXTURE, "drums", "bass", "other", "vocals")
 _BLOCK = 65_536  # samples per channel decoded at once
 
@@ -64,24 +61,20 @@ def decoded(path: Path) -> dict[str, Path]:
 
 
 def _decode_into(folder: Path, path: Path) -> None:
-    """Decode to another name first: ``folder`` appears whole or not at all."""
-    part = folder.with_name(f".{secrets.token_hex(8)}.part")
+    """Decode to another name first: ``folder`` appears complete or not at all."""
     try:
-        part.mkdir(parents=True)
-        _decode(path, part)
-        try:
-            part.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster
-                raise
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileSet(folder.parent) as files:
+            _decode(path, files.add_folder(folder))
     except OSError as error:
         raise MssctlError(
             storage_error(folder, error).message,
             hint="free some space, or name another folder in the environment's MSSCTL_CACHE",
             exit_code=ExitCode.ENVIRONMENT,
         ) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    except MssctlError:
+        if not folder.is_dir():  # else another process was faster
+            raise
 
 
 def _decode(path: Path, folder: Path) -> None:
@@ -89,7 +82,7 @@ def _decode(path: Path, folder: Path) -> None:
     info = inspect(path)
     if info.audio_streams != len(STREAMS):
         raise MssctlError(
-            f"{path}: {info.audio_streams} audio streams, a {SUFFIX} file has {len(STREAMS)}",
+            f"{path}: {info.audio_streams} audio streams, a {STEM_MP4} file has {len(STREAMS)}",
             hint="copy or export the file again",
         )
     lengths = set()

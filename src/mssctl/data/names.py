@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
 from mssctl.audio.formats import AUDIO_SUFFIXES
-from mssctl.data.musdb18 import SUFFIX as STEM_MP4
 
+MIXTURE = "mixture"
+STEM_MP4 = ".stem.mp4"
 USUAL_STEMS = ("vocals", "drums", "bass", "other")
 LISTED = 5  # names in a sentence; the others are counted
 
@@ -57,6 +58,11 @@ def is_visible(path: PurePath) -> bool:
 def is_audio(path: PurePath) -> bool:
     """Whether a name says that this is an audio file of one stem or song."""
     return path.suffix.lower() in AUDIO_SUFFIXES and not is_stem_mp4(path)
+
+
+def stem_mp4_name(path: PurePath) -> str:
+    """The name of the song in such a file."""
+    return song_name(path.name[: -len(STEM_MP4)])
 
 
 def is_stem_mp4(path: PurePath) -> bool:

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mssctl.data.folders import unreadable
-from mssctl.data.musdb18 import MIXTURE
-from mssctl.data.names import fold, some, song_name, split_of, stem_of
+from mssctl.data.names import MIXTURE, fold, some, song_name, split_of, stem_of
 from mssctl.data.songs import SPLITS, Entry, Listing
 from mssctl.errors import MssctlError, did_you_mean
 

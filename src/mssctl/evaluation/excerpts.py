@@ -9,7 +9,8 @@ import numpy as np
 
 from mssctl.audio import files
 from mssctl.audio.writer import AtomicWriter
-from mssctl.evaluation.references import MIXTURE, ReferenceAudio
+from mssctl.data.names import MIXTURE
+from mssctl.evaluation.references import ReferenceAudio
 from mssctl.evaluation.sdr import Array
 
 SECONDS = 8.0

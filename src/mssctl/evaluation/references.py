@@ -28,13 +28,12 @@ from mssctl.data.folders import (
     refuse_broken_link,
     split_folder,
 )
-from mssctl.data.names import fold, is_stem_mp4, some, song_name, split_of
+from mssctl.data.names import MIXTURE, fold, is_stem_mp4, some, song_name, split_of, stem_mp4_name
 from mssctl.errors import MssctlError
 from mssctl.evaluation.sums import sums
 
 Audio = NDArray[np.float32]  # (C, N)
 
-MIXTURE = "mixture"
 _LAYOUT = "expected track folders with vocals.wav, drums.wav, ..., and mixture.wav"
 _MUSDB = "MUSDB18 has the folders train, test"
 
@@ -63,7 +62,7 @@ class ReferenceTrack:
             return self
         refuse_broken_link(self.packed)
         streams = musdb18.decoded(self.packed)
-        mixture = streams.pop(musdb18.MIXTURE)
+        mixture = streams.pop(MIXTURE)
         return ReferenceTrack(self.name, streams, mixture)
 
     def named(self, stems: Sequence[str]) -> ReferenceTrack:
@@ -123,10 +122,15 @@ def find_tracks(reference: Path, *, nested: bool = False) -> tuple[list[Referenc
         raise MssctlError(f"{reference}: {what}", hint=_LAYOUT)
     tracks, notes = _unpacked(reference, nested=nested)
     if not tracks:
-        splits = [path.name for path in folders(reference) if split_of(path.name)]
+        splits = _splits(reference) or _splits(deeper(reference, lambda path: bool(_splits(path))))
         hint = f"name one of its splits: {some(splits)}" if splits else _LAYOUT
         raise MssctlError(f"{reference}: no reference tracks", hint=hint)
     return tracks, notes
+
+
+def _splits(folder: Path | None) -> list[str]:
+    """The folders of splits in a folder."""
+    return [str(path) for path in folders(folder) if split_of(path.name)] if folder else []
 
 
 def _unpacked(place: Path, *, nested: bool) -> tuple[list[ReferenceTrack], list[str]]:
@@ -240,7 +244,7 @@ def find_musdb(root: Path, split: str) -> tuple[list[ReferenceTrack], list[str]]
             raise MssctlError(f"{root / wanted}: no such folder", hint=_MUSDB)
         notes.append(f"{root}: no '{wanted}' here; the one in {inner} is taken")
     tracks = [
-        ReferenceTrack(song_name(path.name[: -len(musdb18.SUFFIX)]), {}, None, path)
+        ReferenceTrack(stem_mp4_name(path), {}, None, path)
         for path in entries(folder)
         if is_stem_mp4(path)
     ]

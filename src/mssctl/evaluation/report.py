@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from mssctl.data.names import MIXTURE
 from mssctl.errors import MssctlError
 from mssctl.evaluation import svg
 from mssctl.evaluation.documents import find_document
 from mssctl.evaluation.excerpts import SECONDS, read_excerpt
 from mssctl.evaluation.metrics import CSDR
-from mssctl.evaluation.references import MIXTURE
 from mssctl.evaluation.sounds import figure
 from mssctl.evaluation.spectrogram import LOWEST, RANGE_DB, peak
 from mssctl.evaluation.summary import read_summary, read_track

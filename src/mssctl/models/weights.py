@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from mssctl.config.parse import parse
 from mssctl.config.schema import RunConfig
 from mssctl.documents import parse_json
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
-from mssctl.files import storage_error
+from mssctl.files import FileSet, storage_error
 from mssctl.models.base import Separator
 from mssctl.models.kinds import SAFETENSORS, hint_for, kind_of
 from mssctl.models.registry import build, outline, parameter_count
@@ -60,18 +59,21 @@ def save(
     config: RunConfig,
     card: Mapping[str, str],
     dtype: torch.dtype | None = None,
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Write weights, configuration and card to ``path``, atomically.
 
     Args:
-        path: ends in ``.safetensors``; an existing file is replaced.
+        path: ends in ``.safetensors``.
         model: the separator.
         config: what `load` will rebuild it from.
         card: free text by name, e.g. ``licence``.
         dtype: of the tensors in the file; None keeps the model's.
+        overwrite: replace an existing file.
 
     Raises:
-        MssctlError: the file cannot be written (exit 3).
+        MssctlError: the file cannot be written (exit 3), or exists (exit 2).
     """
     tensors = {
         name: value.detach().to("cpu", dtype or value.dtype).contiguous()
@@ -83,19 +85,17 @@ def save(
         "card": json.dumps(dict(card)),
     }
     metadata["sha256"] = content_hash(tensors, metadata)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(tensors, temporary, metadata)
-        temporary.chmod(0o644)  # safetensors makes files that only their owner can read
-        temporary.replace(path)
+        with FileSet(path.parent, overwrite=overwrite) as files:
+            temporary = files.add(path)
+            save_file(tensors, temporary, metadata)
+            temporary.chmod(0o644)  # safetensors makes files that only their owner can read
     except OSError as error:
         raise storage_error(path, error) from None
     except SafetensorError as error:  # how safetensors reports an error of the disk
         raise MssctlError(
             f"{path}: cannot be written: {error}", exit_code=ExitCode.ENVIRONMENT
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load(name: str, device: torch.device) -> LoadedModel:

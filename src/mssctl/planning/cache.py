@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ import mssctl
 from mssctl.config.schema import RunConfig
 from mssctl.documents import read_json, sealed, unsealed
 from mssctl.errors import MssctlError
+from mssctl.files import write_whole
 from mssctl.planning.fake_step import Peak
 from mssctl.planning.runs import training_peak
 from mssctl.planning.tracker import Allocation
@@ -73,8 +73,6 @@ def _write(path: Path, text: str) -> None:
     """Write whole or not at all; a cache that cannot be written is no reason to fail."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            file.write(text)
-        Path(file.name).replace(path)
+        write_whole(path, text)
     except OSError:
         return

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from mssctl.results.common import FileFailure
+
 
 @dataclass(frozen=True)
 class Score:
@@ -55,6 +57,8 @@ class EvalResult:
         counts: stem -> tracks its mean is over.
         scores: every stem of every track.
         skipped: stems left out, and why (silent reference, no reference file).
+        failures: tracks, and files of estimates, that cannot be read or worked on; what they would
+            have is left out, and named in ``skipped`` as well.
         notes: what had to be decided on the way, e.g. a mixture made as the sum of the stems.
         marks: why the scores must not be read as others', e.g. trained on these tracks.
         passport: what the scores depend on beside the audio; ``bsseval`` in it is empty if that
@@ -86,6 +90,7 @@ class EvalResult:
     ill_conditioned: list[str] = field(default_factory=list)
     out: str | None = None
     per_track: bool = False
+    failures: list[FileFailure] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,12 @@ from mssctl.hardware.device import autocast
 from mssctl.models.base import Separator
 from mssctl.separation.stems import project
 
+# What to do where a dtype does not do.
+_WIDER = {
+    "float16": "use --dtype fp32: float16 ends at 65504",
+    "bfloat16": "use --dtype fp32",
+}
+
 # Longest random shift of the segments' grid, in seconds.
 _MAX_SHIFT = 0.5
 
@@ -187,7 +193,7 @@ def _forward(model: Separator, amp_dtype: str, mix: Tensor) -> Tensor:
     if not torch.isfinite(out).all():
         raise NotFiniteError(
             f"the model's output has NaN or infinite samples ({amp_dtype})",
-            hint="try --dtype fp32" if amp_dtype != "float32" else "the weights may be damaged",
+            hint=_WIDER.get(amp_dtype, "the weights may be damaged"),
             exit_code=ExitCode.FAILED,
         )
     return out

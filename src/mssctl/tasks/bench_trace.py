@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.files import FileSet, refuse_existing
 from mssctl.results.bench import OperatorTime
 
 _OPERATORS = 10
@@ -20,10 +21,10 @@ def profiled(step: Callable[[], object], device: torch.device, path: Path) -> li
     Args:
         step: does one.
         device: it computes on.
-        path: the trace goes there, in Chrome's format; it appears whole or not at all.
+        path: the trace goes there, in Chrome's format; it appears complete or not at all.
 
     Raises:
-        MssctlError: the trace cannot be written (exit 3).
+        MssctlError: the trace cannot be written (exit 3), or something is there (exit 2).
     """
     activities = [torch.profiler.ProfilerActivity.CPU]
     if device.type == "cuda":
@@ -33,16 +34,13 @@ def profiled(step: Callable[[], object], device: torch.device, path: Path) -> li
             step()
         if device.type == "cuda":
             torch.cuda.synchronize()
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        profiler.export_chrome_trace(str(temporary))
-        temporary.replace(path)
+        with FileSet(path.parent) as files:
+            profiler.export_chrome_trace(str(files.add(path)))
     except OSError as error:
         raise MssctlError(
             f"{path}: cannot be written: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
     own = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
     rows = [(float(getattr(row, own, 0.0)), row) for row in profiler.key_averages()]
     whole = sum(taken for taken, _ in rows) or 1.0
@@ -57,11 +55,12 @@ def check_writable(path: Path) -> None:
     """Before minutes of work, not after.
 
     Raises:
-        MssctlError: no file can be written there (exit 3).
+        MssctlError: no file can be written there (exit 3), or something is there (exit 2).
     """
+    refuse_existing(path)
     folder = path.absolute().parent
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise MssctlError(
-            f"--profile {path}: a folder, in no folder, or no permission to write there",
+            f"--profile {path}: in no folder, or no permission to write there",
             exit_code=ExitCode.ENVIRONMENT,
         )

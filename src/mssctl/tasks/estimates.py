@@ -21,9 +21,26 @@ from mssctl.evaluation.references import ReferenceAudio, ReferenceTrack, find_tr
 from mssctl.evaluation.sdr import Array
 from mssctl.evaluation.sums import sums
 from mssctl.models.weights import LoadedModel
+from mssctl.results.common import FileFailure
 from mssctl.separation.separator import SeparationSettings, memory_errors, separate_array
+from mssctl.tasks.failures import failure
 
 Oracle = Literal["irm", "mixture"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The estimates of one track.
+
+    Attributes:
+        stems: stem -> estimate ``(C, N)``.
+        left_out: the stems that cannot be scored, each with a reason.
+        failures: the files among them that cannot be read.
+    """
+
+    stems: dict[str, Array]
+    left_out: list[str] = field(default_factory=list)
+    failures: list[FileFailure] = field(default_factory=list)
 
 
 class Estimates(Protocol):
@@ -44,10 +61,8 @@ class Estimates(Protocol):
         """That it may have, in the order of the table."""
         ...
 
-    def of(
-        self, track: ReferenceTrack, audio: ReferenceAudio
-    ) -> tuple[dict[str, Array], list[str]]:
-        """Stem -> estimate ``(C, N)``, and the stems that cannot be scored, each with a reason."""
+    def of(self, track: ReferenceTrack, audio: ReferenceAudio) -> Found:
+        """The estimates of a track."""
         ...
 
     def mark(self, track: ReferenceTrack) -> dict[str, Any]:
@@ -73,15 +88,13 @@ class FromModel:
         """The stems that the model gives."""
         return tuple(self.model.separator.stems)
 
-    def of(
-        self, track: ReferenceTrack, audio: ReferenceAudio
-    ) -> tuple[dict[str, Array], list[str]]:
+    def of(self, track: ReferenceTrack, audio: ReferenceAudio) -> Found:
         """Separate the mixture."""
         assert audio.mixture is not None, "a model needs a mixture"
         with memory_errors(track.name):
             mixture = torch.from_numpy(audio.mixture)
             estimates = separate_array(self.model.separator, mixture, self.settings)
-        return dict(zip(self.stems, estimates.numpy(), strict=True)), []
+        return Found(dict(zip(self.stems, estimates.numpy(), strict=True)))
 
     def mark(self, track: ReferenceTrack) -> dict[str, Any]:  # noqa: ARG002
         """Nothing more than the model."""
@@ -125,28 +138,32 @@ class FromFolder:
         extra = sorted(self._tracks.keys() - {track.name for track in tracks})
         return [f"{name}: estimates, but no reference track of that name" for name in extra]
 
-    def of(
-        self, track: ReferenceTrack, audio: ReferenceAudio
-    ) -> tuple[dict[str, Array], list[str]]:
+    def of(self, track: ReferenceTrack, audio: ReferenceAudio) -> Found:
         """Read the stems that go with the references; nothing is resampled, padded or cut."""
         own = self._tracks.get(track.name)
         if own is None:
-            return {}, [f"{track.name}: no estimates"]
-        found: dict[str, Array] = {}
-        left_out: list[str] = []
+            return Found({}, [f"{track.name}: no estimates"])
+        found = Found({})
         for stem in self.stems:
             reference = audio.stems.get(stem)
             path = own.stems.get(stem)
             if path is None:
                 if reference is not None:
-                    left_out.append(f"{track.name}: {stem}: no estimate")
+                    found.left_out.append(f"{track.name}: {stem}: no estimate")
                 continue
-            reason = _unlike(path, reference, audio.rate) if reference is not None else None
+            if reference is None:
+                found.left_out.append(f"{track.name}: {stem}: no reference file")
+                continue
+            try:
+                reason = _unlike(path, reference, audio.rate)
+                if reason is None:
+                    found.stems[stem] = files.read(path)
+            except MssctlError as error:
+                found.failures.append(failure(str(path), error))
+                reason = found.failures[-1].error
             if reason:
-                left_out.append(f"{track.name}: {stem}: {reason}")
-                continue
-            found[stem] = files.read(path)
-        return found, left_out
+                found.left_out.append(f"{track.name}: {stem}: {reason}")
+        return found
 
     def mark(self, track: ReferenceTrack) -> dict[str, Any]:
         """Name, size and time of change of each file."""
@@ -173,20 +190,18 @@ class FromOracle:
         """For the passport."""
         return {"oracle": self.kind}
 
-    def of(
-        self, track: ReferenceTrack, audio: ReferenceAudio
-    ) -> tuple[dict[str, Array], list[str]]:
+    def of(self, track: ReferenceTrack, audio: ReferenceAudio) -> Found:
         """From the references and the mixture."""
         if audio.mixture is None:
             raise MssctlError(f"{track.name}: no mixture, which an oracle needs")
         if self.kind == "mixture":
-            return dict.fromkeys(audio.stems, audio.mixture), []
+            return Found(dict.fromkeys(audio.stems, audio.mixture))
         apart = sums(audio.stems)  # masks share the mixture among sources
         sources = {stem: sound for stem, sound in audio.stems.items() if stem not in apart}
         found = dict(ideal_ratio_masks(sources, audio.mixture))
         for stem, parts in apart.items():
             found[stem] = np.sum([found[part] for part in parts if part in found], axis=0)
-        return found, []
+        return Found(found)
 
     def mark(self, track: ReferenceTrack) -> dict[str, Any]:  # noqa: ARG002
         """Nothing more than its kind."""
@@ -204,21 +219,24 @@ def in_usual_order(stems: Collection[str]) -> tuple[str, ...]:
 def form_of(tracks: Sequence[ReferenceTrack], stems: Sequence[str]) -> AudioConfig:
     """The rate, channels and stems of references that no model asks anything of.
 
+    Those of the first file that can be read.
+
     Raises:
         MssctlError: no reference for any of ``stems``, or a name that no stem can have.
     """
-    for track in tracks:
-        for stem in stems:
-            if stem in track.stems:
-                info = probe(track.stems[stem])
-                try:
-                    return AudioConfig(
-                        sample_rate=info.sample_rate,
-                        channels=info.channels,
-                        stems=tuple(stems),
-                    )
-                except ValueError as error:
-                    raise MssctlError(f"{info.path}: cannot be scored: {error}") from None
+    unreadable: MssctlError | None = None
+    for path in (track.stems[stem] for track in tracks for stem in stems if stem in track.stems):
+        try:
+            info = probe(path)
+            return AudioConfig(
+                sample_rate=info.sample_rate, channels=info.channels, stems=tuple(stems)
+            )
+        except MssctlError as error:
+            unreadable = unreadable or error
+        except ValueError as error:
+            raise MssctlError(f"{path}: cannot be scored: {error}") from None
+    if unreadable:
+        raise unreadable
     raise MssctlError(
         "no reference for any of the estimated stems",
         hint=f"estimated: {', '.join(stems) or 'none'}; stems are matched by file name",

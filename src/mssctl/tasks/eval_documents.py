@@ -25,6 +25,12 @@ def passport_in(path: Path) -> dict[str, Any] | None:
     return passport if isinstance(passport, dict) else None
 
 
+def has_failures(path: Path) -> bool:
+    """Whether a document says that a file of its track could not be read."""
+    document = whole(path)
+    return document is not None and bool(document.get("failures"))
+
+
 def whole(path: Path) -> Document | None:
     """A track's document; None if it is not there or damaged."""
     try:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mssctl.config.schema import AudioConfig
+from mssctl.errors import MssctlError
 from mssctl.evaluation.references import ReferenceTrack, check
 from mssctl.events import Notice, Reporter
 from mssctl.hardware.device import Dtype, choose_device, choose_dtype, configure
 from mssctl.models import weights
+from mssctl.results.common import FileFailure
 from mssctl.separation.separator import SeparationSettings
 from mssctl.tasks.estimates import (
     Estimates,
@@ -22,6 +24,7 @@ from mssctl.tasks.estimates import (
     form_of,
     in_usual_order,
 )
+from mssctl.tasks.failures import failure
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Plan:
     dtype: str = ""
     sha256: str = ""
     settings: Mapping[str, Any] | None = None
+    failures: Sequence[FileFailure] = ()
 
     @property
     def separates(self) -> bool:
@@ -51,7 +55,7 @@ def without_model(
     notes: Sequence[str],
 ) -> Plan:
     """Estimates from files, or from the references themselves."""
-    known = [tracks[0].unpacked(), *tracks[1:]]
+    known, failures = _first_unpacked(tracks)
     source: Estimates
     more: list[str] = []
     if estimates is not None:
@@ -69,12 +73,57 @@ def without_model(
         if track.packed is None and not set(stems) & set(track.stems):
             more.append(f"{track.name}: none of the stems {', '.join(stems)}: left out")
             continue
-        if track.packed is None:
-            more += check(track, model=source.name, audio=audio, add_up=False)
         kept.append(track)
+    kept, noted, unfit = _fitting(kept, source.name, audio, add_up=False)
+    more += noted
     if bare := [track.name for track in kept if track.packed is None and track.mixture is None]:
         more.append(f"no mixture file in {len(bare)} of {len(kept)} tracks: no gains over it there")
-    return Plan(source, audio, kept, [*notes, *more], [])
+    return Plan(source, audio, kept, [*notes, *more], [], failures=[*failures, *unfit])
+
+
+def _first_unpacked(
+    tracks: Sequence[ReferenceTrack],
+) -> tuple[list[ReferenceTrack], list[FileFailure]]:
+    """The tracks, the first with files of its own, which show what form all have.
+
+    Raises:
+        MssctlError: none of them can be read.
+    """
+    failures: list[FileFailure] = []
+    first: MssctlError | None = None
+    for number, track in enumerate(tracks):
+        try:
+            return [track.unpacked(), *tracks[number + 1 :]], failures
+        except MssctlError as error:
+            first = first or error
+            failures.append(failure(track.name, error))
+    assert first is not None, "there is a track"
+    raise first
+
+
+def _fitting(
+    tracks: Sequence[ReferenceTrack], model: str, audio: AudioConfig, *, add_up: bool
+) -> tuple[list[ReferenceTrack], list[str], list[FileFailure]]:
+    """The tracks whose headers fit; notes on them, and the others.
+
+    Raises:
+        MssctlError: none fits.
+    """
+    kept: list[ReferenceTrack] = []
+    notes: list[str] = []
+    failures: list[FileFailure] = []
+    first: MssctlError | None = None
+    for track in tracks:
+        try:
+            if track.packed is None:  # else after it is decoded
+                notes += check(track, model=model, audio=audio, add_up=add_up)
+            kept.append(track)
+        except MssctlError as error:
+            first = first or error
+            failures.append(failure(track.name, error))
+    if first and not kept:
+        raise first
+    return kept, notes, failures
 
 
 def with_model(
@@ -101,10 +150,7 @@ def with_model(
         batch_size=batch,
         amp_dtype=inside.amp_dtype,
     )
-    more: list[str] = []
-    for track in tracks:
-        if track.packed is None:
-            more += check(track, model=path.stem, audio=config.audio)
+    tracks, more, failures = _fitting(tracks, path.stem, config.audio, add_up=True)
     report(Notice(f"device {chosen_device.device}: {chosen_device.reason}"))
     if inside.reason:
         report(Notice(f"dtype {inside.name}: {inside.reason}"))
@@ -141,4 +187,5 @@ def with_model(
         inside.name,
         model.sha256,
         run_settings,
+        failures,
     )

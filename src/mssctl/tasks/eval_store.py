@@ -8,6 +8,7 @@ until all tracks are scored, and the old ones are there until the end.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from mssctl.evaluation.documents import (
 )
 from mssctl.evaluation.references import ReferenceTrack
 from mssctl.files import FileSet, copy_tree
-from mssctl.tasks.eval_documents import Document, as_text, passport_in, whole
+from mssctl.tasks.eval_documents import Document, as_text, has_failures, passport_in, whole
 
 Mark = Callable[[ReferenceTrack], Mapping[str, Any]]
 
@@ -82,9 +83,9 @@ class Store:
         """
         if self.folder is None:
             return []
-        foreign = [*self._foreign(self.folder, tracks, kinds)]
-        if page is not None and page.exists() and not is_marked(page, self.passport):
-            foreign.append((page, "was not written by this evaluation"))
+        foreign = self._foreign(self.folder, tracks, kinds)
+        if page is not None:
+            foreign += self._foreign_page(self.folder, page)
         if foreign and not self._overwrite:
             path, reason = foreign[0]
             more = f" (and {len(foreign) - 1} more)" if len(foreign) > 1 else ""
@@ -106,7 +107,11 @@ class Store:
                 continue
             for path in document_places(folder, track.name):
                 document = whole(path)
-                if document and document.get("passport") == self._mark(track):
+                if (
+                    document
+                    and document.get("passport") == self._mark(track)
+                    and not document.get("failures")  # another try may succeed
+                ):
                     return document
         return None
 
@@ -114,7 +119,7 @@ class Store:
         """Folders for the audio of a track, which appear together with its document."""
         if self._place is None:
             return {}
-        self._drop(track)
+        self.drop(track)
         files = self._open[track.name] = FileSet(
             self._place, overwrite=lambda path: self._owns(path, track), hint=_HINT
         )
@@ -126,9 +131,14 @@ class Store:
     def keep(self, track: ReferenceTrack, made: Document) -> Document:
         """Publish the document of a track that was begun; returns it with its passport.
 
+        One that has no scores because something failed is not kept.
+
         Raises:
             MssctlError: it cannot be written (exit 3), or something appeared there (exit 2).
         """
+        if made.get("failures") and not made["scores"]:
+            self.drop(track)
+            return made
         document = {**made, "passport": self._mark(track)}
         if self._place is not None:
             files = self._open[track.name]
@@ -138,7 +148,7 @@ class Store:
                 files.publish()
             except OSError as error:
                 raise _unwritable(path, error) from None
-            self._drop(track)
+            self.drop(track)
         return document
 
     def finish(
@@ -166,6 +176,7 @@ class Store:
                 if self._place != self.folder:
                     self._publish_waiting(files, tracks, kinds)
             if self._place != self.folder:
+                self._remove_replaced(self.folder, tracks)
                 shutil.rmtree(self._place, ignore_errors=True)
         except OSError as error:
             raise _unwritable(self.folder, error) from None
@@ -196,7 +207,8 @@ class Store:
             files.discard()
         self._open = {}
 
-    def _drop(self, track: ReferenceTrack) -> None:
+    def drop(self, track: ReferenceTrack) -> None:
+        """Remove what was begun of a track."""
         if files := self._open.pop(track.name, None):
             files.discard()
 
@@ -212,6 +224,13 @@ class Store:
             for waiting in document_places(self._place, track.name):
                 if waiting.is_file() and self._is_own(waiting, track):
                     copy_tree(waiting, files.add(self.folder / waiting.relative_to(self._place)))
+
+    def _remove_replaced(self, folder: Path, tracks: Sequence[ReferenceTrack]) -> None:
+        """A track has one document: with BSSEval and without, its places differ."""
+        for track in tracks:
+            for path in document_places(folder, track.name):
+                if passport_in(path) is not None and not self._is_own(path, track):
+                    path.unlink()
 
     def _foreign(
         self, folder: Path, tracks: Sequence[ReferenceTrack], kinds: Sequence[str]
@@ -238,6 +257,16 @@ class Store:
                 found += [(path, "was not written by this evaluation") for path in audio
                           if path.exists()]  # fmt: skip
         return found
+
+    def _foreign_page(self, folder: Path, page: Path) -> list[tuple[Path, str]]:
+        if page.is_dir() or page.absolute() in [(folder / name).absolute() for name in TABLES]:
+            raise MssctlError(
+                f"--report {page}: a folder, or a table of the evaluation",
+                hint="name another file",
+                exit_code=ExitCode.USAGE,
+            )
+        own = not os.path.lexists(page) or is_marked(page, self.passport)
+        return [] if own else [(page, "was not written by this evaluation")]
 
     def _others(self, folder: Path, tracks: Sequence[ReferenceTrack]) -> list[str]:
         """Documents of tracks that are not evaluated, and not of this evaluation."""
@@ -268,7 +297,10 @@ class Store:
         return any(self._is_own(place, track) for place in document_places(self.folder, track.name))
 
     def _is_own(self, path: Path, track: ReferenceTrack) -> bool:
-        return passport_in(path) == self._mark(track)
+        """Whether a document is this evaluation's, or an earlier try of it that failed in part."""
+        return passport_in(path) == self._mark(track) or (
+            has_failures(path) and self._is_related(path)
+        )
 
     def _is_related(self, path: Path) -> bool:
         """Whether a document of any track was made under the same passport."""

@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from mssctl.evaluation.frames import spreads
-from mssctl.results.evaluate import EvalResult, StemScore
+from mssctl.results.evaluate import EvalResult
 
 
-def as_csv(scores: Sequence[StemScore], documents: Sequence[dict[str, Any]]) -> str:
-    """One row per track, stem and metric: of whole tracks, and medians over frames."""
-    rows: list[tuple[str, str, str, float]] = [
+def as_csv(result: EvalResult, documents: Sequence[dict[str, Any]]) -> str:
+    """One row per track, stem and metric: of whole tracks, and medians over frames.
+
+    What failed has a row ``failed`` with its path and no value.
+    """
+    rows: list[tuple[str, str, str, float | None]] = [
         (item.track, item.stem, name, score.estimate)
-        for item in scores
+        for item in result.scores
         for name, score in item.metrics.items()
     ]
     for document in documents:
@@ -23,6 +26,7 @@ def as_csv(scores: Sequence[StemScore], documents: Sequence[dict[str, Any]]) -> 
             rows += [
                 (document["track"], stem, name, value.median) for name, value in metrics.items()
             ]
+    rows += [(failed.path, "", "failed", None) for failed in result.failures]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(("track", "stem", "metric", "value"))

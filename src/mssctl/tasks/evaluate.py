@@ -13,14 +13,14 @@ from mssctl import __version__
 from mssctl.audio.writer import AtomicWriter
 from mssctl.config import bounds
 from mssctl.config.schema import AudioConfig
-from mssctl.data.names import some
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.documents import marked
 from mssctl.evaluation.excerpts import write_excerpt
-from mssctl.evaluation.frames import passport, spreads
+from mssctl.evaluation.frames import passport
 from mssctl.evaluation.guard import guard
 from mssctl.evaluation.metrics import chosen, definitions
 from mssctl.evaluation.references import (
+    ReferenceAudio,
     ReferenceTrack,
     check,
     find_musdb,
@@ -29,7 +29,6 @@ from mssctl.evaluation.references import (
 )
 from mssctl.evaluation.report import plots
 from mssctl.evaluation.report import report as report_page
-from mssctl.evaluation.scores import counts, means
 from mssctl.evaluation.sdr import Array
 from mssctl.events import Notice, Progress, Reporter, silent
 from mssctl.hardware.device import Dtype
@@ -39,11 +38,20 @@ from mssctl.tasks.estimates import (
     FromModel,
     Oracle,
 )
-from mssctl.tasks.eval_documents import Document, as_text, unpacked
+from mssctl.tasks.eval_documents import Document, as_text
 from mssctl.tasks.eval_plan import Plan, with_model, without_model
+from mssctl.tasks.eval_result import result_of
 from mssctl.tasks.eval_store import Store
 from mssctl.tasks.eval_tables import as_csv, as_markdown
-from mssctl.tasks.scoring import Engine, Scoring, document, in_order, jobs_within
+from mssctl.tasks.scoring import (
+    Engine,
+    Scoring,
+    document,
+    in_order,
+    jobs_within,
+    scored,
+    unscored,
+)
 from mssctl.tasks.separate import check_numbers
 
 
@@ -92,7 +100,7 @@ def evaluate(
         estimates: folder of estimates instead: ``TRACK/STEM.wav``, or museval's layout.
         oracle: ``irm`` (ideal ratio mask) or ``mixture`` instead.
         reference: folder of track folders, or one track folder; a track holds the stems and
-            ``mixture`` as wav or flac. For a model without ``mixture``, the sum of its stems is
+            ``mixture`` as audio files. For a model without ``mixture``, the sum of its stems is
             used.
         musdb: folder of MUSDB18 or MUSDB18-HQ instead.
         split: of MUSDB18: ``test`` (if None), ``valid`` or ``train``.
@@ -182,11 +190,11 @@ def evaluate(
     for note in store.check(plan.tracks, kinds, None if html is None else Path(html)):
         report(Notice(note, level="warning"))
     documents = _score_all(plan, scoring, store, jobs, memory, kinds, report)
-    result = _result(plan, scoring, documents, papers, str(musdb or reference), out, per_track)
+    result = result_of(plan, scoring, documents, papers, str(musdb or reference), out, per_track)
     if out is not None:
         tables = {
             "summary.json": as_text(asdict(result)),
-            "scores.csv": as_csv(result.scores, documents),
+            "scores.csv": as_csv(result, documents),
             "scores.md": as_markdown(result),
         }
         store.finish(plan.tracks, kinds, tables)
@@ -260,25 +268,23 @@ def _score_all(
     def submit(pool: Executor, track: ReferenceTrack) -> Future[Document]:
         found = store.find(track, kinds)
         if found is not None:
-            future: Future[Document] = Future()
-            future.set_result(known.setdefault(track.name, found))
-            return future
+            return _ready(known.setdefault(track.name, found))
         folders = store.begin(track, kinds)
-        heard = folders.get("excerpts")
+        heard, name = folders.get("excerpts"), track.name
         if not plan.separates:
-            return pool.submit(_from_files, track, plan.source, plan.audio, scoring, heard)
-        if track.packed is not None:  # the others were checked before
-            track = track.unpacked()
-            check(track, model=plan.source.name, audio=plan.audio)
-        audio = read(track, plan.source.stems)
-        estimates, left_out = plan.source.of(track, audio)
+            given = track, plan.source, plan.audio, scoring, heard
+            return pool.submit(scored, name, _from_files, *given)
+        try:
+            audio, estimates = _separated(track, plan)
+        except MssctlError as error:
+            return _ready(unscored(name, error))
         assert audio.mixture is not None
         seconds[0] += audio.mixture.shape[-1] / audio.rate
         if "stems" in folders:
             _write_stems(folders["stems"], estimates, audio.rate)
         if heard is not None:
             write_excerpt(heard, audio, estimates)
-        return pool.submit(document, track.name, audio, estimates, left_out, scoring)
+        return pool.submit(scored, name, document, name, audio, estimates, (), scoring)
 
     def done(track: ReferenceTrack, made: Document) -> Document:
         return made if track.name in known else store.keep(track, made)
@@ -286,11 +292,32 @@ def _score_all(
     try:
         for made in in_order(plan.tracks, submit, _jobs(plan, jobs, memory), done):
             documents.append(made)
+            _warn(made, report)
             rate = seconds[0] / (time.perf_counter() - started) if seconds[0] else None
             report(Progress("eval", len(documents), total, "tracks", rate, "x real time"))
     finally:
         store.close()
     return documents
+
+
+def _warn(made: Document, report: Reporter) -> None:
+    for failed in made.get("failures", ()):
+        report(Notice(f"{failed['path']} failed: left out", level="warning"))
+
+
+def _ready(made: Document) -> Future[Document]:
+    future: Future[Document] = Future()
+    future.set_result(made)
+    return future
+
+
+def _separated(track: ReferenceTrack, plan: Plan) -> tuple[ReferenceAudio, dict[str, Array]]:
+    """Read a track, and split its mixture."""
+    if track.packed is not None:  # the others were checked before
+        track = track.unpacked()
+        check(track, model=plan.source.name, audio=plan.audio)
+    audio = read(track, plan.source.stems)
+    return audio, plan.source.of(track, audio).stems
 
 
 def _from_files(
@@ -305,10 +332,12 @@ def _from_files(
         track = track.unpacked()
         check(track, model=source.name, audio=audio, add_up=False)
     truth = read(track, audio.stems, add_up=False)
-    found, left_out = source.of(track, truth)
+    found = source.of(track, truth)
     if heard is not None:
-        write_excerpt(heard, truth, found)
-    return document(track.name, truth, found, left_out, scoring)
+        write_excerpt(heard, truth, found.stems)
+    return document(
+        track.name, truth, found.stems, found.left_out, scoring, failures=found.failures
+    )
 
 
 def _write_stems(folder: Path, estimates: Mapping[str, Array], rate: int) -> None:
@@ -321,67 +350,3 @@ def _write_stems(folder: Path, estimates: Mapping[str, Array], rate: int) -> Non
 def _jobs(plan: Plan, jobs: int | None, memory: float | None) -> int:
     lengths = [track.samples(plan.source.stems) for track in plan.tracks]
     return min(jobs_within(jobs, memory, max(lengths)), len(plan.tracks))
-
-
-def _result(
-    plan: Plan,
-    scoring: Scoring,
-    documents: Sequence[Document],
-    papers: Mapping[str, Any],
-    reference: str,
-    out: Path | str | None,
-    per_track: bool,
-) -> EvalResult:
-    scores = [item for made in documents for item in unpacked(made)]
-    skipped = [reason for made in documents for reason in made["skipped"]]
-    if not scores:
-        raise MssctlError(
-            f"{reference}: nothing to score: {'; '.join(skipped)}",
-            hint="a stem needs an estimate, and a reference that is not silent",
-        )
-    framewise = [made for made in documents if "targets" in made]
-    stems = plan.source.stems
-    table = spreads(framewise)
-    return EvalResult(
-        model=plan.source.name,
-        sha256=plan.sha256,
-        device=plan.device,
-        dtype=plan.dtype,
-        reference=reference,
-        tracks=len(documents),
-        definitions=definitions(scoring.metrics),
-        settings=dict(plan.settings or {}),
-        means=means(scores, stems, {stem for made in documents for stem in made.get("sums", ())}),
-        counts=counts(scores, stems),
-        scores=scores,
-        skipped=skipped,
-        notes=[*plan.notes, *_notes(documents)],
-        marks=list(plan.marks),
-        passport={
-            **papers,
-            "scored_together": {made["track"]: made["scored_together"] for made in documents},
-            "references_sha256": {made["track"]: made["references_sha256"] for made in documents},
-        },
-        bsseval={stem: table[stem] for stem in stems if stem in table},
-        medians={made["track"]: _medians(made) for made in framewise},
-        ill_conditioned=[made["track"] for made in framewise if made.get("ill_conditioned")],
-        out=None if out is None else str(out),
-        per_track=per_track,
-    )
-
-
-def _notes(documents: Sequence[Document]) -> list[str]:
-    """What was decided about tracks, each once with the tracks it is about."""
-    tracks: dict[str, list[str]] = {}
-    for made in documents:
-        for note in made.get("notes", ()):
-            tracks.setdefault(note, []).append(made["track"])
-    return [f"{some(names)}: {note}" for note, names in tracks.items()]
-
-
-def _medians(made: Document) -> dict[str, dict[str, float]]:
-    """Stem -> metric of BSSEval -> median over a track's frames."""
-    return {
-        stem: {name: value.median for name, value in row.items()}
-        for stem, row in spreads([made]).items()
-    }

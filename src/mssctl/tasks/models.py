@@ -10,6 +10,7 @@ import torch
 from mssctl.documents import read_yaml
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
+from mssctl.files import refuse_existing
 from mssctl.models import official, weights
 from mssctl.models.official_files import read_tree
 from mssctl.models.weights import bundled, describe
@@ -116,8 +117,5 @@ def _new_model_file(out: str | Path) -> Path:
     path = Path(out).expanduser()
     if path.suffix != ".safetensors":
         raise MssctlError(f"{path}: a model file ends in .safetensors", exit_code=ExitCode.USAGE)
-    if path.exists():
-        raise MssctlError(
-            f"{path}: exists already", hint="name another file", exit_code=ExitCode.USAGE
-        )
+    refuse_existing(path)
     return path

@@ -9,6 +9,7 @@ from mssctl import presets
 from mssctl.config.bundled import bundled_folder
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.files import write_new
 from mssctl.separation.separator import SeparationSettings
 
 NOTHING_FITS = "nothing of this fits: see what to change"
@@ -69,10 +70,8 @@ def write(path: str | Path, config: RunConfig | None) -> str:
     if config is None:
         raise MssctlError("nothing fits: no preset written")
     file = Path(path).expanduser()
-    if file.exists():
-        raise MssctlError(f"{file}: exists already", hint="name another file")
     try:
-        file.write_text(presets.dump(config), encoding="utf-8")
+        write_new(file, presets.dump(config))
     except OSError as error:
         raise MssctlError(
             f"{file}: cannot be written: {error.strerror}", exit_code=ExitCode.ENVIRONMENT

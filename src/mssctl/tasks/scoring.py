@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -21,9 +21,11 @@ from mssctl.evaluation.sdr import Array
 from mssctl.evaluation.sums import sums
 from mssctl.hardware import machine
 from mssctl.hardware.processes import INTERRUPTIONS
+from mssctl.results.common import FileFailure
 from mssctl.results.evaluate import StemScore
 from mssctl.tasks.estimates import content_hashes
 from mssctl.tasks.eval_documents import Document, packed
+from mssctl.tasks.failures import failure
 
 Engine = Literal["mssctl", "museval"]
 Given = TypeVar("Given")
@@ -49,8 +51,11 @@ def document(
     estimates: Mapping[str, Array],
     left_out: Sequence[str],
     scoring: Scoring,
+    failures: Sequence[FileFailure] = (),
 ) -> Document:
     """Score a track: ``scores``, ``skipped``, with BSSEval ``targets`` in museval's form.
+
+    ``failures`` are the files of estimates that cannot be read; without any there is no such key.
 
     Raises:
         MssctlError: audio of unequal shape or with NaN, or museval is asked for and missing.
@@ -88,7 +93,29 @@ def document(
         frames, reasons = _bsseval(track, together, audio, estimates, scoring)
         made |= frames
         skipped += reasons
+    if failures:
+        made["failures"] = [asdict(item) for item in failures]
     return {**made, **packed(scores, [*left_out, *skipped])}
+
+
+def scored(track: str, score: Callable[..., Document], *arguments: Any) -> Document:
+    """``score(*arguments)``, or the document of a track that could not be scored."""
+    try:
+        return score(*arguments)
+    except MssctlError as error:
+        return unscored(track, error)
+
+
+def unscored(track: str, error: MssctlError) -> Document:
+    """The document of a track that could not be scored, and why."""
+    failed = failure(track, error)
+    return {
+        "track": track,
+        "scored_together": [],
+        "references_sha256": {},
+        "failures": [asdict(failed)],
+        **packed([], [f"{track}: {failed.error}"]),
+    }
 
 
 def _bsseval(

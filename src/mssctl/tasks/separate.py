@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import tee
 from pathlib import Path
 
@@ -55,6 +55,7 @@ from mssctl.separation.separator import (
     separate_stream,
 )
 from mssctl.separation.stems import OtherMethod, Selection, project, select, with_rest
+from mssctl.tasks.failures import failure
 
 _BLOCK = 65_536  # frames read at once
 _PRECISION = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 25, "PCM_32": 32, "DOUBLE": 54}  # bits
@@ -209,7 +210,7 @@ def _separate_all(
             else:
                 done.append(order.separate(song, model))
         except Exception as error:  # noqa: BLE001 (whatever it is, the others are done)
-            failures.append(_failure(str(song.path), error))
+            failures.append(failure(str(song.path), error))
             if not isinstance(error, MssctlError | OSError | MemoryError):
                 order.report(Notice(traceback.format_exc(), level="warning"))
             if order.fail_fast:
@@ -224,14 +225,14 @@ def _usable(
 ) -> tuple[dict[Song, bool], list[FileFailure]]:
     """The songs that can be worked on, whether their outputs are there already, and the others."""
     found, problems = find_songs(arguments, order.folder)
-    failures = [_failure(path, error) for path, error in problems]
+    failures = [failure(path, error) for path, error in problems]
     readable = []
     for song in found:
         try:
             order.check(song)
             readable.append(song)
         except (MssctlError, OSError) as error:
-            failures.append(_failure(str(song.path), error))
+            failures.append(failure(str(song.path), error))
     outputs.check_distinct(order.namer, readable, order.selection.names)
     usable = {}
     for song in readable:
@@ -240,7 +241,7 @@ def _usable(
         except (MssctlError, OSError) as error:
             if order.existing == "error":
                 raise
-            failures.append(_failure(str(song.path), error))
+            failures.append(failure(str(song.path), error))
     return usable, failures
 
 
@@ -260,19 +261,6 @@ def _load(
     for part, backend in model.backends().items():
         report(Notice(f"{part}: {backend}"))
     return model
-
-
-def _failure(path: str, error: Exception) -> FileFailure:
-    """What an exception means for one song."""
-    if isinstance(error, MssctlError):
-        message = error.message.removeprefix(f"{path}: ")
-        return FileFailure(path, message, error.hint, error.exit_code)
-    if isinstance(error, OSError):
-        return FileFailure(path, error.strerror or str(error), None, ExitCode.ENVIRONMENT)
-    if isinstance(error, MemoryError):
-        return FileFailure(path, "memory ran out", None, ExitCode.BAD_INPUT)
-    bug = "this is a bug in mssctl: please report it with the lines above"
-    return FileFailure(path, f"{type(error).__name__}: {error}", bug, ExitCode.FAILED)
 
 
 @dataclass(frozen=True)
@@ -333,7 +321,9 @@ class _Order:
                 )
                 notes = [*info.notes, *_notes(info, model, encoding)]
                 stems = self.outputs(song, info, model, notes.append)
-                notes += write_stems(stems, target, self.folder)
+                written = _Counted(stems)
+                notes += write_stems(iter(written), target, self.folder)
+                info = replace(info, frames=written.frames)
                 speed = info.seconds / (time.perf_counter() - start)
                 return self._result(song, info, speed, notes)
         except OSError as error:
@@ -385,6 +375,19 @@ class _Order:
             speed=speed,
             notes=notes,
         )
+
+
+class _Counted:
+    """A stream of ``(..., n)`` blocks, and how many ``frames`` it had: a header may be wrong."""
+
+    def __init__(self, blocks: Iterator[Tensor]) -> None:
+        self.frames = 0
+        self._blocks = blocks
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for block in self._blocks:
+            self.frames += block.shape[-1]
+            yield block
 
 
 def _mixture(info: AudioInfo, note: Callable[[str], None] = silent_note) -> Iterator[Tensor]:

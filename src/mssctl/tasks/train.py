@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,17 +20,19 @@ from mssctl.data.layouts import SongSets, find_songs
 from mssctl.documents import read_json
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
-from mssctl.files import write_whole
+from mssctl.files import is_leftover, write_whole
 from mssctl.hardware.device import choose_device, let_segments_grow
 from mssctl.planning.fake_step import Peak
 from mssctl.planning.fit import GIB
 from mssctl.results.train import DryRunResult, TrainResult
 from mssctl.tasks.memory import check_memory, explained
+from mssctl.training import song_list
 from mssctl.training.changes import changes
 from mssctl.training.distributed import World, joined, own_device, share_of
 from mssctl.training.lock import locked
 from mssctl.training.loop import Fit, fit, try_step
-from mssctl.training.record import writing
+from mssctl.training.record import refuse_lost_checkpoints, writing
+from mssctl.training.saved import sha256
 
 
 def train(
@@ -86,27 +89,41 @@ def train(
         with explained(expected, own, chosen):
             if dry_run:
                 return _try(own, songs, run, chosen, _gib(expected), report)
+            listed = sources.look(songs, report)
             if world.leads:
                 _make(run)
-                _write(run / "data.json", json.dumps(asdict(sources), indent=2, ensure_ascii=False))
+                _write(run / "data.json", sources.text())
+                _write(run / song_list.NAME, listed.text())
                 _write(run / "config.yaml", presets.dump(config))
             return _fit(
-                config, songs, run, chosen, world, resuming=False, expected=expected, report=report
+                config,
+                songs,
+                run,
+                chosen,
+                world,
+                resuming=False,
+                expected=expected,
+                validation=listed.validation,
+                report=report,
             )
 
 
 def resume(
     run: str | Path,
     *,
+    data: Sequence[str | Path] = (),
+    valid: str | Path | None = None,
     overrides: Sequence[str] = (),
     device: str = "auto",
     force: bool = False,
     report: Reporter = silent,
 ) -> TrainResult:
-    """Go on with a run from its newest whole checkpoint, to the same losses on the same CPU.
+    """Continue a run from its newest whole checkpoint, to the same losses on the same CPU.
 
     Args:
         run: the run folder.
+        data: where its data folders are now, all of them in their order; kept in ``data.json``.
+        valid: where its folder of held-out songs is now, if it has one of its own; kept likewise.
         overrides: ``section.key=value`` of `mssctl.training.changes.CHANGEABLE`; kept in
             ``config.yaml``.
         device: to go on with.
@@ -114,8 +131,8 @@ def resume(
         report: is told what happens.
 
     Raises:
-        MssctlError: no run there, a setting that a run cannot change, or see
-            `mssctl.training.loop.fit`.
+        MssctlError: no run there, a setting that a run cannot change, checkpoints that are gone,
+            a song that was trained on among the held-out ones, or see `mssctl.training.loop.fit`.
     """
     let_segments_grow()
     folder = Path(run).expanduser()
@@ -128,16 +145,26 @@ def resume(
     before = presets.load(str(folder / "config.yaml"))
     config = presets.override(before, overrides)
     changed = changes(before, config)
+    refuse_lost_checkpoints(folder, config.training)
     chosen = own_device(choose_device(device).device)
-    try:
-        sources = _Sources(**read_json(folder / "data.json"))
-    except TypeError as error:
-        raise MssctlError(f"{folder / 'data.json'}: damaged: {error}") from None
+    kept = _Sources.stored(folder / "data.json")
+    sources = kept.moved([_absolute(root) for root in data], _absolute(valid) if valid else None)
+    listed_before = song_list.stored(folder)
     with joined(chosen) as world:
         report = report if world.leads else silent
         songs = sources.songs(config, report)
+        listed = sources.look(songs, report)
+        if listed_before is None:
+            report(Notice("a run of an earlier version: its songs are listed from now on"))
+        else:
+            listed = song_list.compared(listed_before, listed, report)
         own = share_of(config, world)
         expected = check_memory(own, chosen, force=force, report=report)
+        files = {song_list.NAME: listed.text()} if listed != listed_before else {}
+        if sources != kept:
+            files["data.json"] = sources.text()
+        if changed:
+            files["config.yaml"] = presets.dump(config)
         with explained(expected, own, chosen):
             return _fit(
                 config,
@@ -148,6 +175,8 @@ def resume(
                 resuming=True,
                 expected=expected,
                 changed=changed,
+                files=files,
+                validation=listed.validation,
                 report=report,
             )
 
@@ -159,6 +188,52 @@ class _Sources:
     roots: list[str]
     valid: str | None
     layout: str
+
+    @classmethod
+    def stored(cls, path: Path) -> _Sources:
+        """Read ``data.json``.
+
+        Raises:
+            MssctlError: it is damaged.
+        """
+        try:
+            found = cls(**read_json(path))
+        except TypeError as error:
+            raise MssctlError(f"{path}: damaged: {error}") from None
+        roots: Any = found.roots
+        texts = roots if isinstance(roots, list) and roots else [None]
+        if not all(isinstance(text, str) for text in [*texts, found.layout, found.valid or ""]):
+            raise MssctlError(f"{path}: damaged: it names no data folders")
+        return found
+
+    def text(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self), indent=2)
+
+    def moved(self, roots: list[str], valid: str | None) -> _Sources:
+        """The same sources in other places.
+
+        Raises:
+            MssctlError: other ones than a move explains (exit 2).
+        """
+        if roots and len(roots) != len(self.roots):
+            raise MssctlError(
+                f"the run has {len(self.roots)} data folders, --data names {len(roots)}",
+                hint=f"name all of them in this order: {', '.join(self.roots)}",
+                exit_code=ExitCode.USAGE,
+            )
+        if valid and not self.valid:
+            raise MssctlError(
+                "--valid: the held-out songs of this run are in its data folders",
+                hint="leave it out",
+                exit_code=ExitCode.USAGE,
+            )
+        return _Sources(roots or self.roots, valid or self.valid, self.layout)
+
+    def look(self, songs: SongSets, report: Reporter) -> song_list.SongList:
+        """The list of the songs for later resumes."""
+        valid = Path(self.valid) if self.valid else None
+        return song_list.look(songs, [Path(root) for root in self.roots], valid, report)
 
     def songs(self, config: RunConfig, report: Reporter) -> SongSets:
         """Find them, and say how many there are."""
@@ -194,13 +269,19 @@ def _fit(
     resuming: bool,
     expected: Peak | None,
     report: Reporter,
+    validation: str,
     changed: dict[str, str] | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> TrainResult:
+    """Train; ``files`` of the run folder are written first, by the process that leads."""
     started = time.perf_counter()
     with locked(run, report) if world.leads else nullcontext():
-        if changed and world.leads:
-            with writing(run / "config.yaml"):
-                write_whole(run / "config.yaml", presets.dump(config))
+        found = sha256(run / "config.yaml") if world.leads else None
+        if world.leads:
+            for name, text in (files or {}).items():
+                with writing(run / name):
+                    write_whole(run / name, text)
+        if changed:
             words = ", ".join(f"{key} {change}" for key, change in changed.items())
             report(Notice(f"changed for the rest of the run: {words}"))
         world.share(None)  # the others read what the first has written
@@ -213,6 +294,8 @@ def _fit(
             report=report,
             predicted_gib=_gib(expected),
             changes=changed,
+            config_sha256=found,
+            validation=validation,
             world=world,
         )
     best = run / "best.safetensors"
@@ -263,17 +346,25 @@ def _new_run_folder(preset: str, out: str | Path | None) -> Path:
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     run = Path(out).expanduser() if out else Path("runs") / f"{Path(preset).stem}-{stamp}"
     if run.exists() and not run.is_dir():
-        raise MssctlError(f"{run}: is a file, not a folder", hint="name another one with --out")
+        raise MssctlError(
+            f"{run}: is a file, not a folder",
+            hint="name another one with --out",
+            exit_code=ExitCode.USAGE,
+        )
     # Killed before config.yaml, the last of the files of a start, it is no run yet.
-    if run.is_dir() and any(path.name not in _OF_A_START for path in run.iterdir()):
+    if run.is_dir() and not all(_of_a_start(path.name) for path in run.iterdir()):
         raise MssctlError(
             f"{run}: is not empty",
-            hint=f"`mssctl resume {run}` goes on with it; or name another folder with --out",
+            hint=f"`mssctl resume {run}` continues it; or name another folder with --out",
+            exit_code=ExitCode.USAGE,
         )
     return run
 
 
-_OF_A_START = {"data.json", ".data.json.tmp", ".config.yaml.tmp"}
+def _of_a_start(name: str) -> bool:
+    """Files of a start that was killed: of this version, or in the making by an earlier one."""
+    known = {"data.json", song_list.NAME, ".data.json.tmp", ".config.yaml.tmp"}
+    return name in known or is_leftover(name)
 
 
 def _make(run: Path) -> None:
@@ -290,7 +381,7 @@ def _write(path: Path, text: str) -> None:
         write_whole(path, text)
     except OSError as error:
         # Nothing yet that `resume` could use: leave a folder that `train` takes again.
-        for name in ("data.json", "config.yaml"):
+        for name in ("data.json", song_list.NAME, "config.yaml"):
             path.with_name(name).unlink(missing_ok=True)
         raise MssctlError(
             f"{path}: cannot be written: {error.strerror}", exit_code=ExitCode.ENVIRONMENT

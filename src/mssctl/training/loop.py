@@ -51,6 +51,8 @@ def fit(
     report: Reporter,
     predicted_gib: float | None = None,
     changes: dict[str, str] | None = None,
+    config_sha256: str | None = None,
+    validation: str = "",
     world: World = ALONE,
 ) -> Fit:
     """Train until the last epoch is done, nothing improves any more, or someone interrupts.
@@ -67,6 +69,8 @@ def fit(
         report: gets `Step`, `Validated`, `Saved`, `Progress` and `Notice`.
         predicted_gib: peak of GPU memory that the planner expects, for the receipt.
         changes: settings that ``resume --set`` changed, for ``environment.json``.
+        config_sha256: of ``config.yaml`` before ``resume --set`` changed it.
+        validation: hash of the held-out songs; scores on others are not compared.
         world: the processes that train together, and this one's place among them.
 
     Raises:
@@ -76,7 +80,9 @@ def fit(
     state = prepare(config, device)
     if not world.leads:
         torch.manual_seed(config.training.seed + world.rank)  # the same weights, other dropout
-    loaded = _load(run, state, world, report) if resuming else None
+    if validation:
+        state.judged_by += f", songs {validation}"
+    loaded = _load(run, state, world, config_sha256, report) if resuming else None
     receipt = make_receipt(state, config, device, predicted_gib, world.size)
     report(Notice(receipt_text(receipt)))
     if world.leads:
@@ -129,12 +135,21 @@ def fit(
         return Fit(state, done and not session.validation_is_due(), checkpoint)
 
 
-def _load(run: Path, state: TrainState, world: World, report: Reporter) -> Path | None:
-    """Go back to the newest checkpoint, if there is one; the first process mends their folder."""
+def _load(
+    run: Path, state: TrainState, world: World, config_sha256: str | None, report: Reporter
+) -> Path | None:
+    """Go back to the newest checkpoint, if there is one; the first process fixes their folder."""
     if not world.share(bool(checkpoints(run)) if world.leads else None):
         report(Notice("no checkpoint yet: starting from the first step"))
         return None
-    return load_newest(run, state, report, rank=world.rank, processes=world.size)
+    return load_newest(
+        run,
+        state,
+        report,
+        rank=world.rank,
+        processes=world.size,
+        config_sha256=config_sha256,
+    )
 
 
 @dataclass(frozen=True)

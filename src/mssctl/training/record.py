@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -16,10 +17,14 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from mssctl.config.schema import TrainingConfig
 from mssctl.documents import parse_json, read_json
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
 from mssctl.files import write_whole
+
+CONFIG = "config_sha256"  # of a session: config.yaml as it left it
+SAVED = "saved_step"  # of a session: its first checkpoint
 
 
 @contextmanager
@@ -144,6 +149,8 @@ def record_session(
         "gpu": torch.cuda.get_device_name(device) if cuda else None,
         **receipt,
         "changed": dict(changes),
+        CONFIG: _hash(run / "config.yaml"),
+        SAVED: None,
     }
     _write_sessions(run, [*_sessions(run, report), entry])
 
@@ -154,6 +161,93 @@ def add_to_session(run: Path, key: str, value: Any) -> None:
     so_far = newest.get(key)
     newest = {**newest, key: [*(so_far if isinstance(so_far, list) else []), value]}
     _write_sessions(run, [*before, newest])
+
+
+def set_in_session(run: Path, key: str, value: Any) -> None:
+    """Set one value of the newest session in ``environment.json``."""
+    *before, newest = _sessions(run) or [{}]
+    _write_sessions(run, [*before, {**newest, key: value}])
+
+
+def record_config(run: Path) -> None:
+    """Keep the hash of a ``config.yaml`` that the program itself has changed."""
+    set_in_session(run, CONFIG, _hash(run / "config.yaml"))
+
+
+def recorded_config(run: Path) -> str | None:
+    """Hash of ``config.yaml`` as the last session left it; None if that is not known."""
+    sessions = _readable_sessions(run)
+    found = sessions[-1].get(CONFIG) if sessions else None
+    return found if isinstance(found, str) else None
+
+
+def refuse_lost_checkpoints(run: Path, config: TrainingConfig) -> None:
+    """Refuse to start over in a run that has had checkpoints.
+
+    A run that was killed before its first checkpoint may start over: its first steps are the same
+    again.
+
+    Raises:
+        MssctlError: there is none, and the run shows that there were some (exit 3).
+    """
+    folder = run / "checkpoints"
+    if any(folder.glob("step-*")) or any(folder.glob(".step-*.old.tmp")):
+        return
+    step = _saved_step(run, config)
+    if step is not None:
+        which = f" of step {step}" if step else ""
+        raise MssctlError(
+            f"{folder}: no checkpoint, although the run had one{which}",
+            hint="bring the folder back from a copy, or train a new run with `mssctl train`; "
+            f"nothing was changed in {run}",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+
+
+def _saved_step(run: Path, config: TrainingConfig) -> int | None:
+    """A step of which a checkpoint was written, 0 if it is not known which; None for no sign."""
+    sessions = _readable_sessions(run)
+    steps = [session.get(key) for session in sessions for key in ("from_step", SAVED)]
+    known = [step for step in steps if isinstance(step, int) and step > 0]
+    if known:
+        return max(known)
+    if sessions and all(SAVED in session for session in sessions):
+        return None
+    # Of an earlier version, or without its record: what a run leaves behind a checkpoint.
+    every = config.save_every_steps or config.steps_per_epoch
+    first = min(every, config.steps_per_epoch)
+    if (run / "best.safetensors").exists() or _last_step(run / "metrics.jsonl") > first:
+        return 0
+    return None
+
+
+def _last_step(path: Path) -> int:
+    """The last step in ``metrics.jsonl``, 0 if there is none."""
+    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    last = 0
+    for line in lines:
+        try:
+            step = parse_json(line, "line")["step"]
+        except (MssctlError, KeyError, TypeError):
+            continue
+        if isinstance(step, int):
+            last = max(last, step)
+    return last
+
+
+def _readable_sessions(run: Path) -> list[dict[str, Any]]:
+    """The sessions so far, none where the file is damaged."""
+    try:
+        sessions = read_json(run / "environment.json").get("sessions")
+    except MssctlError:
+        return []
+    if not isinstance(sessions, list):
+        return []
+    return [session for session in sessions if isinstance(session, dict)]
+
+
+def _hash(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def _sessions(run: Path, report: Reporter = silent) -> list[dict[str, Any]]:

@@ -27,7 +27,15 @@ from mssctl.training.board import LISTEN_SONGS, Board
 from mssctl.training.distributed import World, whole_of
 from mssctl.training.divergence import DivergedError, diverged
 from mssctl.training.interrupt import Interrupt
-from mssctl.training.record import Metrics, add_to_session, versions, writing
+from mssctl.training.record import (
+    SAVED,
+    Metrics,
+    add_to_session,
+    record_config,
+    set_in_session,
+    versions,
+    writing,
+)
 from mssctl.training.state import checkpoint_name, generator_states, save_checkpoint
 from mssctl.training.step import StepOutcome, TrainState, train_step
 from mssctl.training.validate import validate
@@ -57,6 +65,7 @@ class Session:
         self.clock = time.perf_counter()
         self.pending: tuple[int, StepOutcome] | None = None
         self.saved_step = self.state.step if self.checkpoint else None
+        self.has_saved = False
         self.stream_batches = self.config.training.gradient_accumulation_steps
 
     def epoch(self, step: int) -> int:
@@ -151,6 +160,7 @@ class Session:
         keys = "batch_size", "gradient_accumulation_steps", "gradient_checkpointing"
         entry = {"step": self.state.step + 1, **{key: getattr(now, key) for key in keys}}
         add_to_session(self.run, "memory_ran_out", entry)
+        record_config(self.run)
 
     def read_pending(self) -> None:
         """Bring the last outcome to the host: log it, and watch for losses that are not finite."""
@@ -295,7 +305,7 @@ class Session:
             "training_songs": str(len(self.songs.train)),
             **{f"{name}_version": text for name, text in versions().items()},
         }
-        weights.save(path, self.state.validated_model, self.config, card)
+        weights.save(path, self.state.validated_model, self.config, card, overwrite=True)
         self.report(Saved(str(path), "best model"))
 
     # --- checkpoints
@@ -315,6 +325,9 @@ class Session:
             save_checkpoint(
                 self.run, self.state, generators, epoch=self.epoch(step), keep_last=keep_last
             )
+            if not self.has_saved:
+                set_in_session(self.run, SAVED, step)
+                self.has_saved = True
         self.world.share(None)  # nobody goes on before it is written
         self.checkpoint, self.saved_step = path, step
         self.report(Saved(str(path), "checkpoint"))

@@ -26,7 +26,7 @@ from mssctl.documents import sealed
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter
 from mssctl.training.optim import tensors_of
-from mssctl.training.record import versions
+from mssctl.training.record import recorded_config, versions
 from mssctl.training.saved import (
     FORMAT,
     STATE,
@@ -104,11 +104,18 @@ def save_checkpoint(
 
 
 def load_newest(
-    run: Path, state: TrainState, report: Reporter, *, rank: int = 0, processes: int = 1
+    run: Path,
+    state: TrainState,
+    report: Reporter,
+    *,
+    rank: int = 0,
+    processes: int = 1,
+    config_sha256: str | None = None,
 ) -> Path:
     """Load the newest checkpoint that is whole, telling about damaged ones.
 
     ``rank`` of ``processes`` takes its own random generators back, if as many wrote it.
+    ``config_sha256`` is that of ``config.yaml`` as it was found, if it was changed since.
 
     Raises:
         MssctlError: there is none, or it belongs to another model.
@@ -127,7 +134,9 @@ def load_newest(
         _refuse_other_model(state.model, average, folder)
         _restore(state, tensors["model"], average, entries, values)
         _restore_generators(tensors["rng"], state, rank)
-        _tell(run, folder, state, values, processes, report)
+        found = config_sha256 or sha256(run / "config.yaml")
+        by_hand = found not in (values.config_sha256, recorded_config(run))
+        _tell(folder, state, values, processes, by_hand, report)
         return folder
     raise MssctlError(
         f"{run}: no {'undamaged ' if damaged else ''}checkpoint to go on from",
@@ -149,11 +158,11 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def _tell(
-    run: Path,
     folder: Path,
     state: TrainState,
     values: SavedValues,
     processes: int,
+    by_hand: bool,
     report: Reporter,
 ) -> None:
     """Say what is not as it was when the checkpoint was written."""
@@ -163,11 +172,12 @@ def _tell(
     if values.processes != processes:
         message = f"{values.processes} process(es) wrote the checkpoint: dropout differs from here"
         report(Notice(message, level="warning"))
-    if values.judged_by not in (None, state.judged_by):
+    # An earlier version kept no hash of the songs at its end.
+    if not state.judged_by.startswith(values.judged_by or ""):
         state.best_score = state.best_step = None
         state.schedule.forget_scores()
         report(Notice("validation was changed: the best score is looked for anew"))
-    if values.config_sha256 != sha256(run / "config.yaml"):
+    if by_hand:
         report(Notice("config.yaml was changed since the checkpoint", level="warning"))
 
 

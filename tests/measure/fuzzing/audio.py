@@ -1,4 +1,19 @@
-"""Damaged songs through ``separate``: found, harmless, silent, or a broken promise."""
+"""Damaged songs through ``separate``: found, harmless, silent, or a broken promise.
+
+What a file can show of a damage that changes its audio, and what is therefore promised (`shows`):
+
+| format | bytes lost, added or repeated | as many bytes, but others |
+| --- | --- | --- |
+| flac | always: MD5 over all samples | always |
+| ogg, opus | always: checksum and number of each page | always |
+| wav, caf, aiff, au, w64, rf64 | always: the header states the length | never: no checksum |
+| m4a | always: sizes of all boxes and samples | if the length changes |
+| mp3 with Xing or Info header | always: its number of frames and bytes | if the length changes |
+| mp3 without one, others | if the decoder stumbles: not promised | if it stumbles: not promised |
+
+A damaged header may state another length, rate or format that agrees with the rest: that cannot be
+seen. Bytes behind the end are noted where the format states an end.
+"""
 
 from __future__ import annotations
 
@@ -175,7 +190,7 @@ class Songs:
 
 def shows(file: Intact, damage: Damage, intact: Heard, heard: Heard) -> bool:
     """Whether the format shows such a damage, by a checksum or a stated length."""
-    if damage.start < file.head:  # without that header it is an mp3 of unknown length
+    if damage.start < file.head:  # no length is stated any more
         return False
     longer = len(damage.data) != file.path.stat().st_size
     other_length = heard.total.shape != intact.total.shape

@@ -131,7 +131,7 @@ class Documents:
             Subject(
                 "model file", "safetensors", "models/*.safetensors", self._on_model, checked=True
             ),
-            Subject("track document", "json", "results/[ab].json", self._on_track, checked=True),
+            Subject("track document", "json", "results/**/[ab].json", self._on_track, checked=True),
             Subject("summary.json", "json", "results/summary.json", self._plainly("compare")),
             Subject("bench result", "json", "bench/a.json", self._plainly("bench")),
             Subject("table.csv", "csv", "data/train/table.csv", self._plainly("table")),

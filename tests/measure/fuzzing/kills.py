@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,14 +16,14 @@ import soundfile
 from fuzzing.audio import quick_model
 from fuzzing.calls import call, quiet_call
 from fuzzing.documents import LAST, Documents, tensors
+from fuzzing.processes import forked, leftovers
 from fuzzing.verdict import BAD, HARMLESS, BrokenPromiseError, Verdict, promise
 
 _SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
 STEMS = ("vocals", "drums")
-_SONGS = ("one", "two", "three")
+SONGS = ("one", "two", "three")
 _OLD = 0.25  # what the samples of an older stem are
-_FRAMES = 100_000
-_EVENTS = {"open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir"}
+FRAMES = 100_000
 
 
 class Kills:
@@ -37,8 +34,8 @@ class Kills:
         self.folder = folder
         folder.mkdir()
         rng = np.random.default_rng(0)
-        for name in _SONGS:
-            soundfile.write(folder / f"{name}.wav", 0.1 * rng.standard_normal(_FRAMES), 8_000)
+        for name in SONGS:
+            soundfile.write(folder / f"{name}.wav", 0.1 * rng.standard_normal(FRAMES), 8_000)
         self.measured = {
             name: self._measure(name, command)
             for name, (command, _) in self._commands(folder / "measured").items()
@@ -70,20 +67,20 @@ class Kills:
         self._prepare(name, folder)
         if rng.random() < 0.5:
             event = rng.randint(1, events)
-            code, _ = _killed(command, folder, number, at_event=event)
+            code, _ = forked(command, folder, number, at_event=event)
             what = f"{number.name} before file event {event} of {events}: {code}"
         else:
             moment = rng.uniform(0.0, 1.1) * seconds
-            code, _ = _killed(command, folder, number, after=moment)
+            code, _ = forked(command, folder, number, after=moment)
             what = f"{number.name} after {moment:.3f} of {seconds:.3f} s: {code}"
         try:
             if number != signal.SIGKILL:
                 # Before the command has a handler it ends at once, and has written nothing.
                 promise(code in (0, 130, -number), f"exit {code} of {number.name}")
-                left = [] if name in ("train", "resume") else _leftovers(folder)
+                left = [] if name in ("train", "resume") else leftovers(folder)
                 promise(not left, f"left behind by {number.name}: {left}")
             check()
-            left = _leftovers(folder)
+            left = leftovers(folder)
             promise(not left, f"left behind by the run after the kill: {left}")
         except BrokenPromiseError as error:
             return Verdict(index, f"killed {name}", what, BAD, str(error))
@@ -95,7 +92,7 @@ class Kills:
         folder.mkdir()
         self._prepare(name, folder)
         started = time.monotonic()
-        code, events = _killed(command, folder, signal.SIGKILL, at_event=1 << 30)
+        code, events = forked(command, folder, signal.SIGKILL, at_event=1 << 30)
         seconds = time.monotonic() - started
         promise(code == 0, f"{name}: exit {code}")
         shutil.rmtree(folder)
@@ -103,20 +100,20 @@ class Kills:
 
     def _prepare(self, name: str, folder: Path) -> None:
         if name == "separate --overwrite":
-            for song in _SONGS:
-                _write_old(folder / "out" / song)
+            for song in SONGS:
+                write_old(folder / "out" / song)
         elif name == "separate --skip-existing":
-            _write_old(folder / "out" / "two")
+            write_old(folder / "out" / "two")
         elif name == "resume":
             shutil.copytree(self.documents.folder / "interrupted", folder / "run")
 
     def _songs(self) -> list[Path]:
-        return [self.folder / f"{name}.wav" for name in _SONGS]
+        return [self.folder / f"{name}.wav" for name in SONGS]
 
-    def _separate(self, folder: Path, *flags: str) -> int:
+    def _separate(self, folder: Path, *flags: str, run: Any = quiet_call) -> Any:
         model = self.documents.model
         with quick_model():
-            return quiet_call("separate", *self._songs(), "-n", model, "-o", folder / "out", *flags)
+            return run("separate", *self._songs(), "-n", model, "-o", folder / "out", *flags)
 
     def _train(self, folder: Path) -> int:
         preset = self.documents.folder / "presets" / "toy.yaml"
@@ -126,36 +123,35 @@ class Kills:
     def _resume(self, folder: Path) -> int:
         return quiet_call("resume", folder / "run", "--device", "cpu")
 
-    def _eval(self, folder: Path) -> int:
+    def _eval(self, folder: Path, run: Any = quiet_call) -> Any:
         model, reference = self.documents.model, self.documents.data / "train"
-        words = ["eval", "-n", model, "-r", reference, "-o", folder / "results", "--keep-stems"]
-        return quiet_call(*words)
+        return run("eval", "-n", model, "-r", reference, "-o", folder / "results", "--keep-stems")
 
     def _separated(self, folder: Path, kept: set[str]) -> None:
         """After a kill no set is half there; then --skip-existing makes the others."""
-        for song in _SONGS:
-            found = _stems(folder / "out" / song)
+        for song in SONGS:
+            found = stems(folder / "out" / song)
             if song in kept:
                 promise(found == dict.fromkeys(STEMS, "old"), f"{song}: {found}")
             promise("broken" not in found.values(), f"{song}: {found}")
-        code = self._separate(folder, "--skip-existing")
-        promise(code == 0, f"exit {code} of --skip-existing after the kill")
-        for song in _SONGS:
+        done = self._separate(folder, "--skip-existing", run=call)
+        promise(done.exit_code == 0, f"--skip-existing after the kill: {done.reasons}")
+        for song in SONGS:
             wanted = "old" if song in kept else "new"
-            found = _stems(folder / "out" / song)
+            found = stems(folder / "out" / song)
             promise(found == dict.fromkeys(STEMS, wanted), f"{song} after the next run: {found}")
 
     def _overwritten(self, folder: Path) -> None:
         """After a kill each stem is the old or the new one; --overwrite makes all new."""
-        for song in _SONGS:
-            found = _stems(folder / "out" / song)
+        for song in SONGS:
+            found = stems(folder / "out" / song)
             aside = len(list(folder.rglob(".*")))  # set aside: the next run puts it back
             promise("broken" not in found.values(), f"{song}: {found}")
             promise(len(found) + aside >= len(STEMS), f"{song}: older stems are lost: {found}")
-        code = self._separate(folder, "--overwrite")
-        promise(code == 0, f"exit {code} of --overwrite after the kill")
-        for song in _SONGS:
-            found = _stems(folder / "out" / song)
+        done = self._separate(folder, "--overwrite", run=call)
+        promise(done.exit_code == 0, f"--overwrite after the kill: {done.reasons}")
+        for song in SONGS:
+            found = stems(folder / "out" / song)
             promise(found == dict.fromkeys(STEMS, "new"), f"{song} after the next run: {found}")
 
     def _trained(self, folder: Path) -> None:
@@ -178,109 +174,31 @@ class Kills:
         promise(sum(steps) == 6, f"{sum(steps)} steps in metrics.jsonl")
 
     def _scored(self, folder: Path) -> None:
-        code = self._eval(folder)
-        promise(code == 0, f"exit {code} of eval after the kill")
-        found = sorted(path.name for path in (folder / "results").iterdir())
+        done = self._eval(folder, run=call)
+        promise(done.exit_code == 0, f"eval after the kill: {done.reasons}")
+        found = {path.name for path in (folder / "results").rglob("*")}
         names = {"summary.json", "scores.csv", "scores.md", "stems", "a.json", "b.json"}
-        promise(names <= set(found), f"files {found}")
+        promise(names <= found, f"files {sorted(found)}")
 
 
-def _killed(
-    command: Callable[[], int],
-    folder: Path,
-    number: signal.Signals,
-    *,
-    after: float = 60.0,
-    at_event: int = 0,
-) -> tuple[int, int]:
-    """Run a command in a forked process, and send it a signal.
-
-    Args:
-        command: gives its exit code.
-        folder: where it writes.
-        number: of the signal.
-        after: seconds until the signal comes from outside.
-        at_event: or the signal comes before the process does something to a name in the folder
-            for this time (`_EVENTS`): the moments at which something can be lost are short.
-
-    Returns:
-        The exit code, or the signal that ended it, negative, or 98 if it did not end; and how many
-        events there were, if ``at_event`` is given.
-    """
-    counter = multiprocessing.RawValue("i", 0)
-    child = os.fork()
-    if child == 0:
-        code = 99
-        try:
-            if at_event:
-                sys.addaudithook(_hook(str(folder), counter, at_event, number))
-            code = command()
-        except KeyboardInterrupt:  # before there is anything to clean up
-            code = 130
-        finally:
-            os._exit(code)
-    code = _wait(child, after)
-    if code is None:
-        os.kill(child, number)
-        code = _wait(child, 30.0)
-    if code is None:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        code = 98
-    return code, counter.value
-
-
-def _hook(
-    folder: str, counter: Any, at_event: int, number: signal.Signals
-) -> Callable[[str, tuple[object, ...]], None]:
-    def hook(event: str, arguments: tuple[object, ...]) -> None:
-        if event in _EVENTS and any(folder in str(argument) for argument in arguments):
-            counter.value += 1
-            if counter.value == at_event:
-                os.kill(os.getpid(), number)
-
-    return hook
-
-
-def _wait(child: int, seconds: float) -> int | None:
-    """The exit code of a process if it ends in time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.001)
-    return None
-
-
-def _write_old(folder: Path) -> None:
+def write_old(folder: Path) -> None:
     folder.mkdir(parents=True)
     for stem in STEMS:
-        soundfile.write(folder / f"{stem}.wav", np.full(_FRAMES, _OLD), 8_000)
+        soundfile.write(folder / f"{stem}.wav", np.full(FRAMES, _OLD), 8_000)
 
 
-def _stems(folder: Path) -> dict[str, str]:
+def stems(folder: Path) -> dict[str, str]:
     """Stem -> old, new or broken, of those that are there."""
     found = {}
     for path in sorted(folder.glob("*.wav")):
         try:
             samples, _ = soundfile.read(path)
-            whole = len(samples) == _FRAMES
+            whole = len(samples) == FRAMES
             old = whole and bool((samples == _OLD).all())
         except (soundfile.LibsndfileError, RuntimeError):
             old = whole = False
         found[path.stem] = "old" if old else "new" if whole else "broken"
     return found
-
-
-def _leftovers(folder: Path) -> list[str]:
-    """Hidden and temporary files, as no command leaves them."""
-    found = [path.relative_to(folder) for path in folder.rglob("*")]
-    return sorted(
-        str(path)
-        for path in found
-        if path.name != ".lock" and (path.name.startswith(".") or path.suffix in (".part", ".tmp"))
-    )
 
 
 def _lines(run: Path) -> list[str]:

@@ -42,7 +42,9 @@ class Intact:
 
     @property
     def head(self) -> int:
-        """Where the header ends that states the length of an mp3; 0 for other files."""
+        """Where the header ends that states the length; 0 where that is stated more than once."""
+        if self.row == "old pcm":
+            return 1_024
         data = self.path.read_bytes()
         at = max(data.find(b"Xing"), data.find(b"Info"))
         return at + 160 if self.row.startswith("mp3") and at >= 0 else 0

@@ -52,7 +52,7 @@ def noisy(settings):
     print("this is not JSON")
     os.write(1, b"neither is this\\n")
     os.system("echo nor this")
-    yield ok("noisy", "\\u6b4c \\ud800")
+    yield ok("noisy", "\\u6b4c \\udcff")
 """
 
 
@@ -124,7 +124,7 @@ def test_a_check_that_ends_its_process_says_how(check, name, words):
 def test_what_a_check_prints_does_not_disturb_the_report(check):
     result, states = examined([check("noisy"), check("fine")])
     assert states == [("noisy", "ok"), ("fine", "ok")]
-    assert result.findings[0].summary == "\u6b4c \ud800"
+    assert result.findings[0].summary == "\u6b4c \udcff"
 
 
 @pytest.mark.parametrize("name", ["bad", "raises", "dies"])
@@ -187,3 +187,15 @@ def test_a_module_in_the_current_folder_is_not_taken_for_a_package(check, tmp_pa
     monkeypatch.chdir(here)
     _, states = examined([check("fine")])
     assert states == [("fine", "ok")]
+
+
+def test_what_the_system_refuses_is_a_failure_and_no_crash(monkeypatch):
+    from mssctl.tasks.checks import child, machine
+    from mssctl.tasks.checks.findings import Settings
+
+    def closed(_: Settings) -> None:
+        raise PermissionError(13, "Permission denied", "nr/sub")
+
+    monkeypatch.setattr(machine, "closed", closed, raising=False)
+    (finding,) = child.look("mssctl.tasks.checks.machine:closed", Settings(None, "nr/sub", False))
+    assert (finding.state, finding.summary) == ("failed", "nr/sub: Permission denied")

@@ -28,6 +28,10 @@ def look(check: str, settings: Settings) -> list[Finding]:
         return list(getattr(import_module(module), function)(settings))
     except MssctlError as error:  # a preset that cannot be read, say: its message is the finding
         return [failed(function.replace("_", " "), error.message, error.hint or REPORT)]
+    except OSError as error:
+        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        summary = f"{where}{error.strerror or error}"
+        return [failed(function.replace("_", " "), summary, "change what it may do, or the path")]
     except Exception as error:  # noqa: BLE001 (shown in full: a broken check is one line)
         lines = traceback.format_exc().splitlines()
         return [crashed(function.replace("_", " "), first_line(error), REPORT, lines)]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mssctl.data.names import is_audio, is_stem_mp4, is_visible, split_of
 from mssctl.results.doctor import Finding
 from mssctl.tasks.checks.findings import GIB, Settings, failed, gib, note, ok, warning
 from mssctl.tasks.checks.machine import nearest
@@ -18,7 +19,6 @@ MIB = 2**20
 SAMPLE = 32 * MIB
 LEAST_ROOM = 5 * GIB  # a few checkpoints, or the stems of some albums
 SLOW = 50.0  # MiB/s; a batch of `small` is 162 MiB
-AUDIO = (".wav", ".flac", ".stem.mp4")
 LOOK_AT = 20_000  # files: a walk through a huge folder ends
 
 
@@ -135,16 +135,15 @@ def _songs(root: Path) -> _Found:
         found.unreadable.append(error.filename)
 
     for folder, below, files in os.walk(root, onerror=refused):
-        below[:] = sorted(name for name in below if not name.startswith("."))
+        below[:] = sorted(name for name in below if is_visible(Path(name)))
         for file in sorted(files):
             path = Path(folder) / file
-            whole_song = file.lower().endswith(".mp4")
-            if file.startswith(".") or not file.lower().endswith(AUDIO):
+            whole_song = is_stem_mp4(path)
+            if not is_visible(path) or not (whole_song or is_audio(path)):
                 continue
             if path.parent == root and not whole_song:
                 continue  # a lone file is no song of stems
-            split = path.relative_to(root).parts[0].lower()
-            split = split if split in ("train", "valid", "test") else "here"
+            split = split_of(path.relative_to(root).parts[0]) or "here"
             found.first = found.first or path
             found.songs.setdefault(split, set()).add(path if whole_song else path.parent)
         seen += len(files)

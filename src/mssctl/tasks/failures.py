@@ -1,0 +1,20 @@
+"""What an exception means for one input of several: the others go on."""
+
+from __future__ import annotations
+
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.results.common import FileFailure
+
+_BUG = "this is a bug in mssctl: please report it with the lines above"
+
+
+def failure(path: str, error: Exception) -> FileFailure:
+    """The failure of the input ``path``."""
+    if isinstance(error, MssctlError):
+        message = error.message.removeprefix(f"{path}: ")
+        return FileFailure(path, message, error.hint, error.exit_code)
+    if isinstance(error, OSError):
+        return FileFailure(path, error.strerror or str(error), None, ExitCode.ENVIRONMENT)
+    if isinstance(error, MemoryError):
+        return FileFailure(path, "memory ran out", None, ExitCode.BAD_INPUT)
+    return FileFailure(path, f"{type(error).__name__}: {error}", _BUG, ExitCode.FAILED)

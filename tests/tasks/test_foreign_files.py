@@ -1,0 +1,76 @@
+"""What a command did not write for the same purpose, it does not replace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from mssctl.config.schema import RunConfig
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.files import FileSet
+from mssctl.models import weights
+from mssctl.tasks import plan_command
+from mssctl.tasks.bench import bench
+from mssctl.tasks.bench_trace import profiled
+from mssctl.tasks.models import export_model
+
+Write = Callable[[Path], object]
+
+
+def _profile(path: Path) -> object:
+    return profiled(lambda: torch.ones(1) + 1, torch.device("cpu"), path)
+
+
+WRITERS: dict[str, Write] = {
+    "models export": lambda path: export_model("starter", path),
+    "plan --write": lambda path: plan_command.write(path, RunConfig()),
+    "bench --profile": lambda path: bench("starter", device="cpu", profile=path),
+    "a trace": _profile,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("kind", ["file", "folder", "dangling link"])
+def test_what_is_there_keeps_its_bytes(tmp_path, name, kind):
+    path = tmp_path / "x.safetensors"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "dangling link":
+        path.symlink_to("nowhere")
+    else:
+        path.write_text("mine")
+    before = path.lstat()
+    with pytest.raises(MssctlError, match=r"x\.safetensors: exists already") as caught:
+        WRITERS[name](path)
+    assert caught.value.exit_code == ExitCode.USAGE
+    assert path.lstat() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["models export", "plan --write", "a trace"])
+def test_what_appears_during_the_work_is_kept(tmp_path, name, monkeypatch):
+    path = tmp_path / "x.safetensors"
+    publish = FileSet.publish
+
+    def late(files: FileSet) -> None:
+        path.write_text("mine")
+        publish(files)
+
+    monkeypatch.setattr(FileSet, "publish", late)
+    with pytest.raises(MssctlError, match="appeared during the work"):
+        WRITERS[name](path)
+    assert path.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_model_is_replaced_only_by_its_own_run(tmp_path):
+    loaded = weights.load("starter", torch.device("cpu"))
+    path = tmp_path / "best.safetensors"
+    weights.save(path, loaded.separator, loaded.config, {})
+    with pytest.raises(MssctlError, match="exists already"):
+        weights.save(path, loaded.separator, loaded.config, {})
+    weights.save(path, loaded.separator, loaded.config, {"step": "2"}, overwrite=True)
+    assert weights.load(str(path), torch.device("cpu")).card == {"step": "2"}
