@@ -230,7 +230,7 @@ def test_no_setting_is_silent(tiny, tmp_path, mssctl):
         measured(tiny, mode="separate", data=tmp_path)
     with pytest.raises(MssctlError, match="--device cuda does nothing in mode loader"):
         bench(tiny, mode="loader", device="cuda")
-    with pytest.raises(MssctlError, match="a folder"):
+    with pytest.raises(MssctlError, match="exists already"):
         measured(tiny, profile=tmp_path)
     for arguments in (
         ["--mode", "scan", "--set", "a.b=1"],
@@ -267,5 +267,5 @@ def test_a_watched_gpu_gives_means_of_what_it_says(monkeypatch):
 def test_a_damaged_result_is_no_traceback(tmp_path, text):
     for name in ("a", "b"):
         (tmp_path / f"{name}.json").write_text(text, encoding="latin-1")
-    with pytest.raises(MssctlError, match="not what"):
+    with pytest.raises(MssctlError, match=r"not what|expected a JSON object|not UTF-8"):
         compare(tmp_path / "a.json", tmp_path / "b.json")
