@@ -91,7 +91,7 @@ def call(*arguments: object, interrupt: bool = False) -> Call:
     promise(result.exit_code in codes, f"exit {code}: {stderr[:300]!r}")
     promise(document["exit_code"] == code, f"exit {code}, document {document['exit_code']}")
     promise((document["error"] is not None) == (code != 0), f"exit {code}: {document['error']}")
-    promise(bool(result.reasons) == (code != 0), f"exit {code}: {stderr[:300]!r}")
+    promise(code == 130 or bool(result.reasons) == (code != 0), f"exit {code}: {stderr[:300]!r}")
     for line in stderr.splitlines():
         promise(line.startswith(_BEGINNINGS), f"a foreign line: {line[:200]!r} of {shown}")
         promise(len(line) < LONGEST, f"a line of {len(line)} characters: {line[:200]!r}")
