@@ -17,7 +17,7 @@ from fuzzing.verdict import BrokenPromiseError, promise
 
 SECONDS = 30  # a call that takes longer hangs
 PATIENCE = 5  # seconds until training that goes on and on is interrupted
-LONGEST = 600  # characters of a line on stderr, without paths
+LONGEST = 2_500  # characters of a line on stderr: a path may have many of them
 _BEGINNINGS = ("error: ", "hint: ", "note: ", "warning: ", "epoch ", "step ", "  ")
 
 
