@@ -24,7 +24,7 @@ from mssctl.documents import parse_json
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
 from mssctl.files import FileSet, storage_error
 from mssctl.models.base import Separator
-from mssctl.models.kinds import SAFETENSORS, hint_for, kind_of
+from mssctl.models.kinds import NO_FILE, SAFETENSORS, hint_for, kind_of
 from mssctl.models.registry import build, outline, parameter_count
 from mssctl.results.models import ModelEntry
 
@@ -150,7 +150,7 @@ def find(name: str) -> Path:
     """Path of the weights of a model given by name or by path.
 
     Raises:
-        MssctlError: there is none (exit 3), or a folder is named (exit 4).
+        MssctlError: there is none (exit 3), or it is not a file (exit 4).
     """
     path = bundled_folder() / "weights" / f"{name}.safetensors"
     if "/" not in name and _is_there(path):
@@ -160,8 +160,10 @@ def find(name: str) -> Path:
     except RuntimeError:  # ~ of a user who does not exist
         path = Path(name)
     if _is_there(path):
-        if not path.is_dir():
+        if path.is_file():
             return path
+        if not path.is_dir():
+            raise MssctlError(f"{name}: {NO_FILE}, not a model file")
         best = path / "best.safetensors"
         hint = f"the best model of this run: {best}" if _is_there(best) else None
         raise MssctlError(f"{name}: a folder, not a model file", hint=hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -61,7 +62,7 @@ class Namer:
             **self._known,
         )
         path = Path(os.path.normpath(name))
-        if path.is_absolute() or ".." in path.parts or path == Path():
+        if path.is_absolute() or ".." in path.parts or path == Path() or "\0" in name:
             raise MssctlError(
                 f"--filename {self._template}: '{name}' is not a file below the output folder",
                 hint="choose the folder with --out",
@@ -135,6 +136,28 @@ def already_there(paths: Sequence[Path], existing: Existing) -> list[Path]:
     return there if existing == "skip" else []
 
 
+def check_writable(paths: Sequence[Path]) -> None:
+    """Make sure that files can be made at ``paths``, before any work.
+
+    Raises:
+        MssctlError: a file or a broken link is in the way, a name is too long, or there is no
+            permission (exit 3).
+    """
+    for path in paths:
+        folder = next(parent for parent in path.parents if os.path.lexists(parent))
+        if not folder.is_dir():
+            raise storage_error(folder, NotADirectoryError(errno.ENOTDIR, ""))
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise storage_error(folder, PermissionError(errno.EACCES, ""))
+        for name in path.relative_to(folder).parts:
+            try:
+                os.lstat(folder / name)
+            except FileNotFoundError:
+                continue
+            except OSError as error:  # the name is too long
+                raise storage_error(path, error) from None
+
+
 def check_kept(paths: Sequence[Path], song: AudioInfo | None) -> AudioInfo:
     """Make sure that files are the stems of a song, as far as their form shows it.
 
@@ -204,7 +227,7 @@ def folder_for_outputs(path: Path) -> Iterator[None]:
         except OSError as error:
             raise storage_error(path, error) from None
         if not os.access(path, os.W_OK | os.X_OK):
-            raise storage_error(path, PermissionError(13, "Permission denied"))
+            raise storage_error(path, PermissionError(errno.EACCES, ""))
         yield
     finally:
         for folder in made:
