@@ -22,7 +22,7 @@ from mssctl.config.parse import parse
 from mssctl.config.schema import RunConfig
 from mssctl.documents import parse_json
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
-from mssctl.files import FileSet, storage_error
+from mssctl.files import FileSet, sha256, storage_error
 from mssctl.models.base import Separator
 from mssctl.models.kinds import NO_FILE, SAFETENSORS, hint_for, kind_of
 from mssctl.models.registry import build, outline, parameter_count
@@ -119,7 +119,7 @@ def load(name: str, device: torch.device) -> LoadedModel:
     separator = build(config)
     separator.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
     separator.to(device).eval()
-    return LoadedModel(separator, config, card, path.stem, path, file_hash(path))
+    return LoadedModel(separator, config, card, path.stem, path, sha256(path))
 
 
 def content_hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
@@ -210,7 +210,7 @@ def describe(name: str) -> ModelEntry:
         channels=config.audio.channels,
         parameters=parameters,
         licence=card.get("licence", "not stated"),
-        sha256=file_hash(path),
+        sha256=sha256(path),
     )
 
 
@@ -250,12 +250,6 @@ def parse_metadata(metadata: Mapping[str, str], path: Path) -> tuple[RunConfig, 
     if not isinstance(card, dict) or not all(isinstance(text, str) for text in card.values()):
         raise _damaged(path, "its metadata: card is not text by name")
     return config, card
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unreadable(path: Path, error: Exception) -> MssctlError:

@@ -136,28 +136,6 @@ def already_there(paths: Sequence[Path], existing: Existing) -> list[Path]:
     return there if existing == "skip" else []
 
 
-def check_writable(paths: Sequence[Path]) -> None:
-    """Make sure that files can be made at ``paths``, before any work.
-
-    Raises:
-        MssctlError: a file or a broken link is in the way, a name is too long, or there is no
-            permission (exit 3).
-    """
-    for path in paths:
-        folder = next(parent for parent in path.parents if os.path.lexists(parent))
-        if not folder.is_dir():
-            raise storage_error(folder, NotADirectoryError(errno.ENOTDIR, ""))
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise storage_error(folder, PermissionError(errno.EACCES, ""))
-        for name in path.relative_to(folder).parts:
-            try:
-                os.lstat(folder / name)
-            except FileNotFoundError:
-                continue
-            except OSError as error:  # the name is too long
-                raise storage_error(path, error) from None
-
-
 def check_kept(paths: Sequence[Path], song: AudioInfo | None) -> AudioInfo:
     """Make sure that files are the stems of a song, as far as their form shows it.
 

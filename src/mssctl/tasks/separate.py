@@ -21,7 +21,7 @@ from mssctl.config import bounds
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Progress, Reporter, silent
-from mssctl.files import storage_error
+from mssctl.files import check_writable, storage_error
 from mssctl.hardware.device import (
     DeviceChoice,
     Dtype,
@@ -296,7 +296,8 @@ class _Order:
         paths = self.paths(song)
         if len(outputs.already_there(paths, self.existing)) == len(paths):
             return True
-        outputs.check_writable(paths)
+        for path in paths:
+            check_writable(path)
         return False
 
     def kept(self, song: Song) -> SeparatedSong:
