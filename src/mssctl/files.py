@@ -44,7 +44,7 @@ def write_new(path: Path, text: str) -> None:
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """Give a file, or all files in a folder, a second name; a copy where that is not possible."""
+    """Hard-link a file, or all files in a folder; copy where links are not possible."""
     if source.is_dir():
         shutil.copytree(source, target, copy_function=_second_name, dirs_exist_ok=True)
     else:
@@ -59,7 +59,7 @@ def _second_name(source: Path | str, target: Path | str) -> None:
 
 
 def refuse_existing(path: Path, *, hint: str | None = None) -> None:
-    """Before the work that a file is to hold, not after it.
+    """Refuse a path where something is, before the work for that file rather than after it.
 
     Raises:
         MssctlError: something is there (exit 2).

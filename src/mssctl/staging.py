@@ -25,7 +25,7 @@ from mssctl.errors import MssctlError
 
 try:
     import fcntl
-except ImportError:  # not POSIX: leftovers are told by their age
+except ImportError:  # not POSIX: leftovers are recognized by their age
     fcntl = None  # type: ignore[assignment]
 
 NAME = re.compile(r"\.mssctl-(?P<host>[0-9a-f]{8})-\d+-[0-9a-f]{16}\.part")
@@ -58,14 +58,14 @@ class Staging:
         return self.path / _OLD / name
 
     def describe(self, members: Sequence[tuple[str, Path]]) -> None:
-        """Write down which file belongs where, for `sweep` to put old ones back."""
+        """Record which file belongs where, so that `sweep` can put old ones back."""
         entries = [
             [name, str(final.absolute()), identity(self.path / name)] for name, final in members
         ]
         (self.path / _MANIFEST).write_text(json.dumps(entries), encoding="ascii")
 
     def commit(self) -> None:
-        """From here on the new files are the ones that count."""
+        """From here on `sweep` keeps the new files."""
         if (self.path / _OLD).is_dir():
             (self.path / _OLD).rename(self.path / _DONE)
 
@@ -78,7 +78,7 @@ class Staging:
 
 
 def identity(path: Path) -> Identity:
-    """Tells a file from another one that has its name."""
+    """What distinguishes a file from another one of the same name."""
     status = path.lstat()
     return [status.st_dev, status.st_ino, status.st_mtime_ns]
 
@@ -152,7 +152,7 @@ def _last_change(path: Path) -> float:
 
 
 def _locked(path: Path) -> int | None:
-    """A lock that goes with this process; None where there are none, `_TAKEN` if it is held."""
+    """A lock until this process ends; None where there are no locks, `_TAKEN` if it is held."""
     if fcntl is None:
         return None
     try:

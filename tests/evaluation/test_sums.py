@@ -77,7 +77,7 @@ def test_a_sum_is_scored_but_is_no_source_beside_its_parts(song):
 
     five = run("five")
     (note,) = [note for note in five.notes if "accompaniment" in note]
-    assert note.startswith("a: accompaniment is the sum of drums, bass, other: it counts as no")
+    assert note.startswith("a: accompaniment is the sum of drums, bass, other: it is not")
     assert five.counts["accompaniment"] == 1
     assert set(five.bsseval) == set(STEMS)
     assert five.passport["scored_together"] == {"a": list(STEMS)}

@@ -1,4 +1,4 @@
-"""Refuses command lines that cannot mean what they say: blank values, options given twice."""
+"""Refuses ambiguous command lines: blank values, options given twice."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _check(parameter: Any, times: int, value: Any, ctx: Any) -> None:
 
 
 def _is_homeless(word: str) -> bool:
-    """Whether ``~`` or ``~NAME`` at the start of ``word`` stands for nothing."""
+    """Whether ``word`` begins with the ``~`` of a user without a home folder."""
     try:
         Path(word).expanduser()
     except RuntimeError:
@@ -80,7 +80,7 @@ def _keys(assignments: Iterable[str]) -> list[str]:
 
 
 def twice(names: Iterable[str]) -> str | None:
-    """The first of ``names`` that is there more than once."""
+    """The first of ``names`` that occurs more than once."""
     return next((name for name, times in Counter(names).items() if times > 1), None)
 
 

@@ -74,7 +74,7 @@ def session(*, json: bool = False, trains: bool = False) -> Iterator[Session]:
         raise  # `run` answers those
     except KeyboardInterrupt:
         failure = Failure(ExitCode.INTERRUPTED, "interrupted")
-    except Exception as error:  # noqa: BLE001 (what nobody foresaw is a bug: exit 1)
+    except Exception as error:  # noqa: BLE001 (anything unforeseen is a bug: exit 1)
         failure = _failure(error)
         if DISPLAY.get().verbose or failure.hint is BUG:
             _print_trace()
@@ -85,7 +85,7 @@ def session(*, json: bool = False, trains: bool = False) -> Iterator[Session]:
 
 
 def _check_current_folder() -> None:
-    """Some libraries end the process where there is none, before Python hears of it.
+    """Some libraries abort the process if there is none, before Python can report it.
 
     Raises:
         MssctlError: it has been removed (exit 3).
@@ -101,7 +101,7 @@ def _check_current_folder() -> None:
 
 
 def _failure(error: Exception) -> Failure:
-    """What an exception means for whoever typed the command."""
+    """The exit code and message that an exception becomes."""
     if isinstance(error, MssctlError):
         return Failure(error.exit_code, error.message, error.hint)
     if isinstance(error, ImportError):
@@ -216,7 +216,7 @@ def _write(text: str) -> int:
 
 
 def _unwritable(error: OSError) -> int:
-    """Give stdout up; a reader that has gone (``mssctl … | head``) is no reason to complain."""
+    """Stop using stdout; a reader that has exited (``mssctl … | head``) is not an error."""
     lead_nowhere(sys.stdout)
     if isinstance(error, BrokenPipeError):
         return ExitCode.OK

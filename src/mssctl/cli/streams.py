@@ -1,7 +1,7 @@
 """Standard streams that never decide how a command ends.
 
-A full disk behind a log, a pager that has gone and a closed terminal are no reason to lose work:
-what cannot be shown on stderr is dropped, and after the first failure nobody tries again.
+A full disk behind a log, a pager that has exited or a closed terminal must not cost any work: what
+stderr does not take is dropped, and nothing is written there after the first failure.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any, TextIO
 
 LONGEST = 2_000  # characters of one message
 _HEAD, _TAIL = 1_300, 600
-# Control characters, line ends, half characters, and marks that turn the direction of text.
+# Control characters, line ends, lone surrogates, and marks that change the direction of text.
 _HARMFUL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Unfailing:
-    """A text stream that takes everything and never raises.
+    """A text stream that never raises.
 
     Args:
         stream: what to write to, until that fails.
@@ -46,7 +46,7 @@ class Unfailing:
         try:
             getattr(self._stream, action)(*arguments)
         except RuntimeError:
-            pass  # a signal handler that broke into a write: only this text is lost
+            pass  # a signal handler interrupted a write: only this text is lost
         except (OSError, ValueError):
             self._failed = True
             lead_nowhere(self._stream)
@@ -57,7 +57,7 @@ class Unfailing:
 
 
 def lead_nowhere(stream: TextIO) -> None:
-    """Drop what ``stream`` holds and will get.
+    """Discard what ``stream`` has buffered and what it will receive.
 
     Python flushes it once more at exit, and would exit with 120.
     """
@@ -85,9 +85,9 @@ def guarded() -> Iterator[None]:
 
 
 def _occupy_closed_descriptors() -> None:
-    """Give closed standard streams a place, so that no output file gets their number.
+    """Open closed standard streams on the null device, so that no output file gets their number.
 
-    Libraries written in C write their complaints to number 2, whatever is there.
+    C libraries write their messages to descriptor 2, whatever file it is.
     """
     for number in (0, 1, 2):
         try:
@@ -116,5 +116,5 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """The same for a message that is meant to have several lines."""
+    """`printable` for a message of several lines."""
     return "\n".join(printable(line) for line in shortened(text).split("\n"))

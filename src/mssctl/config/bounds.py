@@ -1,7 +1,7 @@
 """The smallest and largest values that options and keys of a preset accept.
 
-One pair per quantity, generous to every real use: what lies outside is a slip of the keyboard, and
-would overflow, or compute for years. The schema, the command line and the Python API all take
+One pair per quantity, wide enough for every real use: a value outside is a typing mistake that
+would overflow or compute for years. The schema, the command line and the Python API all take
 their bounds from here.
 """
 

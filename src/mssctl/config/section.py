@@ -36,7 +36,7 @@ WindowLength = Annotated[int, within(N_FFT), Field(multiple_of=4)]
 class Section(BaseModel):
     """Base of all sections: immutable, an unknown key is an error, and no type is converted.
 
-    ``8.0``, ``"8"`` and ``true`` are no integers, and 1 is no boolean.
+    ``8.0``, ``"8"`` and ``true`` are not integers, and 1 is not a boolean.
     """
 
     model_config = ConfigDict(

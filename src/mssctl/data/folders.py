@@ -18,7 +18,7 @@ _LEVELS = 3  # folders in folders that an archive may add
 
 
 def real(path: Path) -> Path:
-    """The path without links. Unlike `Path.resolve` it has no objection to links in a circle."""
+    """The path without links. Unlike `Path.resolve`, it accepts links in a circle."""
     return Path(os.path.realpath(path))
 
 
@@ -43,7 +43,7 @@ def refuse_broken_link(path: Path) -> None:
                 hint="mount the disk it leads to, or remove the link",
             ) from None
     except OSError:
-        pass  # whoever opens it says what is wrong
+        pass  # opening it will report the problem
 
 
 def is_folder(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What a name on a disk means: a stem, a split, a song, an audio file, or nothing.
+"""Classify file and folder names: a stem, a split, a song, an audio file, or nothing.
 
 Every reader of songs asks here, so that a name means the same to all of them.
 """
@@ -30,7 +30,7 @@ _LEFTOVERS = frozenset(("__macosx", "@eadir", "lost+found", "$recycle.bin"))
 
 
 def fold(name: str) -> str:
-    """A name without what file systems change: case, Unicode form, spaces around it."""
+    """Fold what file systems change in a name: case, Unicode form, surrounding spaces."""
     folded = unicodedata.normalize("NFD", name).casefold().strip()
     return unicodedata.normalize("NFC", folded)
 
@@ -51,7 +51,7 @@ def split_of(name: str) -> str | None:
 
 
 def is_visible(path: PurePath) -> bool:
-    """Whether a name counts: neither hidden nor left by a system or an archive."""
+    """Whether a name is neither hidden nor left behind by a system or an archive."""
     return not path.name.startswith(".") and fold(path.name) not in _LEFTOVERS
 
 

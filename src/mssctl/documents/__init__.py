@@ -1,8 +1,8 @@
 """YAML and JSON: the one place that reads them, with bounds on everything a text can do.
 
-What comes back is plain: dictionaries with text keys, lists, text, numbers, booleans, None. Size,
-depth, digits and, for YAML, what aliases expand to are bounded, so a reader of documents needs no
-care beyond the form of what it expects. Any other text is one `MssctlError` of one sentence.
+The result is plain: dictionaries with text keys, lists, text, numbers, booleans, None. Size,
+depth, digits and, for YAML, what aliases expand to are bounded, so a reader of documents only
+checks the form that it expects. Any other text is an `MssctlError` of one sentence.
 
 YAML follows the core rules of YAML 1.2, without its octal and hexadecimal numbers: only ``true``
 and ``false`` are booleans, ``1:30``, ``010``, ``yes`` and ``2001-01-01`` are text.
@@ -158,7 +158,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_json(tree: Any) -> None:
-    """Depth and characters; the halves of a file name's bytes that are not UTF-8 may stand."""
+    """Check depth and characters; surrogates that stand for a file name's odd bytes are allowed."""
     level: list[Any] = [tree]
     for _ in range(DEPTH + 1):
         below: list[Any] = []

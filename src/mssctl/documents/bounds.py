@@ -1,4 +1,4 @@
-"""What any text is held to, YAML or JSON: numbers, characters, depth."""
+"""Limits for any YAML or JSON text: numbers, characters, depth."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DEPTH = 64  # levels of lists and mappings
 
 
 class RefusedError(Exception):
-    """Text that the rules of this file refuse; its text is the reason."""
+    """Text beyond the limits of this file; the message is the reason."""
 
 
 def whole(text: str) -> int:
@@ -34,4 +34,4 @@ def check_characters(text: str, errors: str = "strict") -> None:
         text.encode("utf-8", errors)
     except UnicodeEncodeError as error:
         code = ord(text[error.start])
-        raise RefusedError(f"U+{code:04X} is half a character") from None
+        raise RefusedError(f"U+{code:04X} is a lone surrogate") from None

@@ -11,8 +11,8 @@ import yaml
 from mssctl.documents.bounds import DEPTH, RefusedError, check_characters, decimal, whole
 from mssctl.errors import shown
 
-NODES = 100_000  # with every alias replaced by what it stands for
-CHARACTERS = 4 << 20  # the same way
+NODES = 100_000  # with every alias expanded
+CHARACTERS = 4 << 20  # with every alias expanded
 
 _WHOLE = re.compile(r"[-+]?(0|[1-9]\d*(_\d+)*)")
 _DECIMAL = re.compile(r"[-+]?(\d+(_\d+)*\.?(\d+(_\d+)*)?|\.\d+(_\d+)*)([eE][-+]?\d+)?")
@@ -38,7 +38,7 @@ def load(text: str, *, foreign: bool) -> Any:
     except RecursionError:
         reason = "nested too deeply"
     except (yaml.YAMLError, ArithmeticError, LookupError, TypeError, ValueError):
-        # PyYAML's own slips: int() of a version with 5,000 digits, chr() of a code beyond all.
+        # PyYAML's own bugs: int() of a version with 5,000 digits, chr() beyond Unicode.
         reason = "a number or a character in it is out of range"
     raise RefusedError(reason)
 

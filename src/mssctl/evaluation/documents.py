@@ -1,4 +1,4 @@
-"""Where an evaluation keeps the documents of its tracks, and how its files are known as its own.
+"""Where an evaluation keeps the documents of its tracks, and how it recognizes its own files.
 
 Documents that museval's readers can read are in ``test``, where they look and read all there is;
 others are in ``tracks``. Older versions wrote them beside ``summary.json``.
@@ -40,13 +40,13 @@ def find_document(folder: Path, track: str) -> Path:
 
 
 def provenance_of(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """What a summary's scores depend on, beside the audio."""
+    """What a summary's scores depend on besides the audio."""
     passport = summary["passport"]
     return {key: value for key, value in passport.items() if key not in _OF_THE_AUDIO}
 
 
 def marked(text: str, provenance: Mapping[str, Any]) -> str:
-    """A page or a picture that ends with a comment that `is_marked` knows it by."""
+    """Append the comment by which `is_marked` recognizes a page or a picture."""
     return f"{text}{_mark(provenance)}"
 
 

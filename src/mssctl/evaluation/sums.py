@@ -1,4 +1,4 @@
-"""Find references that are the sum of others, such as an accompaniment beside its instruments."""
+"""Find references that are the sum of others, such as an accompaniment and its instruments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST = 12  # stems; with more, there are too many sums to try
 def sums(stems: Mapping[str, Array]) -> dict[str, tuple[str, ...]]:
     """Each stem that is the sum of two or more others, and these.
 
-    Silent stems are no part of any sum. With more than 12 stems nothing is looked for.
+    Silent stems are not part of a sum. With more than 12 stems there is no search.
 
     Args:
         stems: name -> audio ``(C, N)``; where their shapes differ there are no sums.
@@ -43,7 +43,7 @@ def sums(stems: Mapping[str, Array]) -> dict[str, tuple[str, ...]]:
                 left[whole, parts] = total
         if not left:
             break
-    # A stem may be several sums, of sums and of their parts: the one of most parts says it all.
+    # A stem may be several sums, of sums and of their parts: the one with the most parts is enough.
     found = {names[whole]: parts for whole, parts in left}
     return {name: tuple(names[part] for part in parts) for name, parts in found.items()}
 

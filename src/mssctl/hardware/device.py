@@ -206,7 +206,7 @@ def configure(
         _keep_freed_memory()
     if device.type != "cuda":
         return
-    if not tf32:  # was chosen: PyTorch's compiler need not advise against it
+    if not tf32:  # a choice: PyTorch's compiler need not advise against it
         warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
     precision = "high" if tf32 else "highest"
     torch.set_float32_matmul_precision(precision)

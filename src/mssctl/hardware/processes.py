@@ -1,4 +1,4 @@
-"""This process among others: what a launcher says about it, and which signals ask it to end."""
+"""This process among others: its rank from a launcher, and the signals that ask it to end."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def place() -> Place:
 
 
 def follows() -> bool:
-    """Whether another process of a run that trains together speaks for this one."""
+    """Whether another process of the same training run prints the result."""
     try:
         return place().rank > 0
     except MssctlError:

@@ -1,4 +1,4 @@
-"""Tells what a file is that was given as a model, by how it begins, and what to do with it."""
+"""Recognize the kind of a file given as a model by its first bytes, and say what to do with it."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ def _kind_of_text(start: bytes) -> str:
         text = start[:500].decode("utf-8-sig")
     except UnicodeDecodeError as error:
         if error.start < 490:  # else the cut falls inside of a character
-            return "a file of no kind known here"
+            return "a file of unknown kind"
         text = ""
     if "\0" in text:
-        return "a file of no kind known here"
+        return "a file of unknown kind"
     word = text.lstrip().lower()
     if word.startswith(("<!doctype", "<html")):
         return "an HTML page"

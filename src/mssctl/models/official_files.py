@@ -18,7 +18,7 @@ def read_tree(path: Path) -> Any:
     """What a checkpoint holds: dictionaries, lists, numbers and tensors on the CPU.
 
     Args:
-        path: a file that safetensors or PyTorch wrote, told by its content.
+        path: a file that safetensors or PyTorch wrote, recognized by its content.
 
     Raises:
         MssctlError: no such file (exit 3); a file of another kind, damaged, or with objects that
@@ -48,7 +48,7 @@ def _torch_file(path: Path) -> Any:
         raise
     except Exception as error:  # noqa: BLE001 (damaged pickles raise whatever they reach)
         text = str(error)
-    # PyTorch's own message goes on to say how to switch this protection off.
+    # PyTorch's own message also says how to switch this protection off.
     objects = re.search(r"GLOBAL ([\w.]{1,80})", text)
     if objects:
         raise MssctlError(

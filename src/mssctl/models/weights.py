@@ -243,12 +243,12 @@ def parse_metadata(metadata: Mapping[str, str], path: Path) -> tuple[RunConfig, 
         tree = parse_json(metadata.get("config", ""), "its metadata: config")
         card = parse_json(metadata.get("card", ""), "its metadata: card")
         if not isinstance(tree, dict):
-            raise MssctlError("its metadata: config is no object")
+            raise MssctlError("its metadata: config is not an object")
         config = parse(tree, "its metadata")
     except MssctlError as error:
         raise _damaged(path, error.message) from None
     if not isinstance(card, dict) or not all(isinstance(text, str) for text in card.values()):
-        raise _damaged(path, "its metadata: card is not text by name")
+        raise _damaged(path, "its metadata: card is not a mapping of text")
     return config, card
 
 

@@ -2,7 +2,7 @@
 
 Programs nest the state dict (``model``, ``state_dict``, ``ema`` ...), put prefixes in front of its
 keys (``module.``, ``_orig_mod.``, ``model.`` ...) and keep buffers beside it. The rule: whatever
-stands before the keys of a known layout is taken off, wherever in the file they are.
+stands before the keys of a known layout is removed, wherever in the file they are.
 """
 
 from __future__ import annotations

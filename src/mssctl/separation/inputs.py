@@ -1,7 +1,7 @@
 """Which songs an argument means: files, folders (walked) and patterns.
 
-An argument that leads nowhere, or a folder that cannot be read, is a failure of its own: the other
-songs are found whatever it is.
+An argument that leads nowhere, or a folder that cannot be read, is a failure of its own; the other
+songs are still found.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _found(entry: os.DirEntry[str], folder: str) -> Song | Failed:
-    """A file with an audio suffix, unless it is no file that can be read."""
+    """A file with an audio suffix, or why it cannot be read."""
     try:
         mode = entry.stat().st_mode
     except OSError as error:

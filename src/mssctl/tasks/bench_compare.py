@@ -55,7 +55,7 @@ def compare(first: Path | str, second: Path | str) -> BenchComparison:
 def _read(path: Path) -> dict[str, Any]:
     found = read_json(path).get("data")
     if isinstance(found, dict) and "timings" in found:
-        raise MssctlError(f"{path}: of mode scan, which already sets its ways beside each other")
+        raise MssctlError(f"{path}: a result of mode scan, which already compares its ways")
     if not isinstance(found, dict) or not _is_measurement(found):
         raise MssctlError(
             f"{path}: not what `mssctl bench --json` prints",

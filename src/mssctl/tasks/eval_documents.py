@@ -17,7 +17,7 @@ Document = dict[str, Any]
 
 
 def passport_in(path: Path) -> dict[str, Any] | None:
-    """What a document was made under; None if it is no document."""
+    """The provenance in a document; None if it is not a document."""
     try:
         passport = read_json(path).get("passport")
     except MssctlError:

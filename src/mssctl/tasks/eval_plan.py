@@ -104,7 +104,7 @@ def _first_unpacked(
 def _fitting(
     tracks: Sequence[ReferenceTrack], model: str, audio: AudioConfig, *, add_up: bool
 ) -> tuple[list[ReferenceTrack], list[str], list[FileFailure]]:
-    """The tracks whose headers fit; notes on them, and the others.
+    """The tracks whose headers fit; notes on them, and the failures.
 
     Raises:
         MssctlError: none fits.

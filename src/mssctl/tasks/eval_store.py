@@ -1,4 +1,4 @@
-"""The folder of an evaluation: a document per scored track, so that an interrupted one goes on.
+"""The folder of an evaluation: a document per scored track, so that an interrupted one continues.
 
 A track's document appears together with its stems and excerpts. What another evaluation left in
 the folder is refused, or replaced with ``overwrite``: then the new files wait in a hidden folder
@@ -71,7 +71,7 @@ class Store:
             page: the report, if there is to be one.
 
         Returns:
-            Notes on what stays although it belongs to another evaluation.
+            Notes on documents of other evaluations that stay.
 
         Raises:
             MssctlError: something is there that may not be replaced (exit 2), or nothing can be
@@ -156,7 +156,7 @@ class Store:
     def finish(
         self, tracks: Sequence[ReferenceTrack], kinds: Sequence[str], tables: Mapping[str, str]
     ) -> None:
-        """Publish the tables, and with them what waited for the end.
+        """Publish the tables, and the new files that waited for the end.
 
         Args:
             tracks: that were evaluated.
@@ -187,7 +187,7 @@ class Store:
         """Publish the report and its plots.
 
         Raises:
-            MssctlError: a file cannot be written (exit 3), or is somebody else's (exit 2).
+            MssctlError: a file cannot be written (exit 3), or may not be replaced (exit 2).
         """
         assert self.folder is not None
 
@@ -237,7 +237,7 @@ class Store:
     def _foreign(
         self, folder: Path, tracks: Sequence[ReferenceTrack], kinds: Sequence[str]
     ) -> list[tuple[Path, str]]:
-        """What this evaluation would write over or beside and is not its own, and why."""
+        """What this evaluation would replace or mix with although it is not its own, and why."""
         found: list[tuple[Path, str]] = []
         summary = folder / SUMMARY
         if summary.exists() and not self._summary_is_own(folder, tracks):
@@ -293,7 +293,7 @@ class Store:
         """Whether a file or folder of a track may be replaced."""
         assert self.folder is not None
         if self._place != self.folder:
-            return True  # nobody else writes there
+            return True  # only this evaluation writes there
         if path.suffix == ".json":
             return self._is_own(path, track)
         return any(self._is_own(place, track) for place in document_places(self.folder, track.name))

@@ -184,13 +184,17 @@ def evaluate(
         marks = guard(plan.source.name, card, split=split, force=force)
         plan = replace(plan, marks=marks)
     where = {"musdb": f"MUSDB18 {split}"} if musdb is not None else {}
-    papers = _passport(plan, scoring, where)
+    provenance = _passport(plan, scoring, where)
     kinds = [kind for kind, wanted in (("stems", keep_stems), ("excerpts", html)) if wanted]
-    store = Store(None if out is None else Path(out), papers, plan.source.mark, overwrite=overwrite)
+    store = Store(
+        None if out is None else Path(out), provenance, plan.source.mark, overwrite=overwrite
+    )
     for note in store.check(plan.tracks, kinds, None if html is None else Path(html)):
         report(Notice(note, level="warning"))
     documents = _score_all(plan, scoring, store, jobs, memory, kinds, report)
-    result = result_of(plan, scoring, documents, papers, str(musdb or reference), out, per_track)
+    result = result_of(
+        plan, scoring, documents, provenance, str(musdb or reference), out, per_track
+    )
     if out is not None:
         tables = {
             "summary.json": as_text(asdict(result)),
@@ -199,8 +203,8 @@ def evaluate(
         }
         store.finish(plan.tracks, kinds, tables)
     if html is not None and out is not None:
-        pictures = {name: marked(text, papers) for name, text in plots(Path(out)).items()}
-        store.write_page(Path(html), marked(report_page(Path(out)), papers), pictures)
+        pictures = {name: marked(text, provenance) for name, text in plots(Path(out)).items()}
+        store.write_page(Path(html), marked(report_page(Path(out)), provenance), pictures)
     return result
 
 

@@ -1,4 +1,4 @@
-"""What an exception means for one input of several: the others go on."""
+"""Turn the exception of one input into a failure in the result; the others continue."""
 
 from __future__ import annotations
 

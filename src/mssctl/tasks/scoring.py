@@ -79,8 +79,8 @@ def document(
         "notes": [
             *audio.notes,
             *(
-                f"{stem} is the sum of {', '.join(parts)}: it counts as no source beside "
-                "them, so it has no cSDR and no BSSEval, and no part in the mean over stems"
+                f"{stem} is the sum of {', '.join(parts)}: it is not scored as a source "
+                "with them (no cSDR, no BSSEval) and is left out of the mean over stems"
                 for stem, parts in apart.items()
             ),
         ],

@@ -209,7 +209,7 @@ def _separate_all(
                 done.append(order.kept(song))
             else:
                 done.append(order.separate(song, model))
-        except Exception as error:  # noqa: BLE001 (whatever it is, the others are done)
+        except Exception as error:  # noqa: BLE001 (the other songs are still separated)
             failures.append(failure(str(song.path), error))
             if not isinstance(error, MssctlError | OSError | MemoryError):
                 order.report(Notice(traceback.format_exc(), level="warning"))

@@ -361,7 +361,7 @@ def _new_run_folder(preset: str, out: str | Path | None) -> Path:
 
 
 def _of_a_start(name: str) -> bool:
-    """Files of a start that was killed: of this version, or in the making by an earlier one."""
+    """Files that a killed start leaves, of this version or an earlier one."""
     known = {"data.json", song_list.NAME, ".data.json.tmp", ".config.yaml.tmp"}
     return name in known or is_leftover(name)
 

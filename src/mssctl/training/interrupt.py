@@ -15,7 +15,7 @@ from mssctl.hardware.processes import asked_to_end
 class Interrupt:
     """Turns the first SIGINT, SIGTERM or SIGHUP into a wish to stop, and the second into an abort.
 
-    A SIGHUP after another signal is no second wish: a terminal that closes and its shell each send
+    A SIGHUP after another signal does not count: a terminal that closes and its shell each send
     one. Outside the main thread, where Python allows no handlers, it does nothing.
     """
 

@@ -35,7 +35,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise MssctlError(
             f"{path}: cannot be written: {error.strerror or error}",
-            hint="`mssctl resume` goes on from the last checkpoint as soon as it can be",
+            hint="then `mssctl resume` continues from the last checkpoint",
             exit_code=ExitCode.ENVIRONMENT,
         ) from None
 

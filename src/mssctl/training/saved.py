@@ -74,7 +74,7 @@ class SavedValues(_Form):
         if steps != sorted(set(steps)) or (steps and steps[-1] > self.step):
             raise ValueError("its validations are not those of steps before it")
         if (self.best_step is None) != (self.best_score is None):
-            raise ValueError("the best score has no step, or the step no score")
+            raise ValueError("only one of best score and best step is there")
         if self.best_step is not None and self.best_step not in steps:
             raise ValueError("the best step was not validated")
         names = self.sha256.keys()

@@ -35,7 +35,7 @@ class SongList:
     Attributes:
         train: songs that are trained on.
         valid: held-out songs.
-        earlier: place and form of songs that were trained on before and are no longer.
+        earlier: place and form of songs that were trained on in earlier sessions only.
     """
 
     train: dict[str, Form]
@@ -44,7 +44,7 @@ class SongList:
 
     @property
     def validation(self) -> str:
-        """Tells one set of held-out songs from another, wherever it lies."""
+        """Identifies the set of held-out songs, wherever they are stored."""
         text = json.dumps(sorted(self.valid.values(), key=json.dumps))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
