@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mssctl.audio import pcm
 from mssctl.audio.coded import CodedSource
-from mssctl.audio.errors import changed
+from mssctl.audio.errors import changed, no_frames
 from mssctl.audio.source import Note, Source, silent
 from mssctl.errors import MssctlError
 
@@ -151,7 +151,7 @@ def _whole(
         yield from _checked(path, source, [block], done)
         done += block.shape[1]
     if not done:
-        raise MssctlError(f"{path}: no audio frames", hint="check that the file is complete")
+        raise no_frames(path)
 
 
 def _regular(

@@ -6,7 +6,9 @@ Source: the STREAMINFO block of RFC 9639.
 from __future__ import annotations
 
 import hashlib
-import mmap
+from collections.abc import Iterator
+from itertools import pairwise
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Self
 
@@ -14,21 +16,31 @@ import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 from numpy.typing import NDArray
 
+from mssctl.audio import tags
 from mssctl.audio.errors import cut_off, damaged
+from mssctl.audio.layout import Layout
 
 _STREAMINFO = 34  # bytes
-_MARK = b"fLaC\0\0\0\x22"  # and the header of that block
+_MARKS = b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22"  # and the header of that block
 
 
-def parts(path: Path) -> list[tuple[int, int | None]]:
-    """The files that were joined to this one, as bytes ``[start, stop)``; usually one."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        starts = [0]
-        at = data.find(_MARK, data.find(_MARK) + 1)
+def layout(path: Path) -> Layout:
+    """The files that were joined to this one; usually it is one."""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        stop = tags.start_of_trailing(data)
+        starts = sorted(_marks(data, stop))
+        if len(starts) < 2:  # what stands before the mark, FFmpeg knows
+            starts = [0]
+        return Layout(tuple(((a, b),) for a, b in pairwise([*starts, stop])))
+
+
+def _marks(data: mmap, stop: int) -> Iterator[int]:
+    """Where the files in a file begin, in any order."""
+    for mark in _MARKS:
+        at = data.find(mark, 0, stop)
         while at >= 0:
-            starts.append(at)
-            at = data.find(_MARK, at + 1)
-        return list(zip(starts, [*starts[1:], len(data)], strict=True))
+            yield at
+            at = data.find(mark, at + 1, stop)
 
 
 def stated_length(context: AudioCodecContext) -> int | None:
@@ -62,15 +74,19 @@ class Digest:
     Args:
         bits: per sample.
         wanted: the header's MD5.
-        samples: per channel that the header states; what follows them is not in its MD5.
+        samples: per channel that the header states, if it does.
         rate: Hz.
+
+    Attributes:
+        complete: all samples that the header states have come, and their checksum is right.
     """
 
     def __init__(self, bits: int, wanted: bytes, samples: int | None, rate: int) -> None:
         self._bits = bits
         self._wanted = wanted
         self._samples = samples
-        self._left = samples
+        self._done = 0
+        self.complete = False
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._rate = rate
 
@@ -84,9 +100,6 @@ class Digest:
 
     def update(self, samples: NDArray[np.generic]) -> None:
         """Take ``(C, n)`` samples as FFmpeg gives them: in the high bits of their type."""
-        if self._left is not None:
-            samples = samples[:, : self._left]
-            self._left -= samples.shape[1]
         width = (self._bits + 7) // 8
         values = np.ascontiguousarray(samples.T)
         shift = 8 * values.itemsize - self._bits
@@ -94,12 +107,15 @@ class Digest:
             values = values >> shift
         if width != values.itemsize:
             values = values.view(np.uint8).reshape(-1, values.itemsize)[:, :width]
-        self._md5.update(np.ascontiguousarray(values).data)
-
-    @property
-    def complete(self) -> bool:
-        """All samples that the header states have come, and their checksum is right."""
-        return self._left == 0 and self._md5.digest() == self._wanted
+            values = values.reshape(len(samples.T), -1)
+        values = np.ascontiguousarray(values)
+        before, self._done = self._done, self._done + len(values)
+        if self._samples is not None and before < self._samples <= self._done:
+            inside = self._samples - before
+            self._md5.update(values[:inside].data)
+            self.complete = self._md5.digest() == self._wanted
+            values = values[inside:]
+        self._md5.update(values.data)
 
     def check(self, path: Path) -> None:
         """Compare, after the last sample.
@@ -107,10 +123,10 @@ class Digest:
         Raises:
             MssctlError: samples are missing, or not those that were encoded.
         """
-        if self._left:
-            seconds = ((self._samples or 0) - self._left) / self._rate
-            raise cut_off(path, seconds, (self._samples or 0) / self._rate)
-        if self._md5.digest() != self._wanted:
+        stated = self._samples or 0
+        if self._done < stated:
+            raise cut_off(path, self._done / self._rate, stated / self._rate)
+        if not self.complete and self._md5.digest() != self._wanted:
             raise damaged(path, None, "the samples fail the checksum of the FLAC header")
 
 

@@ -16,24 +16,34 @@ AUDIO_SUFFIXES = frozenset(
 _PCM_MARKS = (
     b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"dns.", b"caff", b"NIST_1A", b"2BIT",
     b"Creative Voice File", b"PVF1", b"MATLAB 5.0", b"\x64\xa3", b"\x00\x00\xa3\x64", b"fap ",
-    b" paf", b"SDS\0",
+    b" paf", b"ALawSoundFile",
 )  # fmt: skip
 
 # FFmpeg looks into a file to find its kind. Playlists, manifests, concat scripts and devices,
 # which make it open other files, are not on this list.
 DEMUXERS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,iff,loas,"
-    "matroska,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,oma,qoa,shn,tak,truehd,tta,w64,wav,wv"
+    "matroska,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,oma,qoa,rm,shn,sox,tak,truehd,tta,"
+    "voc,w64,wav,wv,xwma"
 )
 
 # Demuxers of bare frames, one after the other: what lies between or after them is no audio.
 RAW = frozenset("aac ac3 dts dtshd eac3 flac loas mlp mp3 truehd".split())
 
 # Demuxers of PCM containers: their last packet counts as incomplete where the length is open.
-PCM_DEMUXERS = frozenset("aiff au w64 wav".split())
+PCM_DEMUXERS = frozenset("aiff au caf w64 wav".split())
 
 # Demuxers whose files state how many samples they hold, as a number of samples.
 _EXACT = frozenset("ape caf dsf mov shn tak tta wv".split())
+
+
+_RATES = range(1_000, 1_536_001)  # Hz; DSD of 8 times the rate of an SACD is read at the highest
+_CHANNELS = range(1, 65)
+
+
+def is_absurd(rate: int, channels: int) -> bool:
+    """Whether no recording has this rate and these channels, but damaged headers do."""
+    return rate not in _RATES or channels not in _CHANNELS
 
 
 def is_pcm(head: bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -12,8 +13,9 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from mssctl.audio import formats
-from mssctl.audio.errors import bytes_missing, cut_off, damaged
+from mssctl.audio.errors import absurd, bytes_missing, cut_off, damaged, no_frames
 from mssctl.audio.extent import Extent, extent
+from mssctl.audio.part import Part
 from mssctl.audio.source import Facts, Note
 
 # libsndfile reads MPEG and the like in these containers, too; FFmpeg is better at it.
@@ -40,18 +42,22 @@ class PcmSource:
         with path.open("rb") as raw:
             if not formats.is_pcm(raw.read(32)):
                 return None
+        found = extent(path)
         try:
-            with sf.SoundFile(native_name(path)) as file:
+            with _opened(path, found) as file:
                 subtype, frames = str(file.subtype), int(file.frames)
                 rate, channels = int(file.samplerate), int(file.channels)
                 width = _WIDTHS.get(subtype, 0) * channels
         except sf.LibsndfileError:
             return None
-        found = extent(path)
         if not subtype.startswith(_PCM):
             return None
+        if formats.is_absurd(rate, channels):
+            raise absurd(path, rate, channels)
         if found.missing:
             raise bytes_missing(path, found.missing)
+        if found.samples == 0:
+            raise no_frames(path)
         if found.samples is not None and width:
             frames = min(frames, found.samples // width)
         if not frames:
@@ -78,7 +84,7 @@ class PcmSource:
         rate, frames = self._facts.sample_rate, self._facts.stated or 0
         done = min(start, frames)
         try:
-            with sf.SoundFile(native_name(self._path)) as file:
+            with _opened(self._path, self._extent) as file:
                 file.seek(done)
                 while done < frames:
                     wanted = min(_BLOCK, frames - done)
@@ -91,6 +97,18 @@ class PcmSource:
             raise damaged(self._path, done / rate, "the samples cannot be read") from None
         if done < frames:
             raise cut_off(self._path, done / rate, frames / rate)
+
+
+@contextmanager
+def _opened(path: Path, found: Extent) -> Iterator[sf.SoundFile]:
+    """Open a file without what lies after its end: some formats would be read beyond it."""
+    if not found.after:
+        with sf.SoundFile(native_name(path)) as file:
+            yield file
+        return
+    size = path.stat().st_size - found.after
+    with Part(path, [(0, size)]) as part, sf.SoundFile(part) as file:
+        yield file
 
 
 def native_name(path: Path) -> str | bytes:
