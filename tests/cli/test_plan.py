@@ -65,6 +65,7 @@ def test_a_preset_that_does_not_fit_is_told_what_to_change(mssctl, tiny):
         (["--vram", "8", "--mode", "separate"], 2, "name a preset"),
         (["--compare", "--attention", "math"], 2, "name a preset"),
         (["small", "--verify"], 3, "a prediction needs no GPU"),
+        (["small", "--dtype", "fp16"], 2, "training has bf16 and fp32 only"),
     ],
 )
 def test_plan_refuses(mssctl, monkeypatch, arguments, code, sentence):

@@ -76,7 +76,6 @@ DAMAGED = {
     "null for a card": {"card": "null"},
     "numbers in a card": {"card": '{"licence": 3}'},
     "no card": {"card": ""},
-    "another checksum": {"tensors_sha256": "0" * 64},
     "another format": {"format": "99"},
 }
 
@@ -84,14 +83,26 @@ DAMAGED = {
 @pytest.mark.parametrize("metadata", DAMAGED.values(), ids=DAMAGED.keys())
 def test_damaged_metadata_is_one_sentence_and_takes_no_memory(rewritten, metadata, monkeypatch):
     path = rewritten(metadata)
-    if "tensors_sha256" not in metadata:
-        monkeypatch.setattr(weights, "tensors_hash", lambda _: pytest.fail("read the tensors"))
+    monkeypatch.setattr(weights, "content_hash", lambda *_: pytest.fail("read the tensors"))
     started = time.process_time()
     with pytest.raises(MssctlError, match=r"model\.safetensors") as caught:
         weights.load(str(path), CPU)
     assert time.process_time() - started < 2.0
     assert caught.value.exit_code == ExitCode.BAD_INPUT
     assert len(str(caught.value)) < 500 + 2 * len(str(path))
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        config_with("audio", stems=["drums", "vocals"]),
+        {"card": '{"licence": "none"}'},
+        {"sha256": "0" * 64},
+    ],
+)
+def test_changed_metadata_is_noticed(rewritten, metadata):
+    with pytest.raises(MssctlError, match="its checksum differs"):
+        weights.load(str(rewritten(metadata)), CPU)
 
 
 def test_one_flipped_bit_of_any_tensor_is_noticed(original, tmp_path):
@@ -101,7 +112,7 @@ def test_one_flipped_bit_of_any_tensor_is_noticed(original, tmp_path):
     for place in range(header, len(content), (len(content) - header) // 20):
         content[place] ^= 1
         path.write_bytes(content)
-        with pytest.raises(MssctlError, match="its tensors are not those that were written"):
+        with pytest.raises(MssctlError, match="its checksum differs"):
             weights.load(str(path), CPU)
         content[place] ^= 1
     path.write_bytes(content)

@@ -209,7 +209,7 @@ def test_unlike_work_is_not_compared(tiny, tmp_path):
         compare(tmp_path / "a.json", tmp_path / "b.json")
     assert caught.value.exit_code == ExitCode.USAGE
     (tmp_path / "c.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(MssctlError, match=r"not what|expected a JSON object|not UTF-8"):
+    with pytest.raises(MssctlError, match="not what"):
         compare(tmp_path / "a.json", tmp_path / "c.json")
     with pytest.raises(MssctlError, match="cannot be read"):
         compare(tmp_path / "a.json", tmp_path / "d.json")

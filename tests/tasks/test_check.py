@@ -172,13 +172,23 @@ def test_a_second_check_reads_only_what_changed(music, monkeypatch):
     read: list[Path] = []
     blocks = measure.blocks
     monkeypatch.setattr(
-        measure, "blocks", lambda path, size: read.append(path) or blocks(path, size)
+        measure, "blocks", lambda path, *rest: read.append(path) or blocks(path, *rest)
     )
     assert check([music]) == first
     assert read == []
     edit(lambda audio: 0.5 * audio)(music / "train/b")
     check([music])
     assert {path.parent for path in read} == {music / "train/b"}
+
+
+def test_a_file_that_is_not_what_it_states_is_named(music):
+    path = music / "train/a/bass.wav"
+    path.write_bytes(path.read_bytes() + b"\x80 no chunk")
+    found = [finding for finding in check([music]).findings if finding.kind == "odd"]
+    assert [(finding.path, "after the end" in finding.message) for finding in found] == [
+        (str(path), True)
+    ]
+    assert check([music]).findings == check([music]).findings  # from the cache, too
 
 
 def test_several_roots_are_one_set_as_far_as_splits_go(tmp_path, music):

@@ -78,17 +78,20 @@ def probe(path: Path) -> AudioInfo:
         return _info(path, source, frames)
 
 
-def read(path: Path, start: int = 0, frames: int | None = None) -> NDArray[np.float32]:
+def read(
+    path: Path, start: int = 0, frames: int | None = None, *, note: Note = silent
+) -> NDArray[np.float32]:
     """Samples ``(C, n)`` from frame ``start`` on; all that follow if ``frames`` is None.
 
     They are those of the whole file at this place; fewer than ``frames`` come back only at its
-    end. Checksums (FLAC, Ogg) are compared only where the whole file is read.
+    end. Checksums (FLAC, Ogg) are compared, and ``note`` is told what is odd about the
+    file, only where all of it is read.
 
     Raises:
         MssctlError: unreadable or damaged, or a sample is NaN, infinite or absurd.
     """
     if start == 0 and frames is None:
-        return np.concatenate(list(blocks(path, _COUNTED_BLOCK)), axis=1)
+        return np.concatenate(list(blocks(path, _COUNTED_BLOCK, note)), axis=1)
     with _steady(path):
         source = _open(path)
         taken = [np.zeros((source.facts.channels, 0), np.float32)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 SEGMENT_SECONDS = (0.01, 600.0)
 OVERLAP = (0.0, 0.99)  # of a segment; at 0.99 every sample is computed 100 times
-BATCH = (1, 4096)
+BATCH = (1, 2**20)
 SHIFTS = (1, 100)
 SEED = (0, 2**32 - 1)
 WORKERS = (1, 1024)

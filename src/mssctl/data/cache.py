@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from mssctl.documents import parse_json
+from mssctl.documents import parse_json, sealed, unsealed
 from mssctl.errors import MssctlError
 from mssctl.events import Notice, Reporter
 
@@ -67,14 +67,14 @@ class Cache:
         if known is None or known[0] != now:
             return None
         try:
-            return parse_json(known[1], "cache")
-        except MssctlError:  # a damaged database: found out anew
+            return unsealed(parse_json(known[1], "cache"), "cache")["fact"]
+        except (MssctlError, AttributeError, KeyError):  # a damaged database: found out anew
             return None
 
     def put(self, kind: str, files: Sequence[Path], value: Any) -> None:
         """Keep a fact that `get` did not know."""
         key = _key(kind, files)
-        self._new[key] = self._stamps[key], json.dumps(value)
+        self._new[key] = self._stamps[key], json.dumps(sealed({"fact": value}))
 
     def __enter__(self) -> Self:
         return self

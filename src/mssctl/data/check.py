@@ -146,6 +146,8 @@ def _levels(song: CheckedSong) -> Iterator[DataFinding]:
         if facts.clipped:
             places = f"{facts.clipped} place{'s' if facts.clipped > 1 else ''}"
             yield song.finding("clipped", f"{name} is clipped at {places}", facts.path)
+        for note in facts.notes:
+            yield song.finding("odd", f"{name}: {note}", facts.path)
 
 
 def _reason(facts: FileFacts) -> str:

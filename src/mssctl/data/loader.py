@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Generator, Iterator
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from mssctl.config.schema import TrainingConfig
 from mssctl.data.mixing import Mixer
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.hardware.processes import INTERRUPTIONS
+from mssctl.hardware.processes import INTERRUPTIONS, start_tracker
 
 
 class Batches(Dataset[Tensor | MssctlError]):
@@ -118,7 +118,7 @@ def _start_forkserver() -> None:
 
     It would die of a signal to the process group otherwise, and the workers with it.
     """
-    resource_tracker.ensure_running()  # first: starting it would unblock the signals again
+    start_tracker()  # first: starting it would unblock the signals again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
     try:
         forkserver.ensure_running()

@@ -37,6 +37,7 @@ class FileFacts:
         peak: largest magnitude; 1 is full scale.
         clipped: places with three or more samples in a row at full scale.
         digest: of its samples at 16 bit.
+        notes: what is odd about the file.
         error: why it cannot be read, and ``hint`` what to do; nothing else is known then.
     """
 
@@ -47,8 +48,14 @@ class FileFacts:
     peak: float = 0.0
     clipped: int = 0
     digest: str = ""
+    notes: tuple[str, ...] = ()
     error: str | None = None
     hint: str | None = None
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """From the plain values of `dataclasses.asdict`."""
+        return cls(**{**value, "notes": tuple(value["notes"])})
 
 
 @dataclass(frozen=True)
@@ -80,8 +87,8 @@ class SongFacts:
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`."""
         return cls(
-            {stem: FileFacts(**facts) for stem, facts in value["stems"].items()},
-            FileFacts(**value["mixture"]) if value["mixture"] else None,
+            {stem: FileFacts.from_json(facts) for stem, facts in value["stems"].items()},
+            FileFacts.from_json(value["mixture"]) if value["mixture"] else None,
             value["residual_db"],
         )
 
@@ -124,6 +131,7 @@ class _Meter:
         self.frames = self.sample_rate = self.channels = self.clipped = 0
         self.peak = 0.0
         self.hash = hashlib.blake2b(digest_size=16)
+        self.notes: list[str] = []
         self.error: MssctlError | None = None
 
     def blocks(self) -> Iterator[Audio]:
@@ -132,7 +140,8 @@ class _Meter:
             refuse_broken_link(self.path)
             info = probe(self.path)
             self.sample_rate, self.channels = info.sample_rate, info.channels
-            for block in blocks(self.path, _BLOCK):
+            self.notes += info.notes
+            for block in blocks(self.path, _BLOCK, self.notes.append):
                 self._add(block)
                 yield block
         except MssctlError as error:
@@ -159,6 +168,7 @@ class _Meter:
             peak=self.peak,
             clipped=self.clipped,
             digest=self.hash.hexdigest(),
+            notes=tuple(self.notes),
         )
 
 

@@ -35,7 +35,7 @@ from mssctl.data.synth_vocals import Voice, choose_voice, play_vocals
 from mssctl.documents import read_json
 from mssctl.errors import MssctlError
 from mssctl.events import Progress, Reporter
-from mssctl.hardware.machine import end_with_parent
+from mssctl.hardware.processes import serve, start_tracker
 from mssctl.results.data import SynthResult
 
 # Part of every song's seed: raise it when the same seed no longer gives the same song.
@@ -203,8 +203,9 @@ def _run(jobs: list[Job], workers: int) -> Iterator[Path]:
             yield make_song(job)
         return
     # spawn: a fork would copy the threads' locks of whatever the caller runs.
+    start_tracker()
     count, context = min(workers, len(jobs)), get_context("spawn")
-    pool = ProcessPoolExecutor(count, context, end_with_parent, (os.getpid(),))
+    pool = ProcessPoolExecutor(count, context, serve, (os.getpid(),))
     try:
         yield from pool.map(make_song, jobs)
     finally:

@@ -22,7 +22,7 @@ from mssctl.documents.bounds import DEPTH, RefusedError, check_characters, decim
 from mssctl.errors import ExitCode, MssctlError, shown
 
 JSON_BYTES = 64 << 20
-YAML_BYTES = 1 << 20
+YAML_BYTES = 256 << 10  # ten times the longest configuration; PyYAML takes a second for it
 CHECKSUM = "checksum"
 
 
@@ -121,7 +121,7 @@ def _text(path: Path, limit: int, exit_code: int) -> str:
         with path.open("rb") as file:
             content = file.read(limit + 1)
         if len(content) > limit:
-            raise RefusedError(f"larger than {limit >> 20} MiB")
+            raise RefusedError(f"larger than {limit >> 10} KiB")
         return _decoded(content)
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"

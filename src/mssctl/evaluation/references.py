@@ -91,7 +91,7 @@ class ReferenceAudio:
     """The audio of one track, each ``(C, N)`` of equal shape, at ``rate`` Hz.
 
     Attributes:
-        notes: on what makes up a mixture that had no file.
+        notes: what is odd about its files, and what makes up a mixture that had no file.
     """
 
     stems: dict[str, Audio]
@@ -269,14 +269,15 @@ def read(track: ReferenceTrack, stems: Sequence[str], *, add_up: bool = True) ->
         MssctlError: a file cannot be read, or has samples that are NaN or infinite.
     """
     paths = track.needed(stems, add_up=add_up)
-    audio = {stem: files.read(path) for stem, path in paths.items()}
+    notes: list[str] = []
+    audio = {stem: noted(path, notes) for stem, path in paths.items()}
     rate = files.probe(next(iter(paths.values()))).sample_rate
-    mixture, notes = audio.get(MIXTURE), []
+    mixture = audio.get(MIXTURE)
     if mixture is None and add_up:
         again = sums(audio)
         parts = [sound for stem, sound in audio.items() if stem not in again]
         mixture = np.stack(parts).sum(axis=0, dtype=np.float64).astype(np.float32)
-        notes = [
+        notes += [
             f"{stem} is the sum of {', '.join(names)}: not added to the mixture once more"
             for stem, names in again.items()
         ]
@@ -292,6 +293,15 @@ def _track(folder: Path) -> ReferenceTrack | None:
     mixture = found.pop(MIXTURE, None)
     name = real(folder).name if folder.name in ("", "..") else folder.name
     return ReferenceTrack(song_name(name), found, mixture)
+
+
+def noted(path: Path, notes: list[str]) -> Audio:
+    """A whole file ``(C, N)``; what is odd about it goes into ``notes``.
+
+    Raises:
+        MssctlError: it cannot be read.
+    """
+    return files.read(path, note=lambda note: notes.append(f"{path.name}: {note}"))
 
 
 def probe(path: Path) -> AudioInfo:

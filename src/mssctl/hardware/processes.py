@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.hardware.machine import end_with_parent
 
 # Ctrl-C; a shutdown or `timeout`; a terminal that closes, which Windows has no signal for.
 INTERRUPTIONS = tuple(
@@ -21,6 +23,32 @@ def asked_to_end() -> tuple[signal.Signals, ...]:
         for number in INTERRUPTIONS
         if number.name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN
     )
+
+
+def serve(parent: int) -> None:
+    """In a process of a pool: signals are for the one that started it, and its end ends this.
+
+    Args:
+        parent: process id of the one that started it.
+    """
+    for number in INTERRUPTIONS:
+        if number != signal.SIGTERM:  # with which a broken pool ends its processes
+            signal.signal(number, signal.SIG_IGN)
+    end_with_parent(parent)
+
+
+def start_tracker() -> None:
+    """Start the process that multiprocessing cleans up with, safe from a terminal that closes.
+
+    It ignores SIGINT and SIGTERM itself, and inherits that SIGHUP is blocked.
+    """
+    if not hasattr(signal, "SIGHUP"):
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass(frozen=True)

@@ -83,8 +83,8 @@ def save(
         "format": FORMAT,
         "config": json.dumps(config.model_dump(mode="json")),
         "card": json.dumps(dict(card)),
-        "tensors_sha256": tensors_hash(tensors),
     }
+    metadata["sha256"] = content_hash(tensors, metadata)
     try:
         with FileSet(path.parent, overwrite=overwrite) as files:
             temporary = files.add(path)
@@ -114,17 +114,17 @@ def load(name: str, device: torch.device) -> LoadedModel:
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from None
     # Files of earlier versions have no checksum.
-    if "tensors_sha256" in metadata and metadata["tensors_sha256"] != tensors_hash(tensors):
-        raise _damaged(path, "its tensors are not those that were written")
+    if "sha256" in metadata and metadata["sha256"] != content_hash(tensors, metadata):
+        raise _damaged(path, "its content is not what was written (its checksum differs)")
     separator = build(config)
     separator.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
     separator.to(device).eval()
     return LoadedModel(separator, config, card, path.stem, path, file_hash(path))
 
 
-def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the names, types, shapes and bytes of CPU tensors, in hexadecimal."""
-    digest = hashlib.sha256()
+def content_hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 over CPU tensors (names, types, shapes, bytes), configuration and card, in hex."""
+    digest = hashlib.sha256(json.dumps([metadata["config"], metadata["card"]]).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import torch
 
-from mssctl.hardware.machine import end_with_parent
+from mssctl.hardware.processes import serve
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -57,4 +57,4 @@ def side_by_side(work: Callable[[Given], Result], warm_up: Given) -> Iterator[Ma
 def _begin(parent: int) -> None:
     """In the other process: use no threads, and end when the first one does, however it ends."""
     torch.set_num_threads(1)  # the threads of torch's pool were not forked: nothing may wait there
-    end_with_parent(parent)
+    serve(parent)

@@ -34,7 +34,8 @@ class DataFinding:
     """Something to know about a song that training works with all the same.
 
     ``kind``: ``missing`` (stem), ``length`` (unequal), ``mixture`` (not the sum of the stems),
-    ``silent``, ``clipped`` or ``duplicate`` (within a split).
+    ``silent``, ``clipped``, ``odd`` (a file that is not quite what it states) or ``duplicate``
+    (within a split).
     """
 
     kind: str

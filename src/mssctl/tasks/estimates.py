@@ -11,13 +11,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 
-from mssctl.audio import files
 from mssctl.config.schema import AudioConfig
 from mssctl.data.folders import real
 from mssctl.data.names import USUAL_STEMS
 from mssctl.errors import MssctlError
 from mssctl.evaluation.oracle import ideal_ratio_masks
-from mssctl.evaluation.references import ReferenceAudio, ReferenceTrack, find_tracks, probe
+from mssctl.evaluation.references import ReferenceAudio, ReferenceTrack, find_tracks, noted, probe
 from mssctl.evaluation.sdr import Array
 from mssctl.evaluation.sums import sums
 from mssctl.models.weights import LoadedModel
@@ -36,11 +35,13 @@ class Found:
         stems: stem -> estimate ``(C, N)``.
         left_out: the stems that cannot be scored, each with a reason.
         failures: the files among them that cannot be read.
+        notes: what is odd about the files that can be read.
     """
 
     stems: dict[str, Array]
     left_out: list[str] = field(default_factory=list)
     failures: list[FileFailure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 class Estimates(Protocol):
@@ -157,7 +158,7 @@ class FromFolder:
             try:
                 reason = _unlike(path, reference, audio.rate)
                 if reason is None:
-                    found.stems[stem] = files.read(path)
+                    found.stems[stem] = noted(path, found.notes)
             except MssctlError as error:
                 found.failures.append(failure(str(path), error))
                 reason = found.failures[-1].error

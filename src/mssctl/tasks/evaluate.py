@@ -335,6 +335,8 @@ def _from_files(
     found = source.of(track, truth)
     if heard is not None:
         write_excerpt(heard, truth, found.stems)
+    odd = [f"estimate {note}" for note in found.notes]
+    truth = replace(truth, notes=(*truth.notes, *odd))
     return document(
         track.name, truth, found.stems, found.left_out, scoring, failures=found.failures
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from mssctl.evaluation.scores import score_track
 from mssctl.evaluation.sdr import Array
 from mssctl.evaluation.sums import sums
 from mssctl.hardware import machine
-from mssctl.hardware.processes import INTERRUPTIONS
+from mssctl.hardware.processes import serve, start_tracker
 from mssctl.results.common import FileFailure
 from mssctl.results.evaluate import StemScore
 from mssctl.tasks.estimates import content_hashes
@@ -216,16 +215,9 @@ def _collect(
 
 
 def _processes(jobs: int) -> ProcessPoolExecutor:
+    start_tracker()
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, context, _begin, (os.getpid(),))
-
-
-def _begin(parent: int) -> None:
-    """In a process of the pool: signals are for the one that started it, and its end ends this."""
-    for number in INTERRUPTIONS:
-        if number != signal.SIGTERM:  # with which a broken pool ends its processes
-            signal.signal(number, signal.SIG_IGN)
-    machine.end_with_parent(parent)
+    return ProcessPoolExecutor(jobs, context, serve, (os.getpid(),))
 
 
 class _Here(Executor):
