@@ -15,10 +15,11 @@ from mssctl.audio.container import Stream
 from mssctl.audio.errors import bytes_missing, cut_off
 from mssctl.audio.extent import Extent, extent
 from mssctl.audio.layout import Layout
-from mssctl.audio.part import Part
+from mssctl.audio.part import Part, Range
 from mssctl.audio.source import Facts, Note, silent
 
 _BARE = ("mp3", "aac")  # demuxers of files that consist of frames only
+_LOOK = 1 << 28  # bytes in which the first samples are looked for
 _PADDING = 4_096  # samples: the most that an encoder adds to fill its last frame
 
 
@@ -87,7 +88,7 @@ class CodedSource:
     def _decoded(self, note: Note, start: int = 0) -> Iterator[NDArray[np.float32]]:
         """The streams of the file, one after the other; from ``start`` on if it is one."""
         done = 0
-        for ranges in self._layout.parts or [()]:
+        for ranges in self._layout.parts:
             with Part(self._path, ranges) as file:
                 for block in container.decode(
                     self._path,
@@ -139,32 +140,37 @@ def _look(path: Path, number: int, version: tuple[int, ...]) -> tuple[Extent, St
     Args:
         path: of the file.
         number: which of its audio streams.
-        version: what changes when the file does.
+        version: its size, and what else changes when the file does.
 
     Raises:
         MssctlError: not audio, or shorter than its header states.
     """
-    del version
+    size, *_ = version
     found = extent(path)
-    with Part(path) as file:
-        stream = container.inspect(path, file, number)
+    ranges: tuple[Range, ...] = ((0, size - found.after),)
+    stream = _inspected(path, ranges, number)
     if found.missing:
         raise bytes_missing(path, found.missing)
-    layout = _layout(path, stream.demuxer)
-    if layout.parts:
-        with Part(path, layout.parts[0]) as file:
-            stream = container.inspect(path, file, number)
+    layout = _layout(path, stream.demuxer) or Layout((ranges,))
+    if layout.parts[0] != ranges:
+        stream = _inspected(path, layout.parts[0], number)
     if len(layout.parts) > 1 or stream.demuxer in _BARE:
         stream = replace(stream, stated=layout.stated)
     return found, stream, layout
 
 
-def _layout(path: Path, demuxer: str) -> Layout:
+def _inspected(path: Path, ranges: tuple[Range, ...], number: int) -> Stream:
+    with Part(path, ranges, limit=_LOOK) as file:
+        return container.inspect(path, file, number)
+
+
+def _layout(path: Path, demuxer: str) -> Layout | None:
+    """Where the audio lies in files whose structure this program knows itself."""
     if demuxer in _BARE:
         return mpeg.layout(path, demuxer)
     if demuxer == "flac":
         return flac.layout(path)
-    return ogg.layout(path) if demuxer == "ogg" else Layout()
+    return ogg.layout(path) if demuxer == "ogg" else None
 
 
 def _from(blocks: Iterator[NDArray[np.float32]], start: int) -> Iterator[NDArray[np.float32]]:

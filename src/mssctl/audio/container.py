@@ -110,7 +110,8 @@ def _opened(
             # FFmpeg would take the padding off twice: ALAC's last frame states its own length.
             stream.codec_context.flags2 |= Flags2.skip_manual
         rate, channels = stream.rate or 0, stream.codec_context.channels
-        if len(streams) > _MAX_STREAMS or formats.is_absurd(rate, channels):
+        # Some decoders know both only after the first frame: until then they are 0.
+        if len(streams) > _MAX_STREAMS or formats.is_absurd(rate or 44_100, channels or 1):
             raise absurd(path, rate, channels)
         yield container, stream
 
@@ -129,6 +130,8 @@ def inspect(path: Path, file: Part, number: int = 0) -> Stream:
         if name == "flac" and not flac.has_header(stream.codec_context):
             raise damaged(path, 0.0, "the FLAC header is missing")
         rate = frame.sample_rate
+        if formats.is_absurd(rate, frame.layout.nb_channels):
+            raise absurd(path, rate, frame.layout.nb_channels)
         ticks = _samples_per_tick(stream, rate)
         dropped = int(lead * (ticks or 0)) - frame.samples
         exact = codec in _EXACT_SOON or codec.startswith("pcm_")

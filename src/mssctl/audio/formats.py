@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 # Names that say "audio": what a walk through a folder picks up.
@@ -18,6 +19,8 @@ _PCM_MARKS = (
     b"Creative Voice File", b"PVF1", b"MATLAB 5.0", b"\x64\xa3", b"\x00\x00\xa3\x64", b"fap ",
     b" paf", b"ALawSoundFile",
 )  # fmt: skip
+
+_MPEG_IN_WAVE = re.compile(rb"fmt .{4}[\x50\x55]\0", re.DOTALL)
 
 # FFmpeg looks into a file to find its kind. Playlists, manifests, concat scripts and devices,
 # which make it open other files, are not on this list.
@@ -47,10 +50,13 @@ def is_absurd(rate: int, channels: int) -> bool:
 
 
 def is_pcm(head: bytes) -> bool:
-    """Whether the first bytes of a file are those of a PCM format."""
-    return (head.startswith(_PCM_MARKS) and not head.startswith(b"RIFF")) or (
-        head.startswith(b"RIFF") and head[8:12] in (b"WAVE", b"")
-    )
+    """Whether the first bytes of a file are those of a PCM format.
+
+    A wave file of mp3 is none: libsndfile's decoder would print to stderr.
+    """
+    if head.startswith(b"RIFF") and head[8:12] not in (b"WAVE", b""):
+        return False
+    return head.startswith(_PCM_MARKS) and not _MPEG_IN_WAVE.search(head)
 
 
 def states_length(demuxer: str) -> bool:

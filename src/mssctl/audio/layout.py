@@ -12,11 +12,11 @@ class Layout:
     """The streams of a file that follow each other, without what is no audio.
 
     Attributes:
-        parts: of each stream its ranges of bytes; none: the file is one stream.
+        parts: of each stream its ranges of bytes.
         stated: samples per channel, where the file states them and its structure agrees.
         notes: what a user should know.
     """
 
-    parts: tuple[tuple[Range, ...], ...] = ()
+    parts: tuple[tuple[Range, ...], ...]
     stated: int | None = None
     notes: tuple[str, ...] = ()

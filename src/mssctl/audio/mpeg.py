@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
@@ -37,6 +38,7 @@ _AAC_RATES = (
     7_350,
 )  # fmt: skip
 _TOC_FLAGS = ((2, 4), (4, 100), (8, 4))  # fields that follow the count of frames: flag, bytes
+_SEARCH, _TRIES = 1 << 28, 100_000  # bytes and places in which a next frame is looked for
 _HEAD = 7  # bytes of the longest frame header
 _EMPTY = bytes(7)  # in the side information of a frame that holds a Xing or VBRI header
 
@@ -91,8 +93,8 @@ class _Gap:
 _Parse = Callable[[bytes], _Frame | None]
 
 
-def layout(path: Path, demuxer: str) -> Layout:
-    """Walk the frames of an ``mp3`` or ``aac`` file.
+def layout(path: Path, demuxer: str) -> Layout | None:
+    """Walk the frames of an ``mp3`` or ``aac`` file; None if they are of another kind.
 
     Raises:
         MssctlError: bytes between two frames are not audio, or frames that the header counts are
@@ -102,7 +104,7 @@ def layout(path: Path, demuxer: str) -> Layout:
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         streams, gaps = _streams(path, data, parse)
     if not streams:  # of a kind that this module does not know, such as free format
-        return Layout()
+        return None
     notes = []
     start, stop = streams[0][0].start, streams[-1][-1].stop
     before = sum(gap.stop - gap.start for gap in gaps if gap.stop <= start)
@@ -221,7 +223,8 @@ def _is_confirmed(data: mmap, parse: _Parse, at: int, stop: int, frame: _Frame) 
 
 def _next_frame(data: mmap, parse: _Parse, at: int, stop: int) -> int:
     """Where the next frame begins that another one follows, or a tag; ``stop`` if none does."""
-    for found in _CANDIDATE.finditer(data, at, stop):
+    candidates = _CANDIDATE.finditer(data, at, min(stop, at + _SEARCH))
+    for found in islice(candidates, _TRIES):
         at = found.start()
         if tags.size_at(data, at):
             return at
@@ -231,7 +234,7 @@ def _next_frame(data: mmap, parse: _Parse, at: int, stop: int) -> int:
     return stop
 
 
-_CANDIDATE = re.compile(rb"\xff[\xe0-\xff]|ID3|TAG|APETAGEX|LYRICSBEGIN")
+_CANDIDATE = re.compile(rb"\xff[\xe2-\xff][^\x00\xff]|\xff[\xf0\xf1\xf8\xf9]|ID3|TAG|APETAGEX")
 
 
 def _mp3_frame(head: bytes) -> _Frame | None:

@@ -21,6 +21,7 @@ _FIRST, _LAST = 2, 4  # flags of a page: it begins or ends its logical stream
 _OPUS_RATE = 48_000  # granule positions of Opus count at this rate, whatever the input had
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _MARK = b"OggS\0"
+_SEARCH = 1 << 28  # bytes in which a lost page is looked for
 _HEAD = 64  # bytes of a page's body that name its codec and rate
 
 
@@ -111,7 +112,7 @@ def _pages(data: mmap, path: Path, walk: _Walk, *, check: bool) -> Iterator[_Pag
     while at < size:
         header = data[at : at + _HEADER.size]
         if not header.startswith(_MARK):
-            if data.find(_MARK, at) >= 0 or at == walk.start:
+            if data.find(_MARK, at, at + _SEARCH) >= 0 or at == walk.start:
                 raise damaged(path, walk.seconds, "a page of the Ogg stream is unreadable")
             return
         if len(header) < _HEADER.size:

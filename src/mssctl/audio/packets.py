@@ -73,7 +73,7 @@ class PacketDecoder:
         """
         try:
             yield from self.container.demux(self.stream)
-        except FFmpegError:
+        except (FFmpegError, IndexError):  # the latter where streams appear in mid-file
             raise damaged(self.path, None, "its structure is broken") from None
 
     def decode(self, packet: Packet[AudioStream], position: int) -> list[AudioFrame]:

@@ -19,13 +19,15 @@ class Part(io.RawIOBase):
     Args:
         path: of the file.
         ranges: bytes ``[start, stop)`` in order; the whole file if there are none.
+        limit: bytes that are read, then the part seems to end; None is no limit.
     """
 
-    def __init__(self, path: Path, ranges: Sequence[Range] = ()) -> None:
+    def __init__(self, path: Path, ranges: Sequence[Range] = (), limit: int | None = None) -> None:
         super().__init__()
         self._file = path.open("rb", buffering=0)
         self._ranges = ranges or [(0, self._file.seek(0, io.SEEK_END))]
         self._begins = [0, *accumulate(stop - start for start, stop in self._ranges)]
+        self._left = limit
         self._at = 0
 
     def close(self) -> None:
@@ -57,7 +59,10 @@ class Part(io.RawIOBase):
         if size < 0:
             return self.readall()
         number = bisect_right(self._begins, self._at) - 1
-        if number == len(self._ranges):
+        if self._left is not None:
+            size = min(size, self._left)
+            self._left -= size
+        if number == len(self._ranges) or not size:
             return b""
         start, stop = self._ranges[number]
         begin = start + self._at - self._begins[number]

@@ -21,6 +21,7 @@ from mssctl.audio.source import Facts, Note
 # libsndfile reads MPEG and the like in these containers, too; FFmpeg is better at it.
 _PCM = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "DPCM_")
 _WIDTHS = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}  # bytes
+_HEAD = 4_096  # bytes in which a header names its codec
 _BLOCK = 65_536  # samples per channel read at once
 
 
@@ -40,7 +41,7 @@ class PcmSource:
             MssctlError: the file is shorter than its header states.
         """
         with path.open("rb") as raw:
-            if not formats.is_pcm(raw.read(32)):
+            if not formats.is_pcm(raw.read(_HEAD)):
                 return None
         found = extent(path)
         try:
