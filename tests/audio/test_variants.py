@@ -147,6 +147,13 @@ def test_bytes_around_the_audio_change_nothing_and_are_noted(base, tmp_path, nam
         assert "cut off" not in notes[0]
 
 
+@pytest.mark.parametrize("size", [2_000, 3_000_000])
+def test_zeros_after_a_flac_are_no_audio(base, tmp_path, size):
+    notes: list[str] = []
+    assert frames_of(base("song.flac") + bytes(size), notes, folder=tmp_path) == FRAMES
+    assert notes[0].endswith("bytes after the end of the container are not read")
+
+
 def middle(data: bytes) -> int:
     """Where a frame in the middle of an MPEG file begins."""
     from mssctl.audio.mpeg import _aac_frame, _mp3_frame

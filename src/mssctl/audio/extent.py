@@ -9,8 +9,11 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import BinaryIO
+
+from mssctl.audio import flac
 
 _UNKNOWN_32 = 0xFFFF_FFFF
 _W64_HEADER = 24  # GUID and length, which counts itself
@@ -43,8 +46,8 @@ _UNKNOWN = Extent(known=False)
 def extent(path: Path) -> Extent:
     """Compare a file's size with its header.
 
-    Knows WAV, RF64, AIFF, SVX, W64, AU, CAF, VOC, NIST, AVI, MP4 and its like, Matroska
-    and ASF.
+    Knows WAV, RF64, AIFF, SVX, W64, AU, CAF, VOC, NIST, AVI, FLAC, MP4 and its like,
+    Matroska and ASF.
     A length that a program left open, since it wrote to a pipe, is no statement.
     """
     size = path.stat().st_size
@@ -257,6 +260,12 @@ def _asf(file: BinaryIO, size: int) -> Extent:
     return Extent(known=True)
 
 
+def _flac(file: BinaryIO, size: int) -> Extent:
+    """FLAC: its samples are counted when they are decoded; zeros after them are none."""
+    with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        return Extent(known=True, after=flac.trailing_zeros(data, size))
+
+
 _Measure = Callable[[BinaryIO, int], Extent]
 _KINDS: tuple[tuple[bytes, _Measure], ...] = (
     (b"RIFF", _riff),
@@ -270,6 +279,7 @@ _KINDS: tuple[tuple[bytes, _Measure], ...] = (
     (b"caff", _caf),
     (b"Creative Voice File", _voc),
     (b"NIST_1A", _nist),
+    (b"fLaC", _flac),
     (_EBML, _ebml),
     (_ASF_HEADER, _asf),
 )

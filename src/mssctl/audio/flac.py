@@ -20,6 +20,8 @@ from mssctl.audio import tags
 from mssctl.audio.errors import cut_off, damaged
 from mssctl.audio.layout import Layout
 
+_ZEROS = 16  # bytes: a frame may end with some
+_CHUNK = 1 << 20  # bytes
 _STREAMINFO = 34  # bytes
 _MARKS = b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22"  # and the header of that block
 
@@ -28,10 +30,22 @@ def layout(path: Path) -> Layout:
     """The files that were joined to this one; usually it is one."""
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         stop = tags.start_of_trailing(data)
+        stop -= trailing_zeros(data, stop)
         starts = sorted(_marks(data, stop))
-        if len(starts) < 2:  # what stands before the mark, FFmpeg knows
-            starts = [0]
-        return Layout(tuple(((a, b),) for a, b in pairwise([*starts, stop])))
+    if len(starts) < 2:  # what stands before the mark, FFmpeg knows
+        starts = [0]
+    return Layout(tuple(((begin, end),) for begin, end in pairwise([*starts, stop])))
+
+
+def trailing_zeros(data: mmap, stop: int) -> int:
+    """Zeros before ``stop`` that belong to no frame; FFmpeg adds them to the last one."""
+    at = stop
+    while at > 0:
+        start = max(0, at - _CHUNK)
+        if found := len(data[start:at].rstrip(b"\0")):
+            return max(0, stop - start - found - _ZEROS)
+        at = start
+    return stop
 
 
 def _marks(data: mmap, stop: int) -> Iterator[int]:
