@@ -30,6 +30,7 @@ from mssctl.errors import MssctlError
 
 _MAX_STREAMS = 256
 _READ = 1 << 18  # bytes read at once
+_DSF_BLOCK = 4_096  # bytes of a channel
 _EDIT_LIST_TICKS = 1_000  # per second; the coarsest that edit lists usually count
 
 # FFmpeg's sample formats in libsndfile's words; s32 holds the 24 bits of lossless codecs.
@@ -233,10 +234,15 @@ def _stated(container: InputContainer, stream: AudioStream, rate: int, begin: in
         return None
     frames = int(stream.duration * ticks)
     if name.startswith("mov"):
+        if len(stream.index_entries) > stream.frames > 0:  # an edit list repeats packets
+            return None
         # Edit lists often count in milliseconds only; the sample table counts samples.
         end = int(_last_tick(container, stream) * ticks) - begin
         if not frames < end - rate // _EDIT_LIST_TICKS:
             frames = end
+    elif name == "dsf":  # FFmpeg counts whole blocks, but reads what the header states
+        end = int(_last_tick(container, stream) * ticks)
+        frames = end if end > frames - _DSF_BLOCK else frames
     return frames if frames > 0 else None
 
 
