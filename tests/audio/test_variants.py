@@ -379,3 +379,35 @@ def test_integers_of_64_bits_are_refused_in_one_sentence(tmp_path):
     path.write_bytes(wave(form(64), chunk(b"data", bytes(1_600))))
     with pytest.raises(MssctlError, match="audio of an unknown kind"):
         files.inspect(path)
+
+
+@pytest.mark.parametrize("kept", [180, 2_000, None])
+def test_mp3_in_a_wave_file_is_not_given_to_a_decoder_that_prints(tmp_path, capfd, kept):
+    path = encode(tmp_path / "song.wav", music(), RATE, codec="libmp3lame")
+    data = path.read_bytes()
+    if kept:
+        path.write_bytes(data[:kept])
+        with pytest.raises(MssctlError, match="cut off"):
+            files.inspect(path)
+    else:
+        assert frames_of(data, folder=tmp_path) >= FRAMES
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("short", [0, 5_000])
+def test_a_dsf_file_may_end_inside_a_block(tmp_path, short):
+    bits = 8 * 4_096 * 3
+    data = junk(2 * bits // 8)
+    layout = struct.pack("<QIIIIIIQII", 52, 1, 0, 2, 2, 2_822_400, 1, bits - short, 4_096, 0)
+    head = b"DSD " + struct.pack("<QQQ", 28, 92 + len(data), 0) + b"fmt " + layout
+    found = head + b"data" + struct.pack("<Q", 12 + len(data)) + data
+    assert frames_of(found, folder=tmp_path) == (bits - short) // 8
+
+
+def test_a_header_without_an_end_is_not_searched_for_ever(tmp_path):
+    path = tmp_path / "sparse.mp3"
+    with path.open("wb") as file:
+        file.write(id3(b"")[:6] + b"\x7f" * 4)  # a tag of 256 MB
+        file.truncate(1 << 31)
+    with pytest.raises(MssctlError, match=r"not an audio file|no audio frames"):
+        files.inspect(path)
