@@ -18,7 +18,7 @@ from mssctl.audio.layout import Layout
 from mssctl.audio.part import Part, Range
 from mssctl.audio.source import Facts, Note, silent
 
-_BARE = ("mp3", "aac")  # demuxers of files that consist of frames only
+_THOROUGH = {"flac": flac.layout, "ogg": ogg.layout}  # look at all bytes if the whole is read
 _LOOK = 1 << 28  # bytes in which the first samples are looked for
 _PADDING = 4_096  # samples: the most that an encoder adds to fill its last frame
 
@@ -53,7 +53,7 @@ class CodedSource:
             stream.sample_rate,
             stream.channels,
             stream.subtype,
-            stream.stated if stream.confirmed else None,
+            self._layout.stated,
             tuple(notes),
             stream.audio_streams,
         )
@@ -62,33 +62,34 @@ class CodedSource:
         """All samples; pages of Ogg, FLAC's checksum and stated lengths are checked."""
         if self._extent.after:
             note(f"{self._extent.after} bytes after the end of the container are not read")
-        if self._stream.demuxer == "ogg":
-            ogg.layout(self._path, check=True)
-        for text in self._layout.notes:
+        layout = self._layout
+        if self._stream.demuxer in _THOROUGH:
+            layout = _THOROUGH[self._stream.demuxer](self._path, thorough=True)
+        for text in layout.notes:
             note(text)
-        parts = len(self._layout.parts)
-        if parts > 1:
-            note(f"{parts} streams one after the other: read as one")
-            yield from self._decoded(note)
+        blocks = self._decoded(layout, note)
+        if len(layout.parts) > 1:
+            note(f"{len(layout.parts)} streams one after the other: read as one")
+            yield from blocks
         else:
-            yield from self._without_padding(self._decoded(note), note)
+            yield from self._without_padding(blocks, note)
 
     def excerpt(self, start: int) -> Iterator[NDArray[np.float32]]:
         """Samples from ``start`` on, to the stated end."""
         if len(self._layout.parts) > 1:
-            yield from _from(self._decoded(silent), start)
+            yield from _from(self._decoded(self._layout, silent), start)
             return
         left = None if self._stream.stated is None else max(0, self._stream.stated - start)
-        for block in self._decoded(silent, start):
+        for block in self._decoded(self._layout, silent, start):
             if left is not None and self._padded:
                 block = block[:, :left]  # noqa: PLW2901 (what follows is padding)
                 left -= block.shape[1]
             yield block
 
-    def _decoded(self, note: Note, start: int = 0) -> Iterator[NDArray[np.float32]]:
+    def _decoded(self, layout: Layout, note: Note, start: int = 0) -> Iterator[NDArray[np.float32]]:
         """The streams of the file, one after the other; from ``start`` on if it is one."""
         done = 0
-        for ranges in self._layout.parts:
+        for ranges in layout.parts:
             with Part(self._path, ranges) as file:
                 for block in container.decode(
                     self._path,
@@ -151,26 +152,25 @@ def _look(path: Path, number: int, version: tuple[int, ...]) -> tuple[Extent, St
     stream = _inspected(path, ranges, number)
     if found.missing:
         raise bytes_missing(path, found.missing)
-    layout = _layout(path, stream.demuxer) or Layout((ranges,))
-    if layout.parts[0] != ranges:
-        stream = _inspected(path, layout.parts[0], number)
-    if len(layout.parts) > 1 or stream.demuxer in _BARE:
+    if stream.demuxer in ("mp3", "aac"):
+        layout = mpeg.layout(path, stream.demuxer) or Layout((ranges,))
         stream = replace(stream, stated=layout.stated)
+    elif stream.demuxer == "flac":
+        layout = flac.layout(path)
+    elif stream.demuxer == "ogg":
+        layout = ogg.layout(path)
+        layout = replace(layout, stated=stream.stated if len(layout.parts) == 1 else None)
+    else:
+        layout = Layout((ranges,), stream.stated)
+    if layout.parts[0] != ranges:
+        first = _inspected(path, layout.parts[0], number)
+        stream = replace(first, stated=stream.stated)
     return found, stream, layout
 
 
 def _inspected(path: Path, ranges: tuple[Range, ...], number: int) -> Stream:
     with Part(path, ranges, limit=_LOOK) as file:
         return container.inspect(path, file, number)
-
-
-def _layout(path: Path, demuxer: str) -> Layout | None:
-    """Where the audio lies in files whose structure this program knows itself."""
-    if demuxer in _BARE:
-        return mpeg.layout(path, demuxer)
-    if demuxer == "flac":
-        return flac.layout(path)
-    return ogg.layout(path) if demuxer == "ogg" else None
 
 
 def _from(blocks: Iterator[NDArray[np.float32]], start: int) -> Iterator[NDArray[np.float32]]:

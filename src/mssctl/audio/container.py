@@ -54,7 +54,6 @@ class Stream:
         channels: per sample.
         sample_format: FFmpeg's, without the suffix for planes.
         stated: samples per channel that the file states, None if it states none.
-        confirmed: the last packet does not end after the stated end.
         skipping: how packets can be passed over without decoding, if they can.
         audio_streams: in the file.
     """
@@ -66,7 +65,6 @@ class Stream:
     channels: int
     sample_format: str
     stated: int | None
-    confirmed: bool
     skipping: Skipping | None
     audio_streams: int
 
@@ -145,8 +143,6 @@ def inspect(path: Path, file: Part, number: int = 0) -> Stream:
             channels=frame.layout.nb_channels,
             sample_format=frame.format.name.removesuffix("p"),
             stated=stated,
-            confirmed=name != "flac"
-            or (stated is not None and _last_tick(container, stream) * (ticks or 0) <= stated),
             skipping=Skipping(ticks, dropped, seeks=name == "flac") if exact and ticks else None,
             audio_streams=len(container.streams.audio),
         )

@@ -6,6 +6,7 @@ Source: the STREAMINFO block of RFC 9639.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from mmap import ACCESS_READ, mmap
@@ -20,21 +21,87 @@ from mssctl.audio import tags
 from mssctl.audio.errors import cut_off, damaged
 from mssctl.audio.layout import Layout
 
+_FRAME = re.compile(rb"\xff[\xf8\xf9][\x10-\xef]")
+_LONGEST = 1 << 18  # bytes of a frame, more or less
+_SAMPLED = 32  # places at which the order of frames is looked at
 _ZEROS = 16  # bytes: a frame may end with some
 _CHUNK = 1 << 20  # bytes
 _STREAMINFO = 34  # bytes
 _MARKS = b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22"  # and the header of that block
 
 
-def layout(path: Path) -> Layout:
-    """The files that were joined to this one; usually it is one."""
+def layout(path: Path, *, thorough: bool = False) -> Layout:
+    """The files that were joined to this one; usually it is one.
+
+    Args:
+        path: of the file.
+        thorough: read all of it; without it, a joined file that is shorter than a part in 32 of
+            the whole is not found.
+    """
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         stop = tags.start_of_trailing(data)
         stop -= trailing_zeros(data, stop)
-        starts = sorted(_marks(data, stop))
-    if len(starts) < 2:  # what stands before the mark, FFmpeg knows
-        starts = [0]
-    return Layout(tuple(((begin, end),) for begin, end in pairwise([*starts, stop])))
+        begin = tags.end_of_leading(data)
+        info = data[begin + 8 : begin + 8 + _STREAMINFO]
+        stated = _total(info)
+        places = range(begin, stop, max(1, (stop - begin) // _SAMPLED))
+        found = [_position(data, place, stop, info) for place in places]
+        known = [position for position in found if position is not None]
+        starts = [0]  # what stands before the mark, FFmpeg knows
+        if thorough or known != sorted(known):
+            marks = sorted(_marks(data, stop))
+            starts = marks if len(marks) > 1 else starts
+        last = _last_position(data, stop, info)
+    if len(starts) > 1 or (last is not None and stated is not None and last >= stated):
+        stated = None  # the header counts too few
+    return Layout(tuple(((a, b),) for a, b in pairwise([*starts, stop])), stated)
+
+
+def _last_position(data: mmap, stop: int, info: bytes) -> int | None:
+    """The first sample of the last frame."""
+    last, at = None, max(0, stop - _LONGEST)
+    for found in _FRAME.finditer(data, at, stop):
+        position = _position_at(data[found.start() : found.start() + 16], info)
+        last = last if position is None else position
+    return last
+
+
+def _position(data: mmap, at: int, stop: int, info: bytes) -> int | None:
+    """The first sample of the next frame after ``at``."""
+    for found in _FRAME.finditer(data, at, min(stop, at + _LONGEST)):
+        position = _position_at(data[found.start() : found.start() + 16], info)
+        if position is not None:
+            return position
+    return None
+
+
+def _position_at(head: bytes, info: bytes) -> int | None:
+    """The first sample of a frame by its header; None if its CRC-8 shows that it is none."""
+    length = max(1, 8 - (head[4] ^ 0xFF).bit_length()) if len(head) == 16 else 9
+    if length > 7 or (length == 1 and head[4] >= 0x80):
+        return None
+    number = head[4] & (0x7F >> (length if length > 1 else 0))
+    for byte in head[5 : 4 + length]:
+        number = number << 6 | byte & 0x3F
+    size, rate = head[2] >> 4, head[2] & 15
+    end = 4 + length + {6: 1, 7: 2}.get(size, 0) + {12: 1, 13: 2, 14: 2}.get(rate, 0)
+    if _crc8(head[:end]) != head[end]:
+        return None
+    return number if head[1] & 1 else number * int.from_bytes(info[2:4], "big")
+
+
+def _crc8(data: bytes) -> int:
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc << 1 & 0xFF ^ (0x07 if crc & 0x80 else 0)
+    return crc
+
+
+def _total(info: bytes) -> int | None:
+    """Samples per channel; None where the encoder did not know them yet."""
+    return int.from_bytes(info[13:18], "big") & 0xF_FFFF_FFFF or None
 
 
 def trailing_zeros(data: mmap, stop: int) -> int:
@@ -60,7 +127,7 @@ def _marks(data: mmap, stop: int) -> Iterator[int]:
 def stated_length(context: AudioCodecContext) -> int | None:
     """Samples per channel; None where the encoder did not know them yet."""
     info = _streaminfo(context)
-    return int.from_bytes(info[13:18], "big") & 0xF_FFFF_FFFF or None if info else None
+    return _total(info) if info else None
 
 
 def has_header(context: AudioCodecContext) -> bool:

@@ -75,12 +75,12 @@ class _Walk:
         return Link(self.start, stop, self.ended >= set(self.rates))
 
 
-def layout(path: Path, *, check: bool = False) -> Layout:
+def layout(path: Path, *, thorough: bool = False) -> Layout:
     """The streams of a file that follow each other, found by a walk over its pages.
 
     Args:
         path: of the file.
-        check: compare the pages' checksums, too.
+        thorough: compare the pages' checksums, too.
 
     Raises:
         MssctlError: a page fails its checksum, is missing, or is cut off.
@@ -89,7 +89,7 @@ def layout(path: Path, *, check: bool = False) -> Layout:
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         begin, size = max(0, data.find(_MARK)), len(data)
         walk, end = _Walk(begin), begin
-        for page in _pages(data, path, walk, check=check):
+        for page in _pages(data, path, walk, check=thorough):
             if page.flags & _FIRST and not walk.headers_only:  # a new link begins
                 links.append(walk.link(page.offset))
                 walk = _Walk(page.offset, seconds=walk.seconds)

@@ -31,6 +31,14 @@ def size_at(data: bytes | mmap, at: int) -> int:
     return 0
 
 
+def end_of_leading(data: bytes | mmap) -> int:
+    """Where the tags at the beginning of a file end."""
+    at = 0
+    while size := size_at(data, at):
+        at += size
+    return at
+
+
 def start_of_trailing(data: bytes | mmap) -> int:
     """Where the tags at the end of a file begin; its length if there are none."""
     stop = len(data)
