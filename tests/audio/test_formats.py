@@ -419,9 +419,34 @@ def test_decoders_print_nothing(encoded, tmp_path, capfd, name):
 
 
 def test_more_channels_or_hertz_than_any_recording_are_refused(tmp_path, monkeypatch, encoded):
-    monkeypatch.setattr("mssctl.audio.packets.MAX_RATE", 8_000)
-    with pytest.raises(MssctlError, match="more than any recording has"):
+    monkeypatch.setattr("mssctl.audio.errors.MAX_RATE", 8_000)
+    with pytest.raises(MssctlError, match="no recording has that"):
         files.inspect(encoded("song.flac"))
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(1, 2), (2_000_000_000, 2), (RATE, 255)])
+def test_absurd_headers_of_pcm_files_are_refused_before_memory_is_taken(tmp_path, rate, channels):
+    path = tmp_path / "song.wav"
+    sf.write(path, np.zeros((255, 2)), RATE, subtype="PCM_16")
+    data = path.read_bytes()
+    path.write_bytes(data[:22] + struct.pack("<HI", channels, rate) + data[28:])
+    with pytest.raises(MssctlError, match=f"{rate} Hz, {channels} channels: no recording"):
+        files.inspect(path)
+
+
+def test_zeros_behind_a_flac_are_noted(tmp_path, encoded):
+    path = tmp_path / "song.flac"
+    path.write_bytes(encoded("song.flac").read_bytes() + bytes(14))
+    notes: list[str] = []
+    assert whole(path, notes).shape == (2, FRAMES)
+    assert notes == ["bytes after the end of the audio are not read"]
+
+
+def test_only_the_first_frame_of_an_mp3_says_that_it_needs_earlier_ones(tmp_path):
+    noise = 0.1 * np.random.default_rng(0).standard_normal((1, 8_000))
+    notes: list[str] = []
+    assert whole(encode(tmp_path / "song.mp3", noise, 8_000), notes).shape == (1, 8_000)
+    assert notes == []
 
 
 def test_only_audio_decoders_are_allowed():

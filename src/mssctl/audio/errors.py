@@ -6,6 +6,9 @@ from pathlib import Path
 
 from mssctl.errors import MssctlError
 
+MIN_RATE, MAX_RATE = 1_000, 1_536_000  # Hz
+MAX_CHANNELS = 64
+MAX_STREAMS = 256
 _AGAIN = "copy or export the file again"
 
 
@@ -39,3 +42,16 @@ def changed(path: Path) -> MssctlError:
     return MssctlError(
         f"{path}: changed while it was read", hint="wait until nothing writes to it, then try again"
     )
+
+
+def check_numbers(path: Path, rate: int, channels: int, streams: int = 1) -> None:
+    """Refuse what no recording has, before memory is taken for it.
+
+    Raises:
+        MssctlError: absurd numbers of hertz, channels or streams.
+    """
+    if not (MIN_RATE <= rate <= MAX_RATE and channels <= MAX_CHANNELS and streams <= MAX_STREAMS):
+        raise MssctlError(
+            f"{path}: {streams} streams, {rate} Hz, {channels} channels: no recording has that",
+            hint="the header may be damaged; export the file again",
+        )

@@ -23,14 +23,11 @@ from av.packet import Packet
 from numpy.typing import NDArray
 
 from mssctl.audio import flac, formats, mpeg, ogg
-from mssctl.audio.errors import UnknownFormatError, cut_off, damaged
+from mssctl.audio.errors import UnknownFormatError, check_numbers, cut_off, damaged
 from mssctl.audio.part import Part
 from mssctl.audio.source import Note, silent
 from mssctl.errors import MssctlError
 
-MAX_RATE = 1_536_000  # Hz
-MAX_CHANNELS = 64
-_MAX_STREAMS = 256
 _MAX_IDLE = 20_000  # packets in a row that give no sample
 _READ = 1 << 18  # bytes read at once
 _PREROLL = 0.5  # seconds decoded before an excerpt, until the decoder's state is the file's
@@ -108,12 +105,7 @@ def opened(path: Path, file: Part, number: int = 0) -> Iterator[tuple[InputConta
             # FFmpeg would take the padding off twice: ALAC's last frame states its own length.
             stream.codec_context.flags2 |= Flags2.skip_manual
         rate, channels = stream.rate or 0, stream.codec_context.channels
-        if len(container.streams) > _MAX_STREAMS or rate > MAX_RATE or channels > MAX_CHANNELS:
-            raise MssctlError(
-                f"{path}: {len(container.streams)} streams, {rate} Hz, {channels} channels: "
-                "more than any recording has",
-                hint="the header may be damaged; export the file again",
-            )
+        check_numbers(path, rate, channels, len(container.streams))
         yield container, stream
 
 
@@ -236,6 +228,7 @@ class _PacketDecoder:
         self._bad: list[bytes] = []  # bytes since the last good frame that are not audio
         self._bad_at = 0.0
         self._idle = 0
+        self._first = True  # no frame of an mp3 has come yet
         self._last = b""  # FLAC's last packet, and whether it ends where the file does
         self._reaches_end = True
 
@@ -257,6 +250,7 @@ class _PacketDecoder:
             MssctlError: audio follows bytes that are neither audio nor a tag.
         """
         seconds = position / self.rate
+        self._check_first(packet)
         try:
             frames = [frame for frame in packet.decode() if frame.samples]
         except FFmpegError:
@@ -273,6 +267,13 @@ class _PacketDecoder:
             self._check_size(packet, seconds)
         return frames
 
+    def _check_first(self, packet: Packet[AudioStream]) -> None:
+        head = bytes(memoryview(packet)[:8])
+        if self._first and self.demuxer == "mp3" and mpeg.frame_size("mp3", head):
+            self._first = False
+            if mpeg.needs_earlier_frames(head):
+                self._note("begins in the middle of a stream: its first frames are not complete")
+
     def _put_aside(self, data: bytes, seconds: float) -> None:
         if not self._bad:
             self._bad_at = seconds
@@ -285,8 +286,6 @@ class _PacketDecoder:
             self._reaches_end = (packet.pos or 0) + packet.size >= self.container.size
         elif self.demuxer in ("mp3", "aac"):
             head = bytes(memoryview(packet)[:8])
-            if not seconds and self.demuxer == "mp3" and mpeg.needs_earlier_frames(head):
-                self._note("begins in the middle of a stream: its first frames are not complete")
             size = mpeg.frame_size(self.demuxer, head)
             if size is not None and size != packet.size:
                 self._put_aside(bytes(packet)[size:], seconds)

@@ -12,7 +12,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from mssctl.audio import formats
-from mssctl.audio.errors import bytes_missing, cut_off, damaged
+from mssctl.audio.errors import bytes_missing, check_numbers, cut_off, damaged
 from mssctl.audio.extent import Extent, extent
 from mssctl.audio.source import Facts, Note
 
@@ -35,7 +35,8 @@ class PcmSource:
         """None if it is no PCM file, or its header leaves the length open.
 
         Raises:
-            MssctlError: the file is shorter than its header states.
+            MssctlError: the file is shorter than its header states, or its rate or channels are
+                absurd.
         """
         with path.open("rb") as raw:
             if not formats.is_pcm(raw.read(32)):
@@ -47,6 +48,7 @@ class PcmSource:
                 width = _WIDTHS.get(subtype, 0) * channels
         except sf.LibsndfileError:
             return None
+        check_numbers(path, rate, channels)
         found = extent(path)
         if not subtype.startswith(_PCM):
             return None
