@@ -17,7 +17,6 @@ import soundfile as sf
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from encoded import encode
-
 from mssctl.audio import files
 
 RATE = 44_100
