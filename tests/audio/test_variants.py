@@ -236,6 +236,14 @@ def test_a_file_joined_to_itself_is_twice_as_long(base, tmp_path, name):
     assert frames_of(base(name) * 3, folder=tmp_path) == 3 * FRAMES
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_short_flac_joined_to_a_long_one_is_found(base, tmp_path, first):
+    short = encode(tmp_path / "short.flac", music(500), RATE).read_bytes()
+    long = encode(tmp_path / "long.flac", music(200_000), RATE).read_bytes()
+    data = short + long if first else long + short
+    assert frames_of(data, folder=tmp_path) == 200_500
+
+
 def test_a_flac_without_metadata_blocks_joined(base, tmp_path):
     data = base("song.flac")
     bare = data[:4] + b"\x80" + data[5:42] + data[data.index(b"\xff\xf8") :]

@@ -35,26 +35,31 @@ def layout(path: Path, *, thorough: bool = False) -> Layout:
 
     Args:
         path: of the file.
-        thorough: read all of it; without it, a joined file that is shorter than a part in 32 of
-            the whole is not found.
+        thorough: read all of it; else a short file between two others may not be found.
     """
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         stop = tags.start_of_trailing(data)
         stop -= trailing_zeros(data, stop)
         begin = tags.end_of_leading(data)
         info = data[begin + 8 : begin + 8 + _STREAMINFO]
-        stated = _total(info)
-        places = range(begin, stop, max(1, (stop - begin) // _SAMPLED))
-        found = [_position(data, place, stop, info) for place in places]
-        known = [position for position in found if position is not None]
+        stated, last = _total(info), _last_position(data, stop, info)
+        longest = int.from_bytes(info[2:4], "big")  # samples of a frame
+        agrees = last is not None and stated is not None and last < stated <= last + longest
         starts = [0]  # what stands before the mark, FFmpeg knows
-        if thorough or known != sorted(known):
+        if thorough or not (agrees or stated is None) or not _is_in_order(data, begin, stop, info):
             marks = sorted(_marks(data, stop))
             starts = marks if len(marks) > 1 else starts
-        last = _last_position(data, stop, info)
     if len(starts) > 1 or (last is not None and stated is not None and last >= stated):
         stated = None  # the header counts too few
     return Layout(tuple(((a, b),) for a, b in pairwise([*starts, stop])), stated)
+
+
+def _is_in_order(data: mmap, begin: int, stop: int, info: bytes) -> bool:
+    """Whether no frame states an earlier position than the ones before it; some are looked at."""
+    places = range(begin, stop, max(1, (stop - begin) // _SAMPLED))
+    found = (_position(data, place, stop, info) for place in places)
+    positions = [position for position in found if position is not None]
+    return positions == sorted(positions)
 
 
 def _last_position(data: mmap, stop: int, info: bytes) -> int | None:
