@@ -31,6 +31,7 @@ from mssctl.errors import MssctlError
 _MAX_STREAMS = 256
 _READ = 1 << 18  # bytes read at once
 _EDIT_LIST_TICKS = 1_000  # per second; the coarsest that edit lists usually count
+_LAST_PACKET = 4_096  # samples by which a duration may exceed the packets
 
 # FFmpeg's sample formats in libsndfile's words; s32 holds the 24 bits of lossless codecs.
 _DEPTHS = {"u8": "PCM_16", "s16": "PCM_16", "s32": "PCM_24", "flt": "FLOAT", "dbl": "DOUBLE"}
@@ -232,8 +233,8 @@ def _stated(container: InputContainer, stream: AudioStream, rate: int, begin: in
     if name.startswith("mov"):
         # Edit lists often count in milliseconds only; the sample table counts samples.
         end = int(_last_tick(container, stream) * ticks) - begin
-        if not frames < end - rate // _EDIT_LIST_TICKS:
-            frames = end
+        if end - rate // _EDIT_LIST_TICKS <= frames <= end + _LAST_PACKET:
+            frames = end  # otherwise the edit list ends earlier, or packets are missing
     return frames if frames > 0 else None
 
 
