@@ -440,3 +440,27 @@ def test_only_audio_decoders_are_allowed():
     assert all(av.codec.Codec(name, "r").type == "audio" for name in decoders)
     known = {name for entry in av.formats_available for name in entry.split(",")}
     assert set(DEMUXERS.split(",")) <= known
+
+
+def test_an_mp4_whose_sample_table_lacks_packets_is_cut_off(tmp_path, encoded):
+    data = encoded("song.m4a").read_bytes()
+    at = data.find(b"stsz") + 12
+    (packets,) = struct.unpack(">I", data[at : at + 4])
+    path = tmp_path / "song.m4a"
+    path.write_bytes(data[:at] + struct.pack(">I", packets - 10) + data[at + 4 :])
+    with pytest.raises(MssctlError, match="cut off"):
+        whole(path)
+
+
+def test_a_chunk_that_leads_beyond_the_end_is_noted(tmp_path, encoded):
+    """As where bytes were lost from the samples: they go on with those of a chunk of tags."""
+    data = encoded("song.wav").read_bytes()
+    tags = b"LIST" + struct.pack("<I", 18) + b"INFOINAM" + struct.pack("<I", 6) + b"title\0"
+    whole_size = struct.pack("<I", len(data) + len(tags) - 8)
+    data = data[:4] + whole_size + data[8:] + tags
+    path = tmp_path / "song.wav"
+    path.write_bytes(data[:1_000] + data[1_009:])
+    notes: list[str] = []
+    whole(path, notes)
+    assert len(notes) == 1
+    assert "after the end" in notes[0]

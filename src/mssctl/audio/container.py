@@ -32,6 +32,7 @@ _MAX_STREAMS = 256
 _READ = 1 << 18  # bytes read at once
 _DSF_BLOCK = 4_096  # bytes of a channel
 _EDIT_LIST_TICKS = 1_000  # per second; the coarsest that edit lists usually count
+_LAST_PACKET = 4_096  # samples by which a duration may exceed the packets
 
 # FFmpeg's sample formats in libsndfile's words; s32 holds the 24 bits of lossless codecs.
 _DEPTHS = {"u8": "PCM_16", "s16": "PCM_16", "s32": "PCM_24", "flt": "FLOAT", "dbl": "DOUBLE"}
@@ -234,8 +235,8 @@ def _stated(container: InputContainer, stream: AudioStream, rate: int, begin: in
             return None
         # Edit lists often count in milliseconds only; the sample table counts samples.
         end = int(_last_tick(container, stream) * ticks) - begin
-        if not frames < end - rate // _EDIT_LIST_TICKS:
-            frames = end
+        if end - rate // _EDIT_LIST_TICKS <= frames <= end + _LAST_PACKET:
+            frames = end  # otherwise the edit list ends earlier, or packets are missing
     elif name == "dsf":  # FFmpeg counts whole blocks, but reads what the header states
         end = int(_last_tick(container, stream) * ticks)
         frames = end if end > frames - _DSF_BLOCK else frames

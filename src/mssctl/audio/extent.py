@@ -106,6 +106,8 @@ def _chunks(file: BinaryIO, size: int, order: str, wanted: bytes, end: int | Non
             samples_end = at + int(length)
             if samples_end > size:
                 return Extent(known=True, missing=samples_end - size)
+        elif samples_end is not None and at + length > size:
+            return Extent(known=True, after=size - at + 8)
         file.seek(at + length + length % 2)
     rest = size - file.tell() + len(header)
     return Extent(known=True, after=rest if samples_end is not None and rest > 0 else 0)
@@ -137,6 +139,8 @@ def _w64(file: BinaryIO, size: int) -> Extent:
             samples = length - _W64_HEADER
             if start + length > size:
                 return Extent(known=True, missing=start + length - size)
+        elif start + length > size:
+            break
         start += -(-length // 8) * 8
     if samples is None:
         return _UNKNOWN
