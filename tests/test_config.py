@@ -79,6 +79,14 @@ def test_a_misspelt_form_names_the_nearest():
     assert refused.value.hint == "did you mean 'bsmamba2'?"
 
 
+@pytest.mark.parametrize("section", ["model", "loss"])
+@pytest.mark.parametrize("name", [None, 5, True, ["l1"], {"a": 1}, ""])
+def test_a_form_that_is_not_a_word_is_unknown(section, name):
+    with pytest.raises(MssctlError, match=rf"test: {section}\.name: unknown ") as refused:
+        parse({section: {"name": name}}, "test")
+    assert refused.value.hint
+
+
 def test_a_target_instrument_is_the_only_output():
     audio = parse({"audio": {"target_instrument": "bass"}}, "mine.yaml").audio
     assert (audio.outputs, audio.complete) == (("bass",), False)

@@ -6,6 +6,8 @@ from difflib import get_close_matches
 from enum import IntEnum
 from reprlib import Repr
 
+BUG = "this is a bug in mssctl: please report it with the lines above"  # a hint
+
 
 class ExitCode(IntEnum):
     """Process exit codes, the same for every command."""

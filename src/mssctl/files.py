@@ -8,6 +8,7 @@ files are set aside, and put back if any of the new ones cannot be published.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
@@ -65,6 +66,49 @@ def refuse_existing(path: Path, *, hint: str | None = None) -> None:
     """
     if os.path.lexists(path):
         raise _exists(path, hint)
+
+
+def check_writable(path: Path) -> None:
+    """Make sure, before the work, that a file can be made at ``path``; its folders may be missing.
+
+    Raises:
+        MssctlError: a file or a broken link stands where a folder should, a name is too long, or
+            there is no permission (exit 3).
+    """
+    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    if not folder.is_dir():
+        raise storage_error(folder, NotADirectoryError(errno.ENOTDIR, ""))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise storage_error(folder, PermissionError(errno.EACCES, ""))
+    for name in path.absolute().relative_to(folder).parts:
+        try:
+            os.lstat(folder / name)
+        except FileNotFoundError:
+            continue
+        except OSError as error:  # the name is too long
+            raise storage_error(path, error) from None
+
+
+def check_new(path: Path) -> None:
+    """Make sure, before the work, that ``path`` can become a new file in an existing folder.
+
+    Raises:
+        MssctlError: something is there (exit 2), or no file can be made there (exit 3).
+    """
+    refuse_existing(path)
+    check_writable(path)
+    if not path.parent.is_dir():
+        raise MssctlError(
+            f"{path}: no such folder: {path.parent}",
+            hint="make it first, or name another one",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_leftover(name: str) -> bool:

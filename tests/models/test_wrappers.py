@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -186,11 +187,12 @@ FILES: dict[str, Any] = {
         (200_000).to_bytes(8, "little") + b'{"a":' * 40_000
     ),
     "a folder": lambda path: path.mkdir(),
+    "a pipe": os.mkfifo,
 }
 KINDS = {
     "text": "a text file", "yaml": "a text file", "html": "an HTML page", "lfs": "Git LFS",
     "wav": "a RIFF file", "mp4": "an MP4 file", "zip": "a zip archive", "npz": "NumPy arrays",
-    "a folder": "folder|directory",
+    "a folder": "folder|directory", "a pipe": "a pipe or a device",
 }  # fmt: skip
 
 

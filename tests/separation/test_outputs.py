@@ -37,7 +37,8 @@ def test_fields_are_filled_in(template, expected):
 
 
 @pytest.mark.parametrize(
-    "template", ["../{stem}", "/tmp/{stem}", "a/../../{stem}", "{dir}/{stem}/../../..", "."]
+    "template",
+    ["../{stem}", "/tmp/{stem}", "a/../../{stem}", "{dir}/{stem}/../../..", ".", "\0{stem}"],
 )
 def test_a_template_cannot_leave_the_folder(template):
     with pytest.raises(MssctlError, match="not a file below the output folder") as caught:

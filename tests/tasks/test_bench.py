@@ -162,7 +162,7 @@ def test_a_profile_names_the_operators_and_leaves_a_trace(tiny, tmp_path):
 
 def test_a_trace_that_cannot_be_written_is_refused_before_the_work(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(bench_work, "prepare", lambda *_: pytest.fail("the work has begun"))
-    with pytest.raises(MssctlError, match="--profile") as caught:
+    with pytest.raises(MssctlError, match="no such folder") as caught:
         measured(tiny, profile=tmp_path / "no" / "trace.json")
     assert caught.value.exit_code == ExitCode.ENVIRONMENT
 

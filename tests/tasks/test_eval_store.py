@@ -86,7 +86,7 @@ def test_a_document_per_track_has_the_form_of_museval_and_a_passport(model, song
     assert [frame["time"] for frame in frames] == pytest.approx([0.0, 0.1, 0.2])
     assert set(frames[0]["metrics"]) == {"SDR", "ISR", "SIR", "SAR"}
     assert document["passport"]["bsseval"]["filter_taps"] == 512
-    assert document["passport"]["estimates"]["sha256"] == weights.file_hash(Path(model))
+    assert document["passport"]["estimates"]["sha256"] == files.sha256(Path(model))
     assert document["target_set"] == list(STEMS)
 
 
@@ -391,3 +391,23 @@ def test_the_csv_has_a_row_per_track_stem_and_metric(model, songs, tmp_path):
     assert lines[0] == "track,stem,metric,value"
     assert len(lines) == 1 + 2 * 2 * 7
     assert sum(line.startswith("ü b,drums,SIR,") for line in lines) == 1
+
+
+@pytest.mark.parametrize("place", ["out", "report"])
+@pytest.mark.parametrize("kind", ["file", "broken link", "foreign"])
+def test_where_nothing_can_be_written_shows_before_any_work(
+    tmp_path, songs, place, kind, monkeypatch
+):
+    monkeypatch.setattr("mssctl.tasks.evaluate._score_all", lambda *_: pytest.fail("scored"))
+    blocked = tmp_path / "blocked"
+    if kind == "broken link":
+        blocked.symlink_to("nowhere")
+    else:
+        blocked.write_text("mine")
+    page = blocked if kind == "foreign" else blocked / "page.html"
+    out, html = (blocked, None) if place == "out" else (tmp_path / "out", page)
+    with pytest.raises(MssctlError) as caught:
+        evaluate(oracle="mixture", reference=songs, out=out, html=html)
+    assert caught.value.exit_code in (ExitCode.USAGE, ExitCode.ENVIRONMENT)
+    assert not (tmp_path / "out").exists()
+    assert blocked.is_symlink() or blocked.read_text() == "mine"

@@ -10,6 +10,7 @@ import pytest
 import soundfile as sf
 import torch
 
+from mssctl import files
 from mssctl.cli.render import exit_code_of
 from mssctl.config.schema import (
     AudioConfig,
@@ -153,7 +154,7 @@ def test_the_result_says_what_was_run_and_how(model, tmp_path):
     name = model(Copy, "vocals", "drums")
     result = run(name, songs(tmp_path), segment=0.05)
     assert (result.model, result.device, result.dtype) == ("fake", "cpu", "fp32")
-    assert result.sha256 == weights.file_hash(tmp_path / "fake.safetensors")
+    assert result.sha256 == files.sha256(tmp_path / "fake.safetensors")
     assert (result.tracks, result.counts) == (2, {"vocals": 2, "drums": 2})
     assert (result.skipped, result.notes) == ([], [])
     assert list(result.definitions) == ["sdr", "si_sdr", "csdr"]

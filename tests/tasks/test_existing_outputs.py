@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -201,3 +202,33 @@ def test_every_kept_stem_must_be_one_of_the_song(done, stem, fault, words):
     assert result.failures[0].hint
     assert len(result.songs) == 1  # the other song is kept
     assert tree() == before
+
+
+@pytest.mark.parametrize(
+    ("place", "filename"),
+    [
+        ("file", "{track}/{stem}.{ext}"),
+        ("broken link", "{track}/{stem}.{ext}"),
+        ("no permission", "{track}/{stem}.{ext}"),
+        ("nothing", "{track}/" + "x" * 300 + "/{stem}.{ext}"),
+        ("folder", "{track}/{stem}" + "x" * 300),
+    ],
+)
+@pytest.mark.parametrize("existing", ["error", "skip", "overwrite"])
+def test_where_nothing_can_be_written_shows_before_any_work(place, filename, existing, monkeypatch):
+    monkeypatch.setattr(weights, "load", lambda *_: pytest.fail("weights were loaded"))
+    path, place_of_stems = song("a.wav"), Path("out/a")
+    place_of_stems.parent.mkdir()
+    if place == "file":
+        place_of_stems.write_text("mine")
+    elif place == "broken link":
+        place_of_stems.symlink_to("nowhere")
+    elif place != "nothing":
+        place_of_stems.mkdir()
+    if place == "no permission":
+        access = os.access
+        closed = place_of_stems.absolute()
+        monkeypatch.setattr(os, "access", lambda at, mode: at != closed and access(at, mode))
+    result = separate(path, out="out", filename=filename, existing=existing)
+    assert [failure.exit_code for failure in result.failures] == [ExitCode.ENVIRONMENT]
+    assert place == "nothing" or os.path.lexists(place_of_stems)

@@ -15,7 +15,8 @@ from mssctl.models import weights
 from mssctl.tasks import plan_command
 from mssctl.tasks.bench import bench
 from mssctl.tasks.bench_trace import profiled
-from mssctl.tasks.models import export_model
+from mssctl.tasks.models import export_model, import_model
+from mssctl.tasks.plan import plan
 
 Write = Callable[[Path], object]
 
@@ -74,3 +75,28 @@ def test_a_model_is_replaced_only_by_its_own_run(tmp_path):
         weights.save(path, loaded.separator, loaded.config, {})
     weights.save(path, loaded.separator, loaded.config, {"step": "2"}, overwrite=True)
     assert weights.load(str(path), torch.device("cpu")).card == {"step": "2"}
+
+
+@pytest.mark.parametrize(
+    "name", ["models export", "models import", "plan --write", "bench --profile"]
+)
+@pytest.mark.parametrize("place", ["no folder", "file", "broken link", "long name"])
+def test_where_nothing_can_be_written_shows_before_any_work(tmp_path, monkeypatch, name, place):
+    commands: dict[str, Write] = {
+        "models export": lambda path: export_model("starter", path),
+        "models import": lambda path: import_model(tmp_path / "x.ckpt", path),
+        "plan --write": lambda path: plan("starter", vram=8, write=path),
+        "bench --profile": lambda path: bench("starter", device="cpu", profile=path),
+    }
+    monkeypatch.setattr(weights, "load", lambda *_: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("mssctl.tasks.plan.target", lambda *_: pytest.fail("planned"))
+    monkeypatch.setattr("mssctl.tasks.bench.work_of", lambda *_: pytest.fail("measured"))
+    if place == "file":
+        (tmp_path / "a").write_text("mine")
+    elif place == "broken link":
+        (tmp_path / "a").symlink_to("nowhere")
+    stem = "x" * 300 if place == "long name" else "a/x"
+    with pytest.raises(MssctlError) as caught:
+        commands[name](tmp_path / f"{stem}.safetensors")
+    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+    assert len(list(tmp_path.iterdir())) == (place in ("file", "broken link"))

@@ -23,10 +23,9 @@ from mssctl.cli.progress import EventPrinter
 from mssctl.cli.render import as_json, as_text, exit_code_of, failures_of
 from mssctl.cli.signals import ended_like_interrupted
 from mssctl.cli.streams import guarded, lead_nowhere, printable, shortened
-from mssctl.errors import ExitCode, MssctlError
+from mssctl.errors import BUG, ExitCode, MssctlError
 from mssctl.hardware.processes import follows
 
-_BUG = "this is a bug in mssctl: please report it with the lines above"
 _LONGEST_TRACE = 20_000  # characters
 
 
@@ -77,7 +76,7 @@ def session(*, json: bool = False, trains: bool = False) -> Iterator[Session]:
         failure = Failure(ExitCode.INTERRUPTED, "interrupted")
     except Exception as error:  # noqa: BLE001 (what nobody foresaw is a bug: exit 1)
         failure = _failure(error)
-        if DISPLAY.get().verbose or failure.hint is _BUG:
+        if DISPLAY.get().verbose or failure.hint is BUG:
             _print_trace()
     if failure:
         raise typer.Exit(_fail(failure, json=json, silent=silent))
@@ -121,7 +120,7 @@ def _failure(error: Exception) -> Failure:
         return Failure(ExitCode.BAD_INPUT, "memory ran out", "free some, or work on less at once")
     if isinstance(error, RuntimeError) and "home directory" in str(error):  # of Path.home()
         return Failure(ExitCode.ENVIRONMENT, "this user has no home folder", "set HOME to one")
-    return Failure(ExitCode.FAILED, f"{type(error).__name__}: {error}", _BUG)
+    return Failure(ExitCode.FAILED, f"{type(error).__name__}: {error}", BUG)
 
 
 def _print_trace() -> None:

@@ -57,7 +57,8 @@ def named(default: str) -> Discriminator:
 
     def name_of(section: Any) -> Any:
         if isinstance(section, dict):
-            return section.get("name", default)
+            name = section.get("name", default)
+            return "null" if name is None else name  # pydantic takes None for "no form given"
         return getattr(section, "name", default)
 
     return Discriminator(name_of)

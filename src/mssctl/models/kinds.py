@@ -8,6 +8,7 @@ from pathlib import Path
 
 SAFETENSORS = "safetensors"
 TORCH = "a file of PyTorch"
+NO_FILE = "a pipe or a device"  # opening one may wait forever
 
 _IMPORT = "turn it into a model file with `mssctl models import {} -o MODEL.safetensors`"
 _MAGIC = [
@@ -37,6 +38,8 @@ def kind_of(path: Path) -> str:
     Raises:
         OSError: it cannot be read.
     """
+    if not path.is_file() and not path.is_dir() and path.exists():
+        return NO_FILE
     with path.open("rb") as file:
         start = file.read(512)
     size = path.stat().st_size
@@ -47,18 +50,7 @@ def kind_of(path: Path) -> str:
     # Eight bytes of length, then JSON.
     if len(start) > 8 and start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] <= size - 8:
         return SAFETENSORS
-    for magic, kind in _MAGIC:
-        if start.startswith(magic):
-            return kind
-    if start[4:8] == b"ftyp":
-        return "an MP4 file"
-    if start[:1] == b"\x80" and start[1] in range(6):
-        return TORCH  # a pickle: how PyTorch wrote before it wrote zip archives
-    if start[:1] == b"\x08" and path.suffix == ".onnx":
-        return "an ONNX file"
-    if len(start) >= 262 and start[257:262] == b"ustar":
-        return "a tar archive"
-    return _kind_of_text(start)
+    return _kind_by_start(start, path.suffix)
 
 
 def hint_for(kind: str, path: Path) -> str | None:
@@ -66,6 +58,21 @@ def hint_for(kind: str, path: Path) -> str | None:
     if kind == TORCH:
         return _IMPORT.format(path)
     return _HINTS.get(kind)
+
+
+def _kind_by_start(start: bytes, suffix: str) -> str:
+    for magic, kind in _MAGIC:
+        if start.startswith(magic):
+            return kind
+    if start[4:8] == b"ftyp":
+        return "an MP4 file"
+    if start[:1] == b"\x80" and start[1] in range(6):
+        return TORCH  # a pickle: how PyTorch wrote before it wrote zip archives
+    if start[:1] == b"\x08" and suffix == ".onnx":
+        return "an ONNX file"
+    if len(start) >= 262 and start[257:262] == b"ustar":
+        return "a tar archive"
+    return _kind_of_text(start)
 
 
 def _kind_of_zip(path: Path) -> str:

@@ -22,9 +22,9 @@ from mssctl.config.parse import parse
 from mssctl.config.schema import RunConfig
 from mssctl.documents import parse_json
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
-from mssctl.files import FileSet, storage_error
+from mssctl.files import FileSet, sha256, storage_error
 from mssctl.models.base import Separator
-from mssctl.models.kinds import SAFETENSORS, hint_for, kind_of
+from mssctl.models.kinds import NO_FILE, SAFETENSORS, hint_for, kind_of
 from mssctl.models.registry import build, outline, parameter_count
 from mssctl.results.models import ModelEntry
 
@@ -119,7 +119,7 @@ def load(name: str, device: torch.device) -> LoadedModel:
     separator = build(config)
     separator.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
     separator.to(device).eval()
-    return LoadedModel(separator, config, card, path.stem, path, file_hash(path))
+    return LoadedModel(separator, config, card, path.stem, path, sha256(path))
 
 
 def content_hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
@@ -150,7 +150,7 @@ def find(name: str) -> Path:
     """Path of the weights of a model given by name or by path.
 
     Raises:
-        MssctlError: there is none (exit 3), or a folder is named (exit 4).
+        MssctlError: there is none (exit 3), or it is not a file (exit 4).
     """
     path = bundled_folder() / "weights" / f"{name}.safetensors"
     if "/" not in name and _is_there(path):
@@ -160,8 +160,10 @@ def find(name: str) -> Path:
     except RuntimeError:  # ~ of a user who does not exist
         path = Path(name)
     if _is_there(path):
-        if not path.is_dir():
+        if path.is_file():
             return path
+        if not path.is_dir():
+            raise MssctlError(f"{name}: {NO_FILE}, not a model file")
         best = path / "best.safetensors"
         hint = f"the best model of this run: {best}" if _is_there(best) else None
         raise MssctlError(f"{name}: a folder, not a model file", hint=hint)
@@ -208,7 +210,7 @@ def describe(name: str) -> ModelEntry:
         channels=config.audio.channels,
         parameters=parameters,
         licence=card.get("licence", "not stated"),
-        sha256=file_hash(path),
+        sha256=sha256(path),
     )
 
 
@@ -248,12 +250,6 @@ def parse_metadata(metadata: Mapping[str, str], path: Path) -> tuple[RunConfig, 
     if not isinstance(card, dict) or not all(isinstance(text, str) for text in card.values()):
         raise _damaged(path, "its metadata: card is not text by name")
     return config, card
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unreadable(path: Path, error: Exception) -> MssctlError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ class Namer:
             **self._known,
         )
         path = Path(os.path.normpath(name))
-        if path.is_absolute() or ".." in path.parts or path == Path():
+        if path.is_absolute() or ".." in path.parts or path == Path() or "\0" in name:
             raise MssctlError(
                 f"--filename {self._template}: '{name}' is not a file below the output folder",
                 hint="choose the folder with --out",
@@ -205,7 +206,7 @@ def folder_for_outputs(path: Path) -> Iterator[None]:
         except OSError as error:
             raise storage_error(path, error) from None
         if not os.access(path, os.W_OK | os.X_OK):
-            raise storage_error(path, PermissionError(13, "Permission denied"))
+            raise storage_error(path, PermissionError(errno.EACCES, ""))
         sweep(path)  # also where everything is kept and nothing is written
         yield
     finally:

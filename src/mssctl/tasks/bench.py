@@ -12,13 +12,14 @@ import torch
 from mssctl import presets
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Progress, Reporter, silent
+from mssctl.files import check_new
 from mssctl.hardware.device import choose_device
 from mssctl.planning.cards import card_in
 from mssctl.planning.fit import GIB
 from mssctl.results.bench import StepBench
 from mssctl.tasks.bench_clock import Clock, Watch, spread
 from mssctl.tasks.bench_place import environment, matmul_rate
-from mssctl.tasks.bench_trace import check_writable, profiled
+from mssctl.tasks.bench_trace import profiled
 from mssctl.tasks.bench_work import Mode, Work, work_of
 
 ON_CPU = "starter"  # a step takes about two seconds on two cores
@@ -80,7 +81,7 @@ def bench(
     if data is not None and mode == "separate":
         raise MssctlError("--data does nothing in mode separate", exit_code=ExitCode.USAGE)
     if profile is not None:
-        check_writable(Path(profile))
+        check_new(Path(profile))
     if memory is not None:
         _cap(memory, chosen)
     try:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.files import FileSet, refuse_existing
+from mssctl.files import FileSet
 from mssctl.results.bench import OperatorTime
 
 _OPERATORS = 10
@@ -49,18 +48,3 @@ def profiled(step: Callable[[], object], device: torch.device, path: Path) -> li
         OperatorTime(row.key, taken / 1e6 / 2, taken / whole, row.count // 2)
         for taken, row in rows[:_OPERATORS]
     ]
-
-
-def check_writable(path: Path) -> None:
-    """Before minutes of work, not after.
-
-    Raises:
-        MssctlError: no file can be written there (exit 3), or something is there (exit 2).
-    """
-    refuse_existing(path)
-    folder = path.absolute().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise MssctlError(
-            f"--profile {path}: in no folder, or no permission to write there",
-            exit_code=ExitCode.ENVIRONMENT,
-        )

@@ -25,7 +25,7 @@ from mssctl.evaluation.documents import (
     provenance_of,
 )
 from mssctl.evaluation.references import ReferenceTrack
-from mssctl.files import FileSet, copy_tree
+from mssctl.files import FileSet, check_writable, copy_tree
 from mssctl.tasks.eval_documents import Document, as_text, has_failures, passport_in, whole
 
 Mark = Callable[[ReferenceTrack], Mapping[str, Any]]
@@ -39,7 +39,7 @@ class Store:
     """Documents of tracks, each with the passport it was made under.
 
     Args:
-        folder: where they lie, made if it is not there; None keeps nothing.
+        folder: where they lie, made by `check`; None keeps nothing.
         passport: what the scores depend on.
         mark: what the estimates of a track depend on besides.
         overwrite: replace the results of other evaluations.
@@ -59,11 +59,6 @@ class Store:
         self._overwrite = overwrite
         self._place = folder  # where new files go
         self._open: dict[str, FileSet] = {}
-        if folder is not None:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise _unwritable(folder, error) from None
 
     def check(
         self, tracks: Sequence[ReferenceTrack], kinds: Sequence[str], page: Path | None
@@ -79,21 +74,28 @@ class Store:
             Notes on what stays although it belongs to another evaluation.
 
         Raises:
-            MssctlError: something is there that may not be replaced (exit 2).
+            MssctlError: something is there that may not be replaced (exit 2), or nothing can be
+                written there (exit 3).
         """
         if self.folder is None:
             return []
+        check_writable(self.folder / SUMMARY)
         foreign = self._foreign(self.folder, tracks, kinds)
         if page is not None:
+            check_writable(page)
             foreign += self._foreign_page(self.folder, page)
         if foreign and not self._overwrite:
             path, reason = foreign[0]
             more = f" (and {len(foreign) - 1} more)" if len(foreign) > 1 else ""
             raise MssctlError(f"{path}: {reason}{more}", hint=_HINT, exit_code=ExitCode.USAGE)
-        if any(path != page for path, _ in foreign):
-            self._place = self.folder / _WAITING
-            self._place.mkdir(exist_ok=True)
-        return self._others(self.folder, tracks)
+        waits = any(path != page for path, _ in foreign)
+        place = self._place = self.folder / _WAITING if waits else self.folder
+        notes = self._others(self.folder, tracks)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(place, error) from None
+        return notes
 
     def find(self, track: ReferenceTrack, kinds: Sequence[str] = ()) -> Document | None:
         """The track's document, if it was made from the same files under the same passport.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from mssctl.errors import ExitCode, MssctlError
+from mssctl.errors import BUG, ExitCode, MssctlError
 from mssctl.results.common import FileFailure
-
-_BUG = "this is a bug in mssctl: please report it with the lines above"
 
 
 def failure(path: str, error: Exception) -> FileFailure:
@@ -17,4 +15,4 @@ def failure(path: str, error: Exception) -> FileFailure:
         return FileFailure(path, error.strerror or str(error), None, ExitCode.ENVIRONMENT)
     if isinstance(error, MemoryError):
         return FileFailure(path, "memory ran out", None, ExitCode.BAD_INPUT)
-    return FileFailure(path, f"{type(error).__name__}: {error}", _BUG, ExitCode.FAILED)
+    return FileFailure(path, f"{type(error).__name__}: {error}", BUG, ExitCode.FAILED)

@@ -10,7 +10,7 @@ import torch
 from mssctl.documents import read_yaml
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
-from mssctl.files import refuse_existing
+from mssctl.files import check_new
 from mssctl.models import official, weights
 from mssctl.models.official_files import read_tree
 from mssctl.models.weights import bundled, describe
@@ -112,10 +112,10 @@ def _new_model_file(out: str | Path) -> Path:
     """The path of a model file to write.
 
     Raises:
-        MssctlError: another ending, or the file exists (exit 2).
+        MssctlError: another ending, the file exists (exit 2), or it cannot be written (exit 3).
     """
     path = Path(out).expanduser()
     if path.suffix != ".safetensors":
         raise MssctlError(f"{path}: a model file ends in .safetensors", exit_code=ExitCode.USAGE)
-    refuse_existing(path)
+    check_new(path)
     return path

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mssctl import presets
 from mssctl.config.schema import RunConfig
+from mssctl.files import check_new
 from mssctl.hardware.device import (
     DTYPES,
     auto_dtype,
@@ -80,6 +81,8 @@ def plan(
     """
     if attention is not None and attention not in KERNELS:
         raise ValueError(f"attention {attention!r}: one of {', '.join(KERNELS)}")
+    if write:
+        check_new(Path(write).expanduser())
     config, overrides = load(preset, overrides, segment, mode)
     where = target(vram, gpu)
     inside = dtype or _dtype_asked(config, overrides) or auto_dtype(where.capability)
@@ -133,6 +136,8 @@ def plan_table(
     Raises:
         MssctlError: no card known; nothing to write that fits.
     """
+    if write:
+        check_new(Path(write).expanduser())
     where = target(vram, gpu)
     budget = where.budget()
     question = _Question("train", where.capability)

@@ -21,7 +21,7 @@ from mssctl.config import bounds
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Progress, Reporter, silent
-from mssctl.files import storage_error
+from mssctl.files import check_writable, storage_error
 from mssctl.hardware.device import (
     DeviceChoice,
     Dtype,
@@ -239,9 +239,10 @@ def _usable(
         try:
             usable[song] = order.is_there(song)
         except (MssctlError, OSError) as error:
-            if order.existing == "error":
-                raise
-            failures.append(failure(str(song.path), error))
+            problem = failure(str(song.path), error)
+            if order.existing == "error" and problem.exit_code == ExitCode.USAGE:
+                raise  # before any work
+            failures.append(problem)
     return usable, failures
 
 
@@ -287,9 +288,17 @@ class _Order:
         choose_encoding(self.format, self.bit_depth, files.inspect(song.path))
 
     def is_there(self, song: Song) -> bool:
-        """Whether all outputs of a song are there and stay."""
+        """Whether all outputs of a song are there and stay.
+
+        Raises:
+            MssctlError: they cannot be written where they belong.
+        """
         paths = self.paths(song)
-        return len(outputs.already_there(paths, self.existing)) == len(paths)
+        if len(outputs.already_there(paths, self.existing)) == len(paths):
+            return True
+        for path in paths:
+            check_writable(path)
+        return False
 
     def kept(self, song: Song) -> SeparatedSong:
         """Report a song whose outputs are there already.

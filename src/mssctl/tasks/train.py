@@ -20,7 +20,7 @@ from mssctl.data.layouts import SongSets, find_songs
 from mssctl.documents import read_json
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
-from mssctl.files import is_leftover, write_whole
+from mssctl.files import is_leftover, sha256, write_whole
 from mssctl.hardware.device import choose_device, let_segments_grow
 from mssctl.planning.fake_step import Peak
 from mssctl.planning.fit import GIB
@@ -32,7 +32,6 @@ from mssctl.training.distributed import World, joined, own_device, share_of
 from mssctl.training.lock import locked
 from mssctl.training.loop import Fit, fit, try_step
 from mssctl.training.record import refuse_lost_checkpoints, writing
-from mssctl.training.saved import sha256
 
 
 def train(

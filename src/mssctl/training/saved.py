@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from mssctl.documents import CHECKSUM, read_json, unsealed
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.files import sha256
 
 FORMAT = 2
 STATE = "state.json"
@@ -168,9 +168,3 @@ def _read_values(folder: Path) -> SavedValues:
 def of_rank(name: str, rank: int) -> str:
     """Name of a generator's state of one process; the first one's has no number."""
     return f"{name}.{rank}" if rank else name
-
-
-def sha256(path: Path) -> str:
-    """Hex SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

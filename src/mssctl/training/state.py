@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from mssctl.documents import sealed
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter
+from mssctl.files import sha256
 from mssctl.training.optim import tensors_of
 from mssctl.training.record import recorded_config, versions
 from mssctl.training.saved import (
@@ -34,7 +35,6 @@ from mssctl.training.saved import (
     SavedValues,
     of_rank,
     read_checkpoint,
-    sha256,
 )
 from mssctl.training.step import TrainState
 

@@ -9,7 +9,8 @@ import pytest
 
 from mssctl.config.bundled import bundled_folder
 from mssctl.config.checksums import WEIGHTS
-from mssctl.models.weights import bundled, file_hash
+from mssctl.files import sha256
+from mssctl.models.weights import bundled
 from mssctl.tasks.checks import python as checks
 from mssctl.tasks.checks.findings import Settings
 
@@ -148,7 +149,7 @@ def test_torchaudio_without_torch_fails(packages):
 def test_every_bundled_model_has_its_checksum_on_record():
     """After a change of weights: sha256sum presets/weights/* tells what checksums.py must say."""
     folder = bundled_folder() / "weights"
-    assert {name: file_hash(folder / f"{name}.safetensors") for name in bundled()} == WEIGHTS
+    assert {name: sha256(folder / f"{name}.safetensors") for name in bundled()} == WEIGHTS
     assert look(checks.weights).state == "ok"
 
 

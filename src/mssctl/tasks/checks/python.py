@@ -14,6 +14,7 @@ from pathlib import Path
 import mssctl
 from mssctl.config.bundled import bundled_folder
 from mssctl.config.checksums import WEIGHTS
+from mssctl.files import sha256
 from mssctl.hardware.builds import INSTALL
 from mssctl.results.doctor import Finding
 from mssctl.tasks.checks.findings import Settings, failed, first_line, note, ok, warning
@@ -58,13 +59,11 @@ def program(_: Settings) -> Iterator[Finding]:
 
 def weights(_: Settings) -> Iterator[Finding]:
     """Whether the bundled models are the files they should be."""
-    from mssctl.models.weights import file_hash  # noqa: PLC0415 (imports torch)
-
     wrong = []
     for name, digest in WEIGHTS.items():
         path = bundled_folder() / "weights" / f"{name}.safetensors"
         try:
-            if file_hash(path) != digest:
+            if sha256(path) != digest:
                 wrong.append(f"{path}: damaged")
         except OSError as error:
             wrong.append(f"{path}: {error.strerror}")
