@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -298,3 +299,19 @@ def test_an_old_file_that_cannot_be_put_back_is_not_removed(tmp_path):
     (path / "old" / "0.wav").write_text("old")
     staging.sweep(tmp_path)
     assert (path / "old" / "0.wav").read_text() == "old"
+
+
+def test_an_interrupt_during_the_cleanup_leaves_nothing(tmp_path, monkeypatch):
+    calls = []
+    remove = shutil.rmtree
+
+    def interrupted(path, **settings):
+        calls.append(path)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        remove(path, **settings)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt), FileSet(tmp_path) as files:
+        files.add(tmp_path / "a").write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -212,9 +212,10 @@ class FileSet:
 
     def discard(self) -> None:
         """Remove what was not published."""
-        for staging in self._stagings.values():
-            staging.close()
-        self._stagings, self._members = {}, []
+        with ExitStack() as stack:
+            for staging in self._stagings.values():
+                stack.callback(staging.close)
+            self._stagings, self._members = {}, []
 
     def __enter__(self) -> Self:
         return self

@@ -45,8 +45,12 @@ class Staging:
         for _ in range(_TRIES):
             name = f".mssctl-{_host()}-{os.getpid()}-{secrets.token_hex(8)}.part"
             self.path = folder / name
-            self.path.mkdir()
-            self._lock = _locked(self.path)
+            try:
+                self.path.mkdir()
+                self._lock = _locked(self.path)
+            except KeyboardInterrupt:  # nobody else knows of it yet
+                self._remove()
+                raise
             # Between the two a sweep may have taken it for a leftover.
             if self._lock is not _TAKEN and self.path.is_dir():
                 return
@@ -71,10 +75,18 @@ class Staging:
 
     def close(self) -> None:
         """Remove the folder, unless an old file in it could not be put back."""
+        try:
+            self._remove()
+        except KeyboardInterrupt:  # in the middle of it: finish, then end
+            self._remove()
+            raise
+        finally:
+            _unlock(self._lock)
+
+    def _remove(self) -> None:
         with suppress(OSError):
             if not _holds_old_files(self.path):
                 shutil.rmtree(self.path, ignore_errors=True)
-        _unlock(self._lock)
 
 
 def identity(path: Path) -> Identity:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -322,18 +323,18 @@ def test_a_wav_that_states_too_little_says_so(encoded, tmp_path):
     assert "bytes after the end" in notes[0]
 
 
-def test_a_flac_that_states_too_little_is_read_whole(encoded, tmp_path):
+@pytest.mark.parametrize("checksum", [True, False])
+def test_a_flac_that_states_too_little_is_read_whole(encoded, tmp_path, checksum):
     data = bytearray(encoded("song.flac").read_bytes())
-    data[4 + 4 + 14 : 4 + 4 + 18] = struct.pack(">I", 20_000)
+    data[8 + 14 : 8 + 18] = struct.pack(">I", 20_000)
+    if not checksum:
+        data[8 + 18 : 8 + 34] = bytes(16)
     path = tmp_path / "short.flac"
-    path.write_bytes(data)
-    with pytest.raises(MssctlError, match="fail the checksum"):
-        whole(path)
-    data[8 + 18 : 8 + 34] = bytes(16)  # no checksum
     path.write_bytes(data)
     notes: list[str] = []
     np.testing.assert_array_equal(whole(path, notes), music().astype(np.float32))
-    assert "its header states" in notes[0]
+    assert "its header states 0.454 s" in notes[0]
+    assert files.probe(path).frames == FRAMES
 
 
 def test_formats_that_do_not_show_their_end_say_so(tmp_path):
@@ -418,10 +419,17 @@ def test_decoders_print_nothing(encoded, tmp_path, capfd, name):
     assert capfd.readouterr() == ("", "")
 
 
-def test_more_channels_or_hertz_than_any_recording_are_refused(tmp_path, monkeypatch, encoded):
-    monkeypatch.setattr("mssctl.audio.packets.MAX_RATE", 8_000)
-    with pytest.raises(MssctlError, match="more than any recording has"):
-        files.inspect(encoded("song.flac"))
+@pytest.mark.parametrize(("channels", "rate"), [(2, 1), (2, 2_000_000), (65, RATE)])
+@pytest.mark.parametrize("kind", ["wav", "tta"])
+def test_channels_and_hertz_that_no_recording_has_are_refused(tmp_path, kind, channels, rate):
+    path = tmp_path / f"song.{kind}"
+    if kind == "wav":
+        sf.write(path, np.zeros((100, channels)), rate)
+    else:
+        head = b"TTA1" + struct.pack("<HHHII", 1, channels, 16, rate, 10_000)
+        path.write_bytes(head + struct.pack("<I", zlib.crc32(head)) + bytes(9_999))
+    with pytest.raises(MssctlError, match=r"not what any recording has|not an audio file"):
+        files.inspect(path)
 
 
 def test_only_audio_decoders_are_allowed():
@@ -432,3 +440,27 @@ def test_only_audio_decoders_are_allowed():
     assert all(av.codec.Codec(name, "r").type == "audio" for name in decoders)
     known = {name for entry in av.formats_available for name in entry.split(",")}
     assert set(DEMUXERS.split(",")) <= known
+
+
+def test_an_mp4_whose_sample_table_lacks_packets_is_cut_off(tmp_path, encoded):
+    data = encoded("song.m4a").read_bytes()
+    at = data.find(b"stsz") + 12
+    (packets,) = struct.unpack(">I", data[at : at + 4])
+    path = tmp_path / "song.m4a"
+    path.write_bytes(data[:at] + struct.pack(">I", packets - 10) + data[at + 4 :])
+    with pytest.raises(MssctlError, match="cut off"):
+        whole(path)
+
+
+def test_a_chunk_that_leads_beyond_the_end_is_noted(tmp_path, encoded):
+    """As where bytes were lost from the samples: they go on with those of a chunk of tags."""
+    data = encoded("song.wav").read_bytes()
+    tags = b"LIST" + struct.pack("<I", 18) + b"INFOINAM" + struct.pack("<I", 6) + b"title\0"
+    whole_size = struct.pack("<I", len(data) + len(tags) - 8)
+    data = data[:4] + whole_size + data[8:] + tags
+    path = tmp_path / "song.wav"
+    path.write_bytes(data[:1_000] + data[1_009:])
+    notes: list[str] = []
+    whole(path, notes)
+    assert len(notes) == 1
+    assert "after the end" in notes[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from mssctl.separation.outputs import (
     check_distinct,
     folder_for_outputs,
 )
+from mssctl.staging import Staging
 
 SONG = Song(Path("in/My Song.v2.flac"), "in")
 
@@ -119,4 +121,14 @@ def test_a_folder_without_permission_is_an_error(tmp_path, monkeypatch):
     with pytest.raises(MssctlError, match="no permission") as caught:
         folder_for_outputs(tmp_path / "out").__enter__()
     assert caught.value.exit_code == ExitCode.ENVIRONMENT
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_left_goes_also_where_nothing_is_written(tmp_path):
+    left = Staging(tmp_path)
+    with folder_for_outputs(tmp_path):
+        assert left.path.is_dir()  # its process lives
+    os.close(left._lock)
+    with folder_for_outputs(tmp_path):
+        pass
     assert list(tmp_path.iterdir()) == []

@@ -87,7 +87,7 @@ def weights(run: Path) -> dict[str, object]:
     return load_file(run / "checkpoints" / "step-00000020" / "model.safetensors")
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("accumulation", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_two_processes_train_as_one_does_and_one_of_them_speaks(toy, accumulation):
     data = ("--data", toy / "data", "--set", f"training.gradient_accumulation_steps={accumulation}")
     run("train", toy / "toy.yaml", *data, "--out", toy / "one")

@@ -300,8 +300,15 @@ def test_a_damaged_list_is_named(toy, damage):
     assert "move it away" in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize("damage", ['{"roots": 3, "valid": null, "layout": "auto"}', "{}",
-                                    '{"roots": ["x"], "valid": 3, "layout": "auto"}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage",
+    [
+        '{"roots": 3, "valid": null, "layout": "auto"}',
+        "{}",
+        '{"roots": ["x"], "valid": 3, "layout": "auto"}',
+        r'{"roots": ["x\u0000"], "valid": null, "layout": "auto"}',
+    ],
+)
 def test_a_damaged_list_of_folders_is_named(toy, damage):
     (toy / "run" / "data.json").write_text(damage)
     with pytest.raises(MssctlError, match=r"data\.json: damaged"):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mssctl.audio import flac, mpeg, ogg, packets
+from mssctl.audio import container, flac, mpeg, ogg
+from mssctl.audio.container import Stream
 from mssctl.audio.errors import bytes_missing, cut_off
-from mssctl.audio.extent import extent
-from mssctl.audio.part import Part
+from mssctl.audio.extent import Extent, extent
+from mssctl.audio.layout import Layout
+from mssctl.audio.part import Part, Range
 from mssctl.audio.source import Facts, Note, silent
 
-_MPEG_SLACK = 4_096  # samples: encoders count their delay and their last frame differently
+_THOROUGH = {"flac": flac.layout, "ogg": ogg.layout}  # look at all bytes if the whole is read
+_LOOK = 1 << 28  # bytes in which the first samples are looked for
 _PADDING = 4_096  # samples: the most that an encoder adds to fill its last frame
 
 
@@ -30,17 +35,12 @@ class CodedSource:
     """
 
     def __init__(self, path: Path, number: int = 0) -> None:
+        status = path.stat()
+        version = status.st_size, status.st_mtime_ns, status.st_ino
         self._path = path
         self._number = number
-        self._extent = extent(path)
-        with Part(path) as file:
-            self._stream = packets.inspect(path, file, number)
+        self._extent, self._stream, self._layout = _look(path, number, version)
         self._padded = self._stream.demuxer.startswith(("mov", "mp3", "ogg"))
-        missing = self._extent.missing
-        if self._stream.demuxer == "mp3":
-            missing = mpeg.stated_length(path).missing
-        if missing:
-            raise bytes_missing(path, missing)
 
     @property
     def facts(self) -> Facts:
@@ -53,7 +53,7 @@ class CodedSource:
             stream.sample_rate,
             stream.channels,
             stream.subtype,
-            stream.stated,
+            self._layout.stated,
             tuple(notes),
             stream.audio_streams,
         )
@@ -62,46 +62,45 @@ class CodedSource:
         """All samples; pages of Ogg, FLAC's checksum and stated lengths are checked."""
         if self._extent.after:
             note(f"{self._extent.after} bytes after the end of the container are not read")
-        parts: list[tuple[int, int | None]] = [(0, None)]
-        if self._stream.demuxer == "ogg":
-            parts = self._ogg_links(note)
-        elif self._stream.demuxer == "flac":
-            parts = flac.parts(self._path)
-        if len(parts) > 1:
-            note(f"{len(parts)} streams one after the other: read as one")
-            yield from self._decoded(parts, note)
+        layout = self._layout
+        if self._stream.demuxer in _THOROUGH:
+            layout = _THOROUGH[self._stream.demuxer](self._path, thorough=True)
+        for text in layout.notes:
+            note(text)
+        blocks = self._decoded(layout, note)
+        if len(layout.parts) > 1:
+            note(f"{len(layout.parts)} streams one after the other: read as one")
+            yield from blocks
         else:
-            yield from self._without_padding(self._decoded(parts, note), note)
+            yield from self._without_padding(blocks, note)
 
     def excerpt(self, start: int) -> Iterator[NDArray[np.float32]]:
         """Samples from ``start`` on, to the stated end."""
-        if self._stream.demuxer == "ogg" and ogg.is_chained(self._path):
-            yield from _from(self._decoded(self._ogg_links(silent), silent), start)
+        if len(self._layout.parts) > 1:
+            yield from _from(self._decoded(self._layout, silent), start)
             return
         left = None if self._stream.stated is None else max(0, self._stream.stated - start)
-        with Part(self._path) as file:
-            for block in packets.decode(self._path, file, self._stream, silent, start):
-                if left is not None and self._padded:
-                    block = block[:, :left]  # noqa: PLW2901 (what follows is padding)
-                    left -= block.shape[1]
-                yield block
+        for block in self._decoded(self._layout, silent, start):
+            if left is not None and self._padded:
+                block = block[:, :left]  # noqa: PLW2901 (what follows is padding)
+                left -= block.shape[1]
+            yield block
 
-    def _ogg_links(self, note: Note) -> list[tuple[int, int | None]]:
-        """The streams of an Ogg file that follow each other, as bytes ``[start, stop)``."""
-        links, after = ogg.check_pages(self._path)
-        if after:
-            note(f"{after} bytes after the last Ogg page are not read")
-        if not all(link.ended for link in links):
-            note("no mark at the end of the Ogg stream: the file may be cut off")
-        return [(link.start, link.stop) for link in links]
-
-    def _decoded(
-        self, parts: Sequence[tuple[int, int | None]], note: Note
-    ) -> Iterator[NDArray[np.float32]]:
-        """Parts of the file ``[start, stop)``, one after the other."""
-        for start, stop in parts:
-            with Part(self._path, start, stop) as file:
-                yield from packets.decode(self._path, file, self._stream, note)
+    def _decoded(self, layout: Layout, note: Note, start: int = 0) -> Iterator[NDArray[np.float32]]:
+        """The streams of the file, one after the other; from ``start`` on if it is one."""
+        done = 0
+        for ranges in layout.parts:
+            with Part(self._path, ranges) as file:
+                for block in container.decode(
+                    self._path,
+                    file,
+                    self._stream,
+                    note,
+                    start=start,
+                    before=done / self._stream.sample_rate,
+                ):
+                    done += block.shape[1]
+                    yield block
 
     def _without_padding(
         self, blocks: Iterator[NDArray[np.float32]], note: Note
@@ -122,19 +121,56 @@ class CodedSource:
             done -= surplus
         else:
             yield from held
-        if self._stream.demuxer != "ogg":  # its pages are checked
-            self._compare(done, note)
+        self._compare(done, note)
 
     def _compare(self, done: int, note: Note) -> None:
         """Samples that came against samples that were stated."""
         stated, rate = self._stream.stated, self._stream.sample_rate
         if stated is None:
             return
-        slack = _MPEG_SLACK if self._stream.demuxer == "mp3" else 0
-        if done + slack < stated:
+        if done < stated and self._stream.demuxer != "ogg":  # whose pages are all there
             raise cut_off(self._path, done / rate, stated / rate)
         if done != stated:
             note(f"{done / rate:.3f} s of audio, all read; its header states {stated / rate:.3f} s")
+
+
+@lru_cache(maxsize=4_096)
+def _look(path: Path, number: int, version: tuple[int, ...]) -> tuple[Extent, Stream, Layout]:
+    """What a file is, kept for the many excerpts that training reads of it.
+
+    Args:
+        path: of the file.
+        number: which of its audio streams.
+        version: its size, and what else changes when the file does.
+
+    Raises:
+        MssctlError: not audio, or shorter than its header states.
+    """
+    size, *_ = version
+    found = extent(path)
+    ranges: tuple[Range, ...] = ((0, size - found.after),)
+    stream = _inspected(path, ranges, number)
+    if found.missing:
+        raise bytes_missing(path, found.missing)
+    if stream.demuxer in ("mp3", "aac"):
+        layout = mpeg.layout(path, stream.demuxer) or Layout((ranges,))
+        stream = replace(stream, stated=layout.stated)
+    elif stream.demuxer == "flac":
+        layout = flac.layout(path)
+    elif stream.demuxer == "ogg":
+        layout = ogg.layout(path)
+        layout = replace(layout, stated=stream.stated if len(layout.parts) == 1 else None)
+    else:
+        layout = Layout((ranges,), stream.stated)
+    if layout.parts[0] != ranges:
+        first = _inspected(path, layout.parts[0], number)
+        stream = replace(first, stated=stream.stated)
+    return found, stream, layout
+
+
+def _inspected(path: Path, ranges: tuple[Range, ...], number: int) -> Stream:
+    with Part(path, ranges, limit=_LOOK) as file:
+        return container.inspect(path, file, number)
 
 
 def _from(blocks: Iterator[NDArray[np.float32]], start: int) -> Iterator[NDArray[np.float32]]:

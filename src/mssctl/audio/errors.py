@@ -13,6 +13,24 @@ class UnknownFormatError(MssctlError):
     """Neither libsndfile nor FFmpeg recognizes the file."""
 
 
+def unknown_kind(path: Path) -> MssctlError:
+    """No decoder knows the audio in a container that is known."""
+    return MssctlError(f"{path}: audio of an unknown kind", hint="convert it to wav or flac first")
+
+
+def no_frames(path: Path) -> MssctlError:
+    """There is a header and nothing after it."""
+    return MssctlError(f"{path}: no audio frames", hint="check that the file is complete")
+
+
+def absurd(path: Path, rate: int, channels: int) -> MssctlError:
+    """Numbers in a header that no recording has."""
+    return MssctlError(
+        f"{path}: {rate} Hz, {channels} channels: not what any recording has",
+        hint="the header may be damaged; export the file again",
+    )
+
+
 def cut_off(path: Path, seconds: float, stated: float | None = None) -> MssctlError:
     """The file ends before its audio does."""
     instead = "" if stated is None else f" instead of {stated:.2f} s"

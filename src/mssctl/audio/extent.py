@@ -9,15 +9,17 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import BinaryIO
+
+from mssctl.audio import flac
 
 _UNKNOWN_32 = 0xFFFF_FFFF
 _W64_HEADER = 24  # GUID and length, which counts itself
 _W64_GUIDS = 16
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
-_OGG_PAGE = 65_307  # bytes of the longest page
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
@@ -44,8 +46,8 @@ _UNKNOWN = Extent(known=False)
 def extent(path: Path) -> Extent:
     """Compare a file's size with its header.
 
-    Knows WAV, RF64, AIFF, SVX, W64, AU, CAF, VOC, NIST, Ogg, AVI, MP4 and its like, Matroska
-    and ASF.
+    Knows WAV, RF64, AIFF, SVX, W64, AU, CAF, VOC, NIST, AVI, FLAC, MP4 and its like,
+    Matroska and ASF.
     A length that a program left open, since it wrote to a pipe, is no statement.
     """
     size = path.stat().st_size
@@ -60,13 +62,15 @@ def extent(path: Path) -> Extent:
 
 
 def _riff(file: BinaryIO, size: int) -> Extent:
-    """RIFF and RF64: in a WAVE file the chunk of samples counts, in others the whole."""
-    file.seek(4)
-    length, form = struct.unpack("<I4s", file.read(8).ljust(8, b"\0"))
+    """RIFF, RIFX and RF64: in a WAVE file the chunk of samples counts, in others the whole."""
+    file.seek(0)
+    mark, head = file.read(4), file.read(8).ljust(8, b"\0")
+    order = ">" if mark == b"RIFX" else "<"
+    length, form = struct.unpack(f"{order}I4s", head)
     end = None if _left_open(length) else length + length % 2 + 8
     if form != b"WAVE":
         return Extent(known=True, missing=max(0, (end or 0) - size))
-    return _chunks(file, size, "<", b"data", end)
+    return _chunks(file, size, order, b"data", end)
 
 
 def _form(file: BinaryIO, size: int) -> Extent:
@@ -96,10 +100,14 @@ def _chunks(file: BinaryIO, size: int, order: str, wanted: bytes, end: int | Non
             if length == _UNKNOWN_32 and long_length:
                 length = long_length
             elif _left_open(length):
-                return Extent(known=True)
+                following, size_of_it = struct.unpack(f"{order}4sI", file.read(8).ljust(8, b"\0"))
+                closed = length == 0 and _is_name(following) and at + 8 + size_of_it <= size
+                return Extent(known=True, samples=0 if closed else None)
             samples_end = at + int(length)
             if samples_end > size:
                 return Extent(known=True, missing=samples_end - size)
+        elif samples_end is not None and at + length > size:
+            return Extent(known=True, after=size - at + 8)
         file.seek(at + length + length % 2)
     rest = size - file.tell() + len(header)
     return Extent(known=True, after=rest if samples_end is not None and rest > 0 else 0)
@@ -131,6 +139,8 @@ def _w64(file: BinaryIO, size: int) -> Extent:
             samples = length - _W64_HEADER
             if start + length > size:
                 return Extent(known=True, missing=start + length - size)
+        elif start + length > size:
+            break
         start += -(-length // 8) * 8
     if samples is None:
         return _UNKNOWN
@@ -213,21 +223,31 @@ def _boxes(file: BinaryIO, size: int) -> Extent:
 
 
 def _ebml(file: BinaryIO, size: int) -> Extent:
-    """Matroska and WebM: the header, then segments, whose lengths may be left open."""
-    at = 0
+    """Matroska and WebM: elements. Where a length was left open, those inside are walked."""
+    at, inside = 0, False
     while at < size:
         file.seek(at)
-        name = file.read(4)
-        first = file.read(1)
-        if name not in (_EBML, _SEGMENT) or not first or not first[0]:
+        header = file.read(12)
+        name, length, start = _ebml_element(header)
+        outermost = name in (_EBML, _SEGMENT)
+        if not name or not (outermost or inside):
             return Extent(known=at > 0, after=size - at if at else 0)
-        width = 9 - first[0].bit_length()
-        value = first + file.read(width - 1)
-        length = int.from_bytes(value, "big") & ((1 << 7 * width) - 1)
-        if length == (1 << 7 * width) - 1:  # left open
-            return Extent(known=name == _EBML)
-        at += 4 + width + length
+        at += start
+        if length is not None:
+            at += length
+        inside |= length is None
     return Extent(known=True, missing=at - size)
+
+
+def _ebml_element(header: bytes) -> tuple[bytes, int | None, int]:
+    """Name (empty if it is none), length (None if left open), and where the content begins."""
+    width = 9 - (header[:1] or b"\0")[0].bit_length()
+    if not 1 <= width <= 4 or len(header) <= width or not header[width]:
+        return b"", None, 0
+    stop = width + 9 - header[width].bit_length()
+    bits = 7 * (stop - width)
+    length = int.from_bytes(header[width:stop], "big") & ((1 << bits) - 1)
+    return header[:width], None if length == (1 << bits) - 1 else length, stop
 
 
 def _asf(file: BinaryIO, size: int) -> Extent:
@@ -244,32 +264,26 @@ def _asf(file: BinaryIO, size: int) -> Extent:
     return Extent(known=True)
 
 
-def _ogg(file: BinaryIO, size: int) -> Extent:
-    """Ogg: the last page states its length. Whether it is the last one, `audio.ogg` knows."""
-    start = max(0, size - _OGG_PAGE)
-    file.seek(start)
-    tail = file.read()
-    at = tail.rfind(b"OggS")
-    if at < 0:
-        return _UNKNOWN
-    header = tail[at : at + 27]
-    lacing = tail[at + 27 : at + 27 + header[26]] if len(header) == 27 else b""
-    count = header[26] if len(header) == 27 else 1  # a page has one segment at least
-    return Extent(known=True, missing=max(0, at + 27 + count + sum(lacing) - len(tail)))
+def _flac(file: BinaryIO, size: int) -> Extent:
+    """FLAC: its samples are counted when they are decoded; zeros after them are none."""
+    with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        return Extent(known=True, after=flac.trailing_zeros(data, size))
 
 
 _Measure = Callable[[BinaryIO, int], Extent]
 _KINDS: tuple[tuple[bytes, _Measure], ...] = (
     (b"RIFF", _riff),
+    (b"RIFX", _riff),
     (b"RF64", _riff),
+    (b"BW64", _riff),
     (b"FORM", _form),
     (b"riff", _w64),
     (b".snd", _au),
     (b"dns.", _au),
     (b"caff", _caf),
-    (b"OggS", _ogg),
     (b"Creative Voice File", _voc),
     (b"NIST_1A", _nist),
+    (b"fLaC", _flac),
     (_EBML, _ebml),
     (_ASF_HEADER, _asf),
 )

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mssctl.audio import pcm
-from mssctl.audio.coded import CodedSource
-from mssctl.audio.errors import changed
+from mssctl.audio.errors import changed, no_frames
 from mssctl.audio.source import Note, Source, silent
 from mssctl.errors import MssctlError
 
@@ -125,7 +124,13 @@ def blocks(
 
 
 def _open(path: Path, stream: int = 0) -> Source:
-    return pcm.PcmSource.open(path) or CodedSource(path, stream)
+    source = pcm.PcmSource.open(path)
+    if source is not None:
+        return source
+    # FFmpeg's libraries take a tenth of a second to load, and a wav file does not need them.
+    from mssctl.audio.coded import CodedSource  # noqa: PLC0415
+
+    return CodedSource(path, stream)
 
 
 def _info(path: Path, source: Source, frames: int | None = None) -> AudioInfo:
@@ -154,7 +159,7 @@ def _whole(
         yield from _checked(path, source, [block], done)
         done += block.shape[1]
     if not done:
-        raise MssctlError(f"{path}: no audio frames", hint="check that the file is complete")
+        raise no_frames(path)
 
 
 def _regular(

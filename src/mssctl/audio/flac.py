@@ -6,7 +6,10 @@ Source: the STREAMINFO block of RFC 9639.
 from __future__ import annotations
 
 import hashlib
-import mmap
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Self
 
@@ -14,27 +17,122 @@ import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 from numpy.typing import NDArray
 
+from mssctl.audio import tags
 from mssctl.audio.errors import cut_off, damaged
+from mssctl.audio.layout import Layout
 
+_FRAME = re.compile(rb"\xff[\xf8\xf9][\x10-\xef]")
+_LONGEST = 1 << 18  # bytes of a frame, more or less
+_SAMPLED = 32  # places at which the order of frames is looked at
+_ZEROS = 16  # bytes: a frame may end with some
+_CHUNK = 1 << 20  # bytes
 _STREAMINFO = 34  # bytes
-_MARK = b"fLaC\0\0\0\x22"  # and the header of that block
+_MARKS = b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22"  # and the header of that block
 
 
-def parts(path: Path) -> list[tuple[int, int | None]]:
-    """The files that were joined to this one, as bytes ``[start, stop)``; usually one."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        starts = [0]
-        at = data.find(_MARK, data.find(_MARK) + 1)
+def layout(path: Path, *, thorough: bool = False) -> Layout:
+    """The files that were joined to this one; usually it is one.
+
+    Args:
+        path: of the file.
+        thorough: read all of it; else a short file between two others may not be found.
+    """
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        stop = tags.start_of_trailing(data)
+        stop -= trailing_zeros(data, stop)
+        begin = tags.end_of_leading(data)
+        info = data[begin + 8 : begin + 8 + _STREAMINFO]
+        stated, last = _total(info), _last_position(data, stop, info)
+        longest = int.from_bytes(info[2:4], "big")  # samples of a frame
+        agrees = last is not None and stated is not None and last < stated <= last + longest
+        starts = [0]  # what stands before the mark, FFmpeg knows
+        if thorough or not (agrees or stated is None) or not _is_in_order(data, begin, stop, info):
+            marks = sorted(_marks(data, stop))
+            starts = marks if len(marks) > 1 else starts
+    if len(starts) > 1 or (last is not None and stated is not None and last >= stated):
+        stated = None  # the header counts too few
+    return Layout(tuple(((a, b),) for a, b in pairwise([*starts, stop])), stated)
+
+
+def _is_in_order(data: mmap, begin: int, stop: int, info: bytes) -> bool:
+    """Whether no frame states an earlier position than the ones before it; some are looked at."""
+    places = range(begin, stop, max(1, (stop - begin) // _SAMPLED))
+    found = (_position(data, place, stop, info) for place in places)
+    positions = [position for position in found if position is not None]
+    return positions == sorted(positions)
+
+
+def _last_position(data: mmap, stop: int, info: bytes) -> int | None:
+    """The first sample of the last frame."""
+    last, at = None, max(0, stop - _LONGEST)
+    for found in _FRAME.finditer(data, at, stop):
+        position = _position_at(data[found.start() : found.start() + 16], info)
+        last = last if position is None else position
+    return last
+
+
+def _position(data: mmap, at: int, stop: int, info: bytes) -> int | None:
+    """The first sample of the next frame after ``at``."""
+    for found in _FRAME.finditer(data, at, min(stop, at + _LONGEST)):
+        position = _position_at(data[found.start() : found.start() + 16], info)
+        if position is not None:
+            return position
+    return None
+
+
+def _position_at(head: bytes, info: bytes) -> int | None:
+    """The first sample of a frame by its header; None if its CRC-8 shows that it is none."""
+    length = max(1, 8 - (head[4] ^ 0xFF).bit_length()) if len(head) == 16 else 9
+    if length > 7 or (length == 1 and head[4] >= 0x80):
+        return None
+    number = head[4] & (0x7F >> (length if length > 1 else 0))
+    for byte in head[5 : 4 + length]:
+        number = number << 6 | byte & 0x3F
+    size, rate = head[2] >> 4, head[2] & 15
+    end = 4 + length + {6: 1, 7: 2}.get(size, 0) + {12: 1, 13: 2, 14: 2}.get(rate, 0)
+    if _crc8(head[:end]) != head[end]:
+        return None
+    return number if head[1] & 1 else number * int.from_bytes(info[2:4], "big")
+
+
+def _crc8(data: bytes) -> int:
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc << 1 & 0xFF ^ (0x07 if crc & 0x80 else 0)
+    return crc
+
+
+def _total(info: bytes) -> int | None:
+    """Samples per channel; None where the encoder did not know them yet."""
+    return int.from_bytes(info[13:18], "big") & 0xF_FFFF_FFFF or None
+
+
+def trailing_zeros(data: mmap, stop: int) -> int:
+    """Zeros before ``stop`` that belong to no frame; FFmpeg adds them to the last one."""
+    at = stop
+    while at > 0:
+        start = max(0, at - _CHUNK)
+        if found := len(data[start:at].rstrip(b"\0")):
+            return max(0, stop - start - found - _ZEROS)
+        at = start
+    return stop
+
+
+def _marks(data: mmap, stop: int) -> Iterator[int]:
+    """Where the files in a file begin, in any order."""
+    for mark in _MARKS:
+        at = data.find(mark, 0, stop)
         while at >= 0:
-            starts.append(at)
-            at = data.find(_MARK, at + 1)
-        return list(zip(starts, [*starts[1:], len(data)], strict=True))
+            yield at
+            at = data.find(mark, at + 1, stop)
 
 
 def stated_length(context: AudioCodecContext) -> int | None:
     """Samples per channel; None where the encoder did not know them yet."""
     info = _streaminfo(context)
-    return int.from_bytes(info[13:18], "big") & 0xF_FFFF_FFFF or None if info else None
+    return _total(info) if info else None
 
 
 def has_header(context: AudioCodecContext) -> bool:
@@ -49,11 +147,16 @@ def bits_per_sample(context: AudioCodecContext) -> int | None:
 
 
 def ends_with_frame(packet: bytes) -> bool:
-    """Whether the last packet of a file is a frame to its last byte, by the frame's CRC-16."""
-    crc = 0
+    """Whether the last packet of a file is a frame to its last byte, by the frame's CRC-16.
+
+    Zeros behind a frame keep the CRC at 0. A frame alone leaves it at 0 once, twice where the low
+    byte of its own CRC is 0, and three times where both are: one or two zeros behind it pass.
+    """
+    crc = times = 0
     for byte in packet:
         crc = (crc << 8 & 0xFFFF) ^ _CRC16[crc >> 8 ^ byte]
-    return crc == 0
+        times = 0 if crc else times + 1
+    return 1 <= times <= 3
 
 
 class Digest:
@@ -62,15 +165,19 @@ class Digest:
     Args:
         bits: per sample.
         wanted: the header's MD5.
-        samples: per channel that the header states; what follows them is not in its MD5.
+        samples: per channel that the header states, if it does.
         rate: Hz.
+
+    Attributes:
+        complete: all samples that the header states have come, and their checksum is right.
     """
 
     def __init__(self, bits: int, wanted: bytes, samples: int | None, rate: int) -> None:
         self._bits = bits
         self._wanted = wanted
         self._samples = samples
-        self._left = samples
+        self._done = 0
+        self.complete = False
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._rate = rate
 
@@ -84,9 +191,6 @@ class Digest:
 
     def update(self, samples: NDArray[np.generic]) -> None:
         """Take ``(C, n)`` samples as FFmpeg gives them: in the high bits of their type."""
-        if self._left is not None:
-            samples = samples[:, : self._left]
-            self._left -= samples.shape[1]
         width = (self._bits + 7) // 8
         values = np.ascontiguousarray(samples.T)
         shift = 8 * values.itemsize - self._bits
@@ -94,12 +198,15 @@ class Digest:
             values = values >> shift
         if width != values.itemsize:
             values = values.view(np.uint8).reshape(-1, values.itemsize)[:, :width]
-        self._md5.update(np.ascontiguousarray(values).data)
-
-    @property
-    def complete(self) -> bool:
-        """All samples that the header states have come, and their checksum is right."""
-        return self._left == 0 and self._md5.digest() == self._wanted
+            values = values.reshape(len(samples.T), -1)
+        values = np.ascontiguousarray(values)
+        before, self._done = self._done, self._done + len(values)
+        if self._samples is not None and before < self._samples <= self._done:
+            inside = self._samples - before
+            self._md5.update(values[:inside].data)
+            self.complete = self._md5.digest() == self._wanted
+            values = values[inside:]
+        self._md5.update(values.data)
 
     def check(self, path: Path) -> None:
         """Compare, after the last sample.
@@ -107,10 +214,10 @@ class Digest:
         Raises:
             MssctlError: samples are missing, or not those that were encoded.
         """
-        if self._left:
-            seconds = ((self._samples or 0) - self._left) / self._rate
-            raise cut_off(path, seconds, (self._samples or 0) / self._rate)
-        if self._md5.digest() != self._wanted:
+        stated = self._samples or 0
+        if self._done < stated:
+            raise cut_off(path, self._done / self._rate, stated / self._rate)
+        if not self.complete and self._md5.digest() != self._wanted:
             raise damaged(path, None, "the samples fail the checksum of the FLAC header")
 
 

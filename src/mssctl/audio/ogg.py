@@ -10,16 +10,19 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import BinaryIO
 
 from mssctl.audio.errors import cut_off, damaged
+from mssctl.audio.layout import Layout
 
 _HEADER = struct.Struct("<4sBBqIIIB")
 _FIRST, _LAST = 2, 4  # flags of a page: it begins or ends its logical stream
 _OPUS_RATE = 48_000  # granule positions of Opus count at this rate, whatever the input had
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-_SEARCH = 1 << 20  # bytes in which a lost page is looked for
+_MARK = b"OggS\0"
+_SEARCH = 1 << 28  # bytes in which a lost page is looked for
+_HEAD = 64  # bytes of a page's body that name its codec and rate
 
 
 @dataclass
@@ -39,7 +42,7 @@ class _Page:
     granule: int
     serial: int
     sequence: int
-    body: bytes
+    head: bytes  # of its body
 
 
 @dataclass
@@ -55,10 +58,11 @@ class _Walk:
 
     def take(self, page: _Page, path: Path) -> None:
         if page.flags & _FIRST:
-            self.rates[page.serial] = _granule_rate(page.body)
+            self.rates[page.serial] = _granule_rate(page.head)
         else:
             self.headers_only = False
-            if page.sequence != self.sequences.get(page.serial, -1) + 1:
+            wanted = self.sequences.get(page.serial, -1) + 1
+            if page.sequence != wanted and self.rates.get(page.serial) != 0:  # not of a video
                 raise damaged(path, self.seconds, "a page of the Ogg stream is missing")
         self.sequences[page.serial] = page.sequence
         if page.flags & _LAST:
@@ -71,86 +75,57 @@ class _Walk:
         return Link(self.start, stop, self.ended >= set(self.rates))
 
 
-def check_pages(path: Path) -> tuple[list[Link], int]:
-    """Walk all pages of a file.
+def layout(path: Path, *, thorough: bool = False) -> Layout:
+    """The streams of a file that follow each other, found by a walk over its pages.
 
-    Returns:
-        Its links in order (more than one for a chained file), and how many bytes after the last
-        page belong to none.
+    Args:
+        path: of the file.
+        thorough: compare the pages' checksums, too.
 
     Raises:
         MssctlError: a page fails its checksum, is missing, or is cut off.
     """
     links: list[Link] = []
-    walk = _Walk(0)
-    end = 0
-    with path.open("rb") as file:
-        for page in _pages(file, path, walk):
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        begin, size = max(0, data.find(_MARK)), len(data)
+        walk, end = _Walk(begin), begin
+        for page in _pages(data, path, walk, check=thorough):
             if page.flags & _FIRST and not walk.headers_only:  # a new link begins
                 links.append(walk.link(page.offset))
-                before = walk.seconds
-                walk = _Walk(page.offset)
-                walk.seconds = before
+                walk = _Walk(page.offset, seconds=walk.seconds)
             walk.take(page, path)
             end = page.offset + page.size
-        size = file.seek(0, 2)
     links.append(walk.link(end))
-    return links, size - end
+    notes = []
+    if begin:
+        notes.append(f"{begin} bytes before the first Ogg page are not read")
+    if end < size:
+        notes.append(f"{size - end} bytes after the last Ogg page are not read")
+    if not all(link.ended for link in links):
+        notes.append("no mark at the end of the Ogg stream: the file may be cut off")
+    return Layout(tuple(((link.start, link.stop),) for link in links), notes=tuple(notes))
 
 
-def is_chained(path: Path) -> bool:
-    """Whether other streams follow the first ones: a look at both ends of the file only."""
-    with path.open("rb") as file:
-        head = file.read(65_536)
-        size = file.seek(0, 2)
-        file.seek(max(0, size - 2 * 65_536))
-        tail = file.read()
-    first = {
-        struct.unpack_from("<I", head, at + 14)[0] for at in _marks(head) if head[at + 5] & _FIRST
-    }
-    opening = {struct.unpack_from("<I", head, at + 14)[0] for at in _opening(head)}
-    last = {struct.unpack_from("<I", tail, at + 14)[0] for at in _marks(tail)}
-    return bool((first | last) - opening)
-
-
-def _marks(data: bytes) -> Iterator[int]:
-    """Where pages seem to begin."""
-    at = data.find(b"OggS\0")
-    while 0 <= at <= len(data) - _HEADER.size:
-        yield at
-        at = data.find(b"OggS\0", at + 4)
-
-
-def _opening(head: bytes) -> Iterator[int]:
-    """The pages that open the streams of the first link: those before any other page."""
-    for at in _marks(head):
-        if not head[at + 5] & _FIRST:
-            return
-        yield at
-
-
-def _pages(file: BinaryIO, path: Path, walk: _Walk) -> Iterator[_Page]:
-    """Pages with a good checksum, in order, until the file or its pages end."""
-    offset = 0
-    while True:
-        header = file.read(_HEADER.size)
-        if not header.startswith(b"OggS\0"):
-            file.seek(offset)
-            if b"OggS\0" in file.read(_SEARCH) or not offset:
+def _pages(data: mmap, path: Path, walk: _Walk, *, check: bool) -> Iterator[_Page]:
+    """The pages in order, until the file or its pages end."""
+    at, size = walk.start, len(data)
+    while at < size:
+        header = data[at : at + _HEADER.size]
+        if not header.startswith(_MARK):
+            if data.find(_MARK, at, at + _SEARCH) >= 0 or at == walk.start:
                 raise damaged(path, walk.seconds, "a page of the Ogg stream is unreadable")
             return
         if len(header) < _HEADER.size:
             raise cut_off(path, walk.seconds)
         _, _, flags, granule, serial, sequence, checksum, count = _HEADER.unpack(header)
-        lacing = file.read(count)
-        body = file.read(sum(lacing))
-        if len(lacing) < count or len(body) < sum(lacing):
+        body = at + _HEADER.size + count
+        stop = body + sum(data[at + _HEADER.size : body])
+        if stop > size:
             raise cut_off(path, walk.seconds)
-        if _crc(header[:22] + bytes(4) + header[26:] + lacing + body) != checksum:
+        if check and _crc(header[:22] + bytes(4) + data[at + 26 : stop]) != checksum:
             raise damaged(path, walk.seconds, "a page of the Ogg stream fails its checksum")
-        size = len(header) + count + len(body)
-        yield _Page(offset, size, flags, granule, serial, sequence, body)
-        offset += size
+        yield _Page(at, stop - at, flags, granule, serial, sequence, data[body : body + _HEAD])
+        at = stop
 
 
 def _crc(data: bytes) -> int:

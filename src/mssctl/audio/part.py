@@ -1,27 +1,33 @@
-"""A range of bytes of a file as a file, for FFmpeg to read from."""
+"""Ranges of bytes of a file as a file, for decoders to read from."""
 
 from __future__ import annotations
 
 import io
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
+
+Range = tuple[int, int]  # bytes [start, stop)
 
 
 class Part(io.RawIOBase):
-    """Bytes ``[start, stop)`` of a file.
+    """Ranges of bytes of a file, one after the other.
 
     Damaged containers make FFmpeg seek anywhere: positions are kept within the part.
 
     Args:
         path: of the file.
-        start: the first byte.
-        stop: the byte after the last; None is the end of the file.
+        ranges: bytes ``[start, stop)`` in order; the whole file if there are none.
+        limit: bytes that are read, then the part seems to end; None is no limit.
     """
 
-    def __init__(self, path: Path, start: int = 0, stop: int | None = None) -> None:
+    def __init__(self, path: Path, ranges: Sequence[Range] = (), limit: int | None = None) -> None:
         super().__init__()
         self._file = path.open("rb", buffering=0)
-        self._start = start
-        self._size = (self._file.seek(0, io.SEEK_END) if stop is None else stop) - start
+        self._ranges = ranges or [(0, self._file.seek(0, io.SEEK_END))]
+        self._begins = [0, *accumulate(stop - start for start, stop in self._ranges)]
+        self._left = limit
         self._at = 0
 
     def close(self) -> None:
@@ -43,14 +49,30 @@ class Part(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move to ``offset`` from the beginning, from here, or from the end."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = min(max(0, base + offset), self._size)
+        size = self._begins[-1]
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: size}[whence]
+        self._at = min(max(0, base + offset), size)
         return self._at
 
     def read(self, size: int = -1) -> bytes:
-        """Up to ``size`` bytes; all that are left if it is negative."""
-        left = self._size - self._at
-        self._file.seek(self._start + self._at)
-        data = self._file.read(left if size < 0 else min(size, left)) or b""
+        """Up to ``size`` bytes, fewer at the end of a range; all that are left if negative."""
+        if size < 0:
+            return self.readall()
+        number = bisect_right(self._begins, self._at) - 1
+        if self._left is not None:
+            size = min(size, self._left)
+            self._left -= size
+        if number == len(self._ranges) or not size:
+            return b""
+        start, stop = self._ranges[number]
+        begin = start + self._at - self._begins[number]
+        self._file.seek(begin)
+        data = self._file.read(min(size, stop - begin)) or b""
         self._at += len(data)
         return data
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill ``buffer`` as far as `read` does."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -12,13 +13,15 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from mssctl.audio import formats
-from mssctl.audio.errors import bytes_missing, cut_off, damaged
+from mssctl.audio.errors import absurd, bytes_missing, cut_off, damaged, no_frames
 from mssctl.audio.extent import Extent, extent
+from mssctl.audio.part import Part
 from mssctl.audio.source import Facts, Note
 
 # libsndfile reads MPEG and the like in these containers, too; FFmpeg is better at it.
 _PCM = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "DPCM_")
 _WIDTHS = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}  # bytes
+_HEAD = 4_096  # bytes in which a header names its codec
 _BLOCK = 65_536  # samples per channel read at once
 
 
@@ -38,20 +41,24 @@ class PcmSource:
             MssctlError: the file is shorter than its header states.
         """
         with path.open("rb") as raw:
-            if not formats.is_pcm(raw.read(32)):
+            if not formats.is_pcm(raw.read(_HEAD)):
                 return None
+        found = extent(path)
         try:
-            with sf.SoundFile(native_name(path)) as file:
+            with _opened(path, found) as file:
                 subtype, frames = str(file.subtype), int(file.frames)
                 rate, channels = int(file.samplerate), int(file.channels)
                 width = _WIDTHS.get(subtype, 0) * channels
         except sf.LibsndfileError:
             return None
-        found = extent(path)
         if not subtype.startswith(_PCM):
             return None
+        if formats.is_absurd(rate, channels):
+            raise absurd(path, rate, channels)
         if found.missing:
             raise bytes_missing(path, found.missing)
+        if found.samples == 0:
+            raise no_frames(path)
         if found.samples is not None and width:
             frames = min(frames, found.samples // width)
         if not frames:
@@ -78,7 +85,7 @@ class PcmSource:
         rate, frames = self._facts.sample_rate, self._facts.stated or 0
         done = min(start, frames)
         try:
-            with sf.SoundFile(native_name(self._path)) as file:
+            with _opened(self._path, self._extent) as file:
                 file.seek(done)
                 while done < frames:
                     wanted = min(_BLOCK, frames - done)
@@ -91,6 +98,18 @@ class PcmSource:
             raise damaged(self._path, done / rate, "the samples cannot be read") from None
         if done < frames:
             raise cut_off(self._path, done / rate, frames / rate)
+
+
+@contextmanager
+def _opened(path: Path, found: Extent) -> Iterator[sf.SoundFile]:
+    """Open a file without what lies after its end: some formats would be read beyond it."""
+    if not found.after:
+        with sf.SoundFile(native_name(path)) as file:
+            yield file
+        return
+    size = path.stat().st_size - found.after
+    with Part(path, [(0, size)]) as part, sf.SoundFile(part) as file:
+        yield file
 
 
 def native_name(path: Path) -> str | bytes:

@@ -17,6 +17,7 @@ from mssctl.audio.files import AudioInfo
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
 from mssctl.files import storage_error
 from mssctl.separation.inputs import Song
+from mssctl.staging import sweep
 
 Existing = Literal["error", "skip", "overwrite"]
 DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
@@ -206,6 +207,7 @@ def folder_for_outputs(path: Path) -> Iterator[None]:
             raise storage_error(path, error) from None
         if not os.access(path, os.W_OK | os.X_OK):
             raise storage_error(path, PermissionError(errno.EACCES, ""))
+        sweep(path)  # also where everything is kept and nothing is written
         yield
     finally:
         for folder in made:

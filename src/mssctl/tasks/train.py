@@ -201,7 +201,8 @@ class _Sources:
             raise MssctlError(f"{path}: damaged: {error}") from None
         roots: Any = found.roots
         texts = roots if isinstance(roots, list) and roots else [None]
-        if not all(isinstance(text, str) for text in [*texts, found.layout, found.valid or ""]):
+        texts = [*texts, found.layout, found.valid or ""]
+        if not all(isinstance(text, str) and "\0" not in text for text in texts):
             raise MssctlError(f"{path}: damaged: it names no data folders")
         return found
 
