@@ -57,6 +57,12 @@ TYPED = [
     (["models", "import", "", "-o", "x"], 2, "FILE"),
     (["doctor", "--out", ""], 2, "--out"),
     (["plan", "--set", ""], 2, "--set"),
+    # an option as a value: the same, without quotes
+    (["separate", "x.wav", "-o", "--overwrite"], 2, "--out"),
+    (["separate", "x.wav", "-n", "-o", "out"], 2, "--name"),
+    (["separate", "x.wav", "--filename", "--skip-existing"], 2, "--filename"),
+    (["train", "starter", "--data", "--dry-run"], 2, "--data"),
+    (["bench", "--compare", "a", "-q"], 2, "--compare"),
     # given twice: the last would win without a word
     (["separate", "x.wav", "-o", "a", "-o", "b"], 2, "--out"),
     (["separate", "x.wav", "-n", "a", "--model", "b"], 2, "--name"),
@@ -126,6 +132,12 @@ def test_what_cannot_be_meant_is_one_sentence(mssctl, bare, arguments, code, wor
     assert outcome.document["exit_code"] == outcome.exit_code == code
     assert len(outcome.document["error"]["message"]) <= LONGEST + 100
     assert not list(bare.iterdir())
+
+
+@pytest.mark.usefixtures("bare")
+def test_json_in_the_place_of_a_value_still_gives_a_document(mssctl):
+    outcome = mssctl("separate", "x.wav", "-o", "--json")
+    assert outcome.document["exit_code"] == outcome.exit_code == 2
 
 
 def test_a_flag_may_be_repeated_where_it_says_the_same(mssctl):

@@ -1,4 +1,4 @@
-"""Refuses ambiguous command lines: blank values, options given twice."""
+"""Refuses ambiguous command lines: blank values, options as values, options given twice."""
 
 from __future__ import annotations
 
@@ -46,6 +46,13 @@ def _check(parameter: Any, times: int, value: Any, ctx: Any) -> None:
             )
     if parameter.param_type_name != "option":
         return
+    flags = {
+        flag for option in ctx.command.params for flag in (*option.opts, *option.secondary_opts)
+    }
+    if missing := next((word for word in _words(value) if word in flags), None):
+        raise BadParameter(
+            f"{missing} is an option; is a variable not set?", ctx=ctx, param=parameter
+        )
     secondary = parameter.secondary_opts
     if parameter.multiple:
         if parameter.metavar == PAIR and (key := twice(_keys(_words(value)))):
