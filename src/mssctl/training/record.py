@@ -1,8 +1,7 @@
-"""What a run folder tells about the run: ``metrics.jsonl`` and ``environment.json``."""
+"""What a run folder records about the run: ``metrics.jsonl`` and ``environment.json``."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -21,7 +20,7 @@ from mssctl.config.schema import TrainingConfig
 from mssctl.documents import parse_json, read_json
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
-from mssctl.files import write_whole
+from mssctl.files import sha256, write_whole
 
 CONFIG = "config_sha256"  # of a session: config.yaml as it left it
 SAVED = "saved_step"  # of a session: its first checkpoint
@@ -35,7 +34,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise MssctlError(
             f"{path}: cannot be written: {error.strerror or error}",
-            hint="then `mssctl resume` continues from the last checkpoint",
+            hint="solve that, then continue with `mssctl resume`",
             exit_code=ExitCode.ENVIRONMENT,
         ) from None
 
@@ -247,7 +246,7 @@ def _readable_sessions(run: Path) -> list[dict[str, Any]]:
 
 
 def _hash(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return sha256(path) if path.is_file() else None
 
 
 def _sessions(run: Path, report: Reporter = silent) -> list[dict[str, Any]]:
