@@ -108,6 +108,15 @@ def test_folders_made_in_vain_go_away(tmp_path):
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["x"]
 
 
+def test_a_folder_whose_name_is_too_long_leaves_nothing(tmp_path):
+    with (
+        pytest.raises(MssctlError, match="too long"),
+        folder_for_outputs(tmp_path / "a" / "x" / ("y" * 300)),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
     (tmp_path / "a").touch()
     for path in (tmp_path / "a", tmp_path / "a" / "b"):

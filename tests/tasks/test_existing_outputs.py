@@ -232,3 +232,14 @@ def test_where_nothing_can_be_written_shows_before_any_work(place, filename, exi
     result = separate(path, out="out", filename=filename, existing=existing)
     assert [failure.exit_code for failure in result.failures] == [ExitCode.ENVIRONMENT]
     assert place == "nothing" or os.path.lexists(place_of_stems)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"existing": "keep"}, {"format": "aac"}, {"bit_depth": 16}, {"clip_mode": ""}, {"out": " "}],
+)
+def test_a_word_that_means_nothing_is_refused_in_python_too(wrong):
+    with pytest.raises(MssctlError, match=next(iter(wrong))) as caught:
+        separate(song("a.wav"), **{"out": "out", **wrong})
+    assert caught.value.exit_code == ExitCode.USAGE
+    assert sorted(path.name for path in Path().iterdir()) == ["a.wav"]

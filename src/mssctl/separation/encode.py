@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -55,6 +55,24 @@ class Encoding:
     def bytes_per_sample(self) -> int:
         """In the file, at most."""
         return (self.bits or 32) // 8
+
+
+def check_choices(**given: str | None) -> None:
+    """Refuse words that are none of a parameter's: a type checker does, Python does not.
+
+    Args:
+        given: ``format``, ``bit_depth``, ``clip_mode`` and ``existing``.
+
+    Raises:
+        MssctlError: exit 2.
+    """
+    kinds = {"format": Format, "bit_depth": BitDepth, "clip_mode": ClipMode, "existing": Existing}
+    for name, word in given.items():
+        known = get_args(kinds[name])
+        if word is not None and word not in known:
+            raise MssctlError(
+                f"{name} {word!r}: must be one of {', '.join(known)}", exit_code=ExitCode.USAGE
+            )
 
 
 def check_format(format_: Format, bit_depth: BitDepth) -> None:

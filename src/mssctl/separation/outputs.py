@@ -211,5 +211,6 @@ def folder_for_outputs(path: Path) -> Iterator[None]:
         yield
     finally:
         for folder in made:
-            if folder.is_dir() and not any(folder.iterdir()):
+            # Unlike Path.is_dir, this takes a name that is too long.
+            if os.path.isdir(folder) and not any(folder.iterdir()):  # noqa: PTH112
                 folder.rmdir()

@@ -41,6 +41,7 @@ from mssctl.separation.encode import (
     Encoding,
     Format,
     Target,
+    check_choices,
     check_format,
     choose_encoding,
     clip_mode_for,
@@ -116,7 +117,10 @@ def separate(
         MssctlError: a setting, the model, the device or the output folder is of no use, or an
             output exists already; nothing has been done then.
     """
+    check_choices(format=format, bit_depth=bit_depth, clip_mode=clip_mode, existing=existing)
     check_format(format, bit_depth)
+    if out is not None and not str(out).strip():
+        raise MssctlError("out: the folder's name is blank", exit_code=ExitCode.USAGE)
     check_numbers(segment, overlap, batch, shifts, seed)
     if seed is not None and shifts == 1:
         raise MssctlError(
