@@ -81,6 +81,7 @@ def test_dropout_under_the_compiler_repeats(
     assert _losses(config) == _losses(config)
 
 
+@pytest.mark.slow
 def test_smaller_and_smaller_batches_stay_compiled(make_config: Callable[..., RunConfig]) -> None:
     """PyTorch's own limit of graphs would leave the fifth batch size uncompiled, without a word."""
     config = make_config("training.compile=true")

@@ -116,6 +116,7 @@ def test_two_processes_resume_to_the_same_losses_with_dropout(toy):
     assert all((two[name] == one[name]).all() for name in one)
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_in_one_process_halves_the_batch_of_all(toy):
     data = ("--data", toy / "data", "--set", "training.batch_size=4")
     run("train", toy / "toy.yaml", *data, "--out", toy / "whole", processes=2)

@@ -74,7 +74,11 @@ def test_a_broken_torch_is_one_line_and_the_rest_is_still_checked(place, monkeyp
 
 
 @pytest.mark.parametrize(
-    "text", ["raise OSError('undefined symbol: _ZN3c10')", "import os; os.abort()"]
+    "text",
+    [
+        pytest.param("raise OSError('undefined symbol: _ZN3c10')", marks=pytest.mark.slow),
+        "import os; os.abort()",
+    ],
 )
 def test_a_broken_torchaudio_is_one_line_and_torch_is_still_checked(place, monkeypatch, text):
     package(place / "packages", "torchaudio", text)
