@@ -18,7 +18,7 @@ demo: $(STAMP)  ## separate a short generated song with the bundled model
 	@echo "The stems are in $(CURDIR)/demo/stems"
 
 test: $(STAMP)  ## the whole test suite (but the tests marked slow, browser or gpu)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 gpu: $(STAMP)  ## what only a GPU can show: its tests, plan against measurement, speed; into gpu/
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/on_gpu.sh gpu
