@@ -464,3 +464,14 @@ def test_a_chunk_that_leads_beyond_the_end_is_noted(tmp_path, encoded):
     whole(path, notes)
     assert len(notes) == 1
     assert "after the end" in notes[0]
+
+
+def test_samples_in_the_padding_of_a_w64_are_noted(tmp_path):
+    path = tmp_path / "song.w64"
+    sf.write(path, music()[:, :101].T, RATE, format="W64", subtype="PCM_16")
+    assert path.stat().st_size % 8  # libsndfile writes no padding
+    data = path.read_bytes()
+    path.write_bytes(data + b"\0\0")
+    assert extent(path).after == 0
+    path.write_bytes(data[:300] + b"xy" + data[300:])
+    assert extent(path).after == 2

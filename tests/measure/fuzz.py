@@ -20,7 +20,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -147,8 +146,9 @@ class Worker:
 def _work(world: World, seed: int, pipe: multiprocessing.connection.Connection) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     resource.setrlimit(resource.RLIMIT_DATA, (used + _MEMORY, resource.RLIM_INFINITY))
-    with suppress(EOFError):
-        while True:
+    parent = os.getppid()
+    while os.getppid() == parent:  # it may be killed
+        if pipe.poll(1.0):
             pipe.send(world.case(seed, pipe.recv()))
 
 

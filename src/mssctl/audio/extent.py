@@ -139,6 +139,9 @@ def _w64(file: BinaryIO, size: int) -> Extent:
             samples = length - _W64_HEADER
             if start + length > size:
                 return Extent(known=True, missing=start + length - size)
+            file.seek(start + length)
+            if any(file.read(-length % 8)):  # no padding
+                return Extent(known=True, after=size - start - length, samples=samples)
         elif start + length > size:
             break
         start += -(-length // 8) * 8
