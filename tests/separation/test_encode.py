@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from collections import namedtuple
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,8 +42,13 @@ def target(folder: Path, mix: Tensor, encoding: Encoding, clip_mode: str = "resc
         info=info(mix.shape[-1], mix.shape[0]),
         encoding=encoding,
         clip_mode=clip_mode,
-        mixture=lambda: iter(mix.split(300, dim=-1)),
+        complete=True,
     )
+
+
+def together(stems: Tensor, mix: Tensor, block: int = 1_000) -> Iterator[tuple[Tensor, Tensor]]:
+    """Outputs and the mixture they come from, in blocks."""
+    return zip(stems.split(block, dim=-1), mix.split(block, dim=-1), strict=True)
 
 
 def pcm(bits: int) -> Encoding:
@@ -70,7 +76,7 @@ def signals(level: float, bits: int = 16) -> tuple[Tensor, Tensor]:
 def test_integer_stems_add_up_to_the_mixture_exactly(tmp_path, bits, clip_mode):
     mix, stems = signals(0.9, bits)
     wanted = target(tmp_path, mix, pcm(bits), clip_mode)
-    notes = write_stems(iter(stems.split(77, dim=-1)), wanted, tmp_path)
+    notes = write_stems(together(stems, mix, 77), wanted, tmp_path)
     assert notes == []
     out = written(wanted)
     np.testing.assert_array_equal(out.sum(axis=0), mix.numpy())
@@ -80,7 +86,7 @@ def test_integer_stems_add_up_to_the_mixture_exactly(tmp_path, bits, clip_mode):
 def test_floats_are_written_as_they_are(tmp_path):
     mix, stems = signals(3.0)
     wanted = target(tmp_path, mix, FLOAT, "none")
-    assert write_stems(iter([stems]), wanted, tmp_path) == []
+    assert write_stems(together(stems, mix), wanted, tmp_path) == []
     np.testing.assert_array_equal(written(wanted), stems.numpy())
 
 
@@ -88,7 +94,7 @@ def test_floats_are_written_as_they_are(tmp_path):
 def test_rescaling_keeps_the_balance_of_the_stems(tmp_path, encoding):
     mix, stems = signals(1.7)
     wanted = target(tmp_path, mix, encoding)
-    (note,) = write_stems(iter(stems.split(100, dim=-1)), wanted, tmp_path)
+    (note,) = write_stems(together(stems, mix, 100), wanted, tmp_path)
     out = written(wanted)
     gain = 1 / stems.abs().max().item()
     np.testing.assert_allclose(out, stems.numpy() * gain, atol=2.0**-14)
@@ -102,7 +108,7 @@ def test_rescaled_stems_add_up_to_the_scaled_mixture_within_a_step(tmp_path):
     mix, stems = signals(1.7)
     stems[0, 0, 0], mix[0, 0] = 1.8, 1.8 + stems[1, 0, 0]
     wanted = target(tmp_path, mix, pcm(16))
-    (note,) = write_stems(iter([stems]), wanted, tmp_path)
+    (note,) = write_stems(together(stems, mix), wanted, tmp_path)
     out = written(wanted).sum(axis=0)
     gain = 32_767 / 32_768 / stems.abs().max().item()
     assert f"scaled by {gain:.4f}"[:-1] in note
@@ -115,7 +121,7 @@ def test_clipped_integers_are_counted(tmp_path, clip_mode):
     stems[0, 0, 10] = 1.5
     stems[1, 1, 20] = -1.5
     wanted = target(tmp_path, mix, pcm(16), clip_mode)
-    (note,) = write_stems(iter([stems]), wanted, tmp_path)
+    (note,) = write_stems(together(stems, mix), wanted, tmp_path)
     assert note.startswith("2 samples clipped")
     assert written(wanted)[0, 0, 10] == 32_767 / 32_768
 
@@ -123,7 +129,7 @@ def test_clipped_integers_are_counted(tmp_path, clip_mode):
 def test_clamped_floats_stay_in_full_scale(tmp_path):
     mix, stems = signals(1.7)
     wanted = target(tmp_path, mix, FLOAT, "clamp")
-    (note,) = write_stems(iter([stems]), wanted, tmp_path)
+    (note,) = write_stems(together(stems, mix), wanted, tmp_path)
     assert "clipped" in note
     np.testing.assert_array_equal(written(wanted), np.clip(stems.numpy(), -1, 1))
 
@@ -131,7 +137,7 @@ def test_clamped_floats_stay_in_full_scale(tmp_path):
 def test_full_scale_itself_is_not_rescaled(tmp_path):
     mix = torch.tensor([[-1.0, 32_767 / 32_768]])
     wanted = target(tmp_path, mix, pcm(16))
-    assert write_stems(iter([torch.stack([mix, 0 * mix])]), wanted, tmp_path) == []
+    assert write_stems(together(torch.stack([mix, 0 * mix]), mix), wanted, tmp_path) == []
     np.testing.assert_array_equal(written(wanted).sum(axis=0), mix.numpy())
 
 
@@ -141,7 +147,7 @@ def test_after_an_error_nothing_is_left(tmp_path, error, clip_mode):
     mix, stems = signals(0.5)
 
     def breaks():
-        yield stems[..., :500]
+        yield stems[..., :500], mix[..., :500]
         raise error
 
     with pytest.raises(error):
@@ -165,7 +171,7 @@ def test_if_one_file_cannot_get_its_name_all_is_as_before(tmp_path, monkeypatch,
     if existing == "overwrite":
         monkeypatch.setattr(Path, "replace", _full_disk(Path.replace, 1, failing, times=1))
     with pytest.raises(MssctlError, match=rf"{failing}: cannot be written: the disk is full"):
-        write_stems(iter([stems]), wanted, tmp_path)
+        write_stems(together(stems, mix), wanted, tmp_path)
     after = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
     assert after == before
 
@@ -189,7 +195,7 @@ def test_a_disk_too_small_is_seen_before_the_work(tmp_path, monkeypatch):
 
     def never():
         pytest.fail("work began")
-        yield mix
+        yield mix[None], mix
 
     with pytest.raises(MssctlError, match=r"too full: 0\.00 GiB needed") as caught:
         write_stems(never(), target(tmp_path, mix, pcm(16)), tmp_path)
@@ -208,7 +214,7 @@ def test_a_disk_that_fills_up_on_the_way_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Full())
     mix, stems = signals(0.5)
     with pytest.raises(MssctlError, match="cannot be written: the disk is full"):
-        write_stems(iter([stems]), target(tmp_path, mix, pcm(16)), tmp_path)
+        write_stems(together(stems, mix), target(tmp_path, mix, pcm(16)), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

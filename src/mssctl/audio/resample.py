@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torchaudio.transforms import Resample
 
 from mssctl.errors import MssctlError
+
+if TYPE_CHECKING:
+    from torchaudio.transforms import Resample
 
 # 64 zero crossings and a Kaiser window: flat up to 0.94 of the lower Nyquist frequency, aliases
 # below -100 dB. (torchaudio's documentation calls these values "kaiser_best".)
@@ -81,6 +84,9 @@ def _kernel(source: int, target: int) -> Resample:
             f"{source} Hz cannot be resampled to {target} Hz: no usable common divisor",
             hint="convert the file to 44100 or 48000 Hz first",
         )
+    # Imported here: most songs have the model's rate and need not wait for it.
+    from torchaudio.transforms import Resample  # noqa: PLC0415
+
     return Resample(
         source,
         target,

@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mssctl.documents import plain_yaml
 from mssctl.documents.bounds import DEPTH, RefusedError, check_characters, decimal, whole
 from mssctl.errors import ExitCode, MssctlError, shown
 
@@ -63,6 +62,8 @@ def parse_yaml(
     try:
         if len(text) > YAML_BYTES:
             raise RefusedError(f"longer than {YAML_BYTES} characters")
+        from mssctl.documents import plain_yaml  # noqa: PLC0415 (PyYAML: most commands read none)
+
         return plain_yaml.load(text, foreign=foreign)
     except RefusedError as error:
         reason = str(error)
@@ -178,6 +179,8 @@ def _check_json(tree: Any) -> None:
 
 def dump_yaml(values: Mapping[str, Any]) -> str:
     """YAML text that `parse_yaml` reads back to equal values."""
+    from mssctl.documents import plain_yaml  # noqa: PLC0415
+
     return plain_yaml.dump(values)
 
 

@@ -25,7 +25,7 @@ from mssctl.errors import ExitCode, MssctlError, did_you_mean
 from mssctl.files import FileSet, sha256, storage_error
 from mssctl.models.base import Separator
 from mssctl.models.kinds import NO_FILE, SAFETENSORS, hint_for, kind_of
-from mssctl.models.registry import build, outline, parameter_count
+from mssctl.models.registry import outline, parameter_count
 from mssctl.results.models import ModelEntry
 
 FORMAT = "1"
@@ -109,15 +109,14 @@ def load(name: str, device: torch.device) -> LoadedModel:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             config, card = parse_metadata(metadata, path)
-            _compare_with_header(file, config, path)
+            separator = _outline_like(file, config, path)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from None
     # Files of earlier versions have no checksum.
     if "sha256" in metadata and metadata["sha256"] != content_hash(tensors, metadata):
         raise _damaged(path, "its content is not what was written (its checksum differs)")
-    separator = build(config)
-    separator.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
+    separator.load_state_dict({key: x.float() for key, x in tensors.items()}, assign=True)
     separator.to(device).eval()
     return LoadedModel(separator, config, card, path.stem, path, sha256(path))
 
@@ -132,18 +131,24 @@ def content_hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
     return digest.hexdigest()
 
 
-def _compare_with_header(file: Any, config: RunConfig, path: Path) -> None:
-    """Compare the tensors that a file states with those of its configuration.
+def _outline_like(file: Any, config: RunConfig, path: Path) -> Separator:
+    """The model of a configuration, without memory for its weights, checked against the file.
 
-    No memory is taken for either: a configuration of a huge model would ask for all there is.
+    A configuration of a huge model would ask for all memory there is; and weights that the file
+    replaces need not be drawn.
+
+    Raises:
+        MssctlError: the file's tensors are not those of the configuration (exit 4).
     """
+    separator = outline(config)
     stated = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
-    expected = {name: list(value.shape) for name, value in outline(config).state_dict().items()}
+    expected = {name: list(value.shape) for name, value in separator.state_dict().items()}
     for key in sorted(expected.keys() | stated.keys()):
         if key not in expected or key not in stated or stated[key].get_shape() != expected[key]:
             raise _damaged(path, f"tensor '{key[:80]}' does not belong to its configuration")
         if (dtype := stated[key].get_dtype()) not in _DTYPES:
             raise _damaged(path, f"tensor '{key[:80]}' is of type {dtype}")
+    return separator
 
 
 def find(name: str) -> Path:

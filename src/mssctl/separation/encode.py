@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mssctl.audio.files import AudioInfo
-from mssctl.audio.streams import in_step
 from mssctl.audio.writer import AtomicWriter
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.files import FileSet, storage_error
@@ -136,7 +135,7 @@ class Target:
         info: rate, channels and length of the song.
         encoding: of the files.
         clip_mode: what to do with samples beyond full scale.
-        mixture: opens the song again, as blocks ``(C, n)``, if the outputs add up to it.
+        complete: whether the outputs add up to the mixture.
         existing: what to do with files that are there already.
     """
 
@@ -144,12 +143,21 @@ class Target:
     info: AudioInfo
     encoding: Encoding
     clip_mode: ClipMode
-    mixture: Callable[[], Iterator[Tensor]] | None
+    complete: bool
     existing: Existing = "error"
 
+    @property
+    def needs_mixture(self) -> bool:
+        """Whether the outputs are rounded so that they add up to the mixture."""
+        return self.complete and self.encoding.bits is not None
 
-def write_stems(stems: Iterator[Tensor], target: Target, scratch: Path) -> list[str]:
+
+def write_stems(
+    separated: Iterator[tuple[Tensor, Tensor]], target: Target, scratch: Path
+) -> list[str]:
     """Write a stream of outputs ``(O, C, n)`` to files that appear together at the end.
+
+    Each block of outputs comes with the mixture ``(C, n)`` it was made from.
 
     Files that are to stay as they are (``skip``) must hold the same audio as the new ones. With
     ``rescale`` the samples first go to an unnamed file in ``scratch``, until it is known whether
@@ -167,20 +175,22 @@ def write_stems(stems: Iterator[Tensor], target: Target, scratch: Path) -> list[
     gain = 1.0
     with ExitStack() as stack:
         if target.clip_mode == "rescale":
-            spool = stack.enter_context(_Spool(scratch))
-            for block in stems:
-                spool.write(block)
+            spool = stack.enter_context(_Spool(scratch, target.needs_mixture))
+            for outputs, mixture in separated:
+                spool.write(outputs, mixture)
             gain, notes = _common_gain(spool.peaks, target.encoding)
-            stems = spool.blocks()
+            separated = spool.blocks()
         for folder in dict.fromkeys(path.parent for path in target.paths):
             stack.enter_context(folder_for_outputs(folder))
-        notes += _write_all(stems, target, gain, scratch)
+        notes += _write_all(separated, target, gain, scratch)
     if target.encoding.container == "RF64":
         notes.append("more than 4 GiB per stem: written as RF64 WAV")
     return notes
 
 
-def _write_all(stems: Iterator[Tensor], target: Target, gain: float, scratch: Path) -> list[str]:
+def _write_all(
+    separated: Iterator[tuple[Tensor, Tensor]], target: Target, gain: float, scratch: Path
+) -> list[str]:
     """Write all files, and only then give them their names: all of them or none."""
     keep = already_there(target.paths, target.existing)
     try:
@@ -201,7 +211,7 @@ def _write_all(stems: Iterator[Tensor], target: Target, gain: float, scratch: Pa
                     )
                     for path in target.paths
                 ]
-                notes = _encode(stems, target, gain, writers)
+                notes = _encode(separated, target, gain, writers)
             for path in keep:
                 if not same_samples(files.written(path), path):
                     raise MssctlError(
@@ -217,13 +227,15 @@ def _write_all(stems: Iterator[Tensor], target: Target, gain: float, scratch: Pa
 
 
 def _encode(
-    stems: Iterator[Tensor], target: Target, gain: float, writers: Sequence[AtomicWriter]
+    separated: Iterator[tuple[Tensor, Tensor]],
+    target: Target,
+    gain: float,
+    writers: Sequence[AtomicWriter],
 ) -> list[str]:
     clipped = 0
-    streams = (stems, target.mixture()) if target.mixture and target.encoding.bits else (stems,)
-    for block, *mix in in_step(*streams):
-        scaled = block.numpy() * np.float32(gain)
-        total = mix[0].numpy() * np.float32(gain) if mix else None
+    for outputs, mixture in separated:
+        scaled = outputs.numpy() * np.float32(gain)
+        total = mixture.numpy() * np.float32(gain) if target.needs_mixture else None
         coded: NDArray[np.float32] | NDArray[np.int16] | NDArray[np.int32]
         if target.encoding.bits:
             coded, over = _integers(scaled, target.encoding.bits, total)
@@ -266,7 +278,10 @@ def _check_space(target: Target, scratch: Path) -> None:
     per_sample = target.encoding.bytes_per_sample if target.encoding.container != "MP3" else 1
     if target.encoding.container == "FLAC":
         per_sample = 1
-    needed = samples * (per_sample + (4 if target.clip_mode == "rescale" else 0))
+    needed = samples * per_sample
+    if target.clip_mode == "rescale":
+        spooled = len(target.paths) + target.needs_mixture
+        needed += target.info.frames * target.info.channels * spooled * 4
     free = shutil.disk_usage(scratch).free
     if needed > free:
         raise MssctlError(
@@ -280,13 +295,16 @@ def _check_space(target: Target, scratch: Path) -> None:
 class _Spool:
     """Float samples on disk, in a file without a name that vanishes whatever happens.
 
+    The mixture is kept beside the outputs, so that a song is decoded only once.
+
     Attributes:
-        peaks: lowest and highest sample so far, at least 0 apart from 0.
+        peaks: lowest and highest sample of the outputs so far, at least 0 apart from 0.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, with_mixture: bool) -> None:
         self.peaks = (0.0, 0.0)
         self._folder = folder
+        self._with_mixture = with_mixture
         self._shape = (0, 0)
 
     def __enter__(self) -> _Spool:
@@ -308,23 +326,25 @@ class _Spool:
             if kind is None:
                 raise storage_error(self._folder, problem) from None
 
-    def write(self, block: Tensor) -> None:
-        """Append ``(O, C, n)``."""
-        self._shape = (block.shape[0], block.shape[1])
-        low, high = torch.aminmax(block)
+    def write(self, outputs: Tensor, mixture: Tensor) -> None:
+        """Append ``(O, C, n)`` and ``(C, n)``."""
+        low, high = torch.aminmax(outputs)
         self.peaks = (min(self.peaks[0], float(low)), max(self.peaks[1], float(high)))
+        block = torch.cat([outputs, mixture[None]]) if self._with_mixture else outputs
+        self._shape = (block.shape[0], block.shape[1])
         try:
             self._file.write(block.permute(2, 0, 1).contiguous().numpy().data)
         except OSError as error:
             raise storage_error(self._folder, error) from None
 
-    def blocks(self) -> Iterator[Tensor]:
-        """All that was written, as ``(O, C, n)`` blocks."""
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All that was written, in blocks like those of `write`."""
         try:
             self._file.seek(0)  # flushes
         except OSError as error:
             raise storage_error(self._folder, error) from None
-        outputs, channels = self._shape
-        while data := self._file.read(_SPOOL_BLOCK * outputs * channels * 4):
-            frames = np.frombuffer(data, dtype=np.float32).reshape(-1, outputs, channels)
-            yield torch.from_numpy(frames.transpose(1, 2, 0).copy())
+        rows, channels = self._shape
+        while data := self._file.read(_SPOOL_BLOCK * rows * channels * 4):
+            frames = np.frombuffer(data, dtype=np.float32).reshape(-1, rows, channels)
+            block = torch.from_numpy(frames.transpose(1, 2, 0).copy())
+            yield (block[:-1], block[-1]) if self._with_mixture else (block, block[0])

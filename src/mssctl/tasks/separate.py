@@ -15,7 +15,6 @@ from torch import Tensor
 from mssctl.audio import files
 from mssctl.audio.files import AudioInfo
 from mssctl.audio.resample import resample_stream
-from mssctl.audio.source import silent as silent_note
 from mssctl.audio.streams import in_step
 from mssctl.config import bounds
 from mssctl.config.schema import RunConfig
@@ -329,14 +328,14 @@ class _Order:
                     info=info,
                     encoding=encoding,
                     clip_mode=clip_mode_for(encoding, self.clip_mode),
-                    mixture=(lambda: _mixture(info)) if self.selection.complete else None,
+                    complete=self.selection.complete,
                     existing=self.existing,
                 )
                 notes = [*info.notes, *_notes(info, model, encoding)]
                 stems = self.outputs(song, info, model, notes.append)
-                written = _Counted(stems)
-                notes += write_stems(iter(written), target, self.folder)
-                info = replace(info, frames=written.frames)
+                heard = _Counted(stems)
+                notes += write_stems(iter(heard), target, self.folder)
+                info = replace(info, frames=heard.frames)
                 speed = info.seconds / (time.perf_counter() - start)
                 return self._result(song, info, speed, notes)
         except OSError as error:
@@ -345,8 +344,8 @@ class _Order:
     @torch.inference_mode()
     def outputs(
         self, song: Song, info: AudioInfo, model: Separator, note: Callable[[str], None]
-    ) -> Iterator[Tensor]:
-        """The outputs ``(O, C, n)`` at the song's own rate; they add up to it if all are wanted.
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Outputs ``(O, C, n)`` and mixture ``(C, n)``; the outputs add up to it if all are wanted.
 
         Resampling loses what lies above the lower rate's Nyquist frequency, so the stems are
         made to add up here, after the way back, and not at the model's rate. ``note`` is told
@@ -361,7 +360,7 @@ class _Order:
         # The way back may give a sample more than the song has; then the mixture ends first.
         for mix, part in in_step(mixture, back):
             whole = project(part, mix) if model.complete else with_rest(part, mix)
-            yield self.selection.apply(whole)
+            yield self.selection.apply(whole), mix
             done += mix.shape[-1]
             seconds = done / info.sample_rate
             self.report(
@@ -391,19 +390,19 @@ class _Order:
 
 
 class _Counted:
-    """A stream of ``(..., n)`` blocks, and how many ``frames`` it had: a header may be wrong."""
+    """What `_Order.outputs` yields, and how many ``frames`` it had: a header may be wrong."""
 
-    def __init__(self, blocks: Iterator[Tensor]) -> None:
+    def __init__(self, separated: Iterator[tuple[Tensor, Tensor]]) -> None:
         self.frames = 0
-        self._blocks = blocks
+        self._separated = separated
 
-    def __iter__(self) -> Iterator[Tensor]:
-        for block in self._blocks:
-            self.frames += block.shape[-1]
-            yield block
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for stems, mixture in self._separated:
+            self.frames += mixture.shape[-1]
+            yield stems, mixture
 
 
-def _mixture(info: AudioInfo, note: Callable[[str], None] = silent_note) -> Iterator[Tensor]:
+def _mixture(info: AudioInfo, note: Callable[[str], None]) -> Iterator[Tensor]:
     return (torch.from_numpy(block) for block in files.blocks(info.path, _BLOCK, note))
 
 
