@@ -74,7 +74,7 @@ class Presented:
 
     def stats(self, index: int) -> dict[str, Any]:
         """As ``torch.cuda.memory_stats_as_nested_dict``."""
-        from mssctl.planning.workspaces import cublas
+        from mssctl.planning.predict.workspaces import cublas
 
         held = self.memory.get(index, {})
         if self.tracker is not None:
@@ -91,10 +91,10 @@ class Presented:
         """Run the body on tensors without data that say they are on the GPU.
 
         Tensors made without a device are the host's, and real. The memory that
-        ``torch.cuda`` reports is what `mssctl.planning.tracker.MemoryTracker` counts.
+        ``torch.cuda`` reports is what `mssctl.planning.predict.tracker.MemoryTracker` counts.
         """
-        from mssctl.planning.shims import fake_cuda, presented
-        from mssctl.planning.tracker import MemoryTracker
+        from mssctl.planning.predict.shims import fake_cuda, presented
+        from mssctl.planning.predict.tracker import MemoryTracker
 
         capability = self.cards[self.current].capability
         with (

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import mssctl
 from mssctl import presets
+from mssctl.benchmark.compare import compare
 from mssctl.documents import (
     dump_yaml,
     parse_json,
@@ -25,7 +26,6 @@ from mssctl.documents import (
 from mssctl.errors import ExitCode, MssctlError, shown
 from mssctl.evaluation.summary import read_summary, read_track
 from mssctl.models.weights import parse_metadata
-from mssctl.tasks.bench_compare import compare
 
 SOURCE = Path(mssctl.__file__).parent
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(

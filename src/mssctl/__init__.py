@@ -10,16 +10,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from mssctl.models.weights import load as load_model
-    from mssctl.tasks.bench import bench
-    from mssctl.tasks.doctor import doctor
-    from mssctl.tasks.evaluate import evaluate
-    from mssctl.tasks.plan import plan
-    from mssctl.tasks.separate import separate
-    from mssctl.tasks.train import resume, train
+from mssctl._version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from mssctl.api.bench import bench
+    from mssctl.api.doctor import doctor
+    from mssctl.api.evaluate import evaluate
+    from mssctl.api.plan import plan
+    from mssctl.api.separate import separate
+    from mssctl.api.train import resume, train
+    from mssctl.models.weights import load as load_model
 
 __all__ = [
     "__version__",
@@ -34,14 +34,14 @@ __all__ = [
 ]
 
 _HOME = {
-    "bench": "mssctl.tasks.bench:bench",
-    "doctor": "mssctl.tasks.doctor:doctor",
-    "evaluate": "mssctl.tasks.evaluate:evaluate",
+    "bench": "mssctl.api.bench:bench",
+    "doctor": "mssctl.api.doctor:doctor",
+    "evaluate": "mssctl.api.evaluate:evaluate",
     "load_model": "mssctl.models.weights:load",
-    "plan": "mssctl.tasks.plan:plan",
-    "resume": "mssctl.tasks.train:resume",
-    "separate": "mssctl.tasks.separate:separate",
-    "train": "mssctl.tasks.train:train",
+    "plan": "mssctl.api.plan:plan",
+    "resume": "mssctl.api.train:resume",
+    "separate": "mssctl.api.separate:separate",
+    "train": "mssctl.api.train:train",
 }
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mssctl.api import doctor as task
 from mssctl.results.doctor import DoctorResult, Finding
-from mssctl.tasks import doctor as task
 
 FINE = Finding("Python", "ok", "3.12", None, ["/usr/bin/python"])
 SMALL = Finding("memory", "note", "small", "buy more")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mssctl.api import plan
 from mssctl.planning import target
-from mssctl.tasks import plan
 
 TINY = """
 audio: {sample_rate: 8000, stems: [vocals, other]}

@@ -98,7 +98,7 @@ EXAMPLES = {
 def test_there_is_an_example_of_every_result():
     shown = {type(example) for example in EXAMPLES.values()}
     inner = {SeparatedSong, Score, StemScore, Spread, ScanTiming, CheckedRoot, DataFinding}
-    # Looked at whole in tests/tasks/test_compare.py and test_bench.py.
+    # Looked at whole in tests/evaluation/test_compare.py and test_bench.py.
     elsewhere = {EvalComparison, ComparedResult, PairedDifference}
     elsewhere |= {StepBench, OperatorTime, BenchComparison, ComparedNumber}
     modules = (separate, train, evaluate, data, models, bench)  # plan and doctor have their own

@@ -27,7 +27,7 @@ def asked(monkeypatch) -> SimpleNamespace:
         seen.songs, seen.settings = songs, settings
         return SeparateResult("starter", "cpu", "fp32", seen.done, seen.failures)
 
-    monkeypatch.setattr("mssctl.tasks.separate.separate", fake)
+    monkeypatch.setattr("mssctl.api.separate.separate", fake)
     return seen
 
 
@@ -144,7 +144,7 @@ def test_ctrl_c_is_130(monkeypatch, capsys):
     def interrupted(*_, **__) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mssctl.tasks.separate.separate", interrupted)
+    monkeypatch.setattr("mssctl.api.separate.separate", interrupted)
     assert separate("song.wav") == 130
     assert capsys.readouterr().out == ""
 

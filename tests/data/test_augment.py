@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from mssctl.config.schema import AudioConfig, DataConfig, RunConfig, TrainingConfig
-from mssctl.data import stretch
+from mssctl.data.augment import stretch
 from mssctl.data.layouts import Song, StemFile
 from mssctl.data.mixing import Mixer
 from mssctl.errors import ExitCode, MssctlError

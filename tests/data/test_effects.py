@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mssctl.data import codec, effects
+from mssctl.data.augment import codec, effects
 
 RATE = 44_100
 

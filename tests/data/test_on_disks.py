@@ -16,6 +16,7 @@ import pytest
 import soundfile
 
 from encoded import encode
+from mssctl.api.check import check
 from mssctl.config.schema import AudioConfig
 from mssctl.data import musdb18
 from mssctl.data.folders import walk
@@ -25,10 +26,9 @@ from mssctl.data.names import split_of
 from mssctl.data.segments import read_into, read_song
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation import references
+from mssctl.evaluation.estimates import FromFolder
 from mssctl.evaluation.references import ReferenceAudio, find_musdb, find_tracks
 from mssctl.events import Notice
-from mssctl.tasks.check import check
-from mssctl.tasks.estimates import FromFolder
 
 AUDIO = AudioConfig(sample_rate=8_000, stems=("vocals", "drums"))
 STEMS = AUDIO.stems

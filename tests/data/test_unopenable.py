@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from mssctl.api.check import check
 from mssctl.config.schema import AudioConfig
 from mssctl.data.layouts import find_songs
-from mssctl.data.synth_material import SampleReader, find_samples
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation import references
+from mssctl.evaluation.estimates import FromFolder
 from mssctl.evaluation.references import ReferenceAudio, find_tracks
-from mssctl.tasks.check import check
-from mssctl.tasks.estimates import FromFolder
+from mssctl.synth.material import SampleReader, find_samples
 
 AUDIO = AudioConfig(sample_rate=8_000, stems=("vocals", "drums"))
 STEMS = AUDIO.stems

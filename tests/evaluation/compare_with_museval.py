@@ -17,7 +17,7 @@ import scipy.signal
 import soundfile as sf
 
 from mssctl.evaluation.bsseval import bsseval
-from mssctl.evaluation.frames import museval_metrics
+from mssctl.evaluation.bsseval.frames import museval_metrics
 
 bss_eval = museval_metrics().bss_eval
 

@@ -31,7 +31,7 @@ def song(seconds: float) -> tuple[np.ndarray, np.ndarray]:
 def one(engine: str, seconds: float, out: Path) -> None:
     s, e = song(seconds)
     if engine == "museval":
-        from mssctl.evaluation.frames import museval_metrics
+        from mssctl.evaluation.bsseval.frames import museval_metrics
 
         bss_eval = museval_metrics().bss_eval
         start = time.perf_counter()

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.evaluation import frames
-from mssctl.evaluation.bsseval import BSSEval, bsseval, framewise_sdr, windows
-from mssctl.evaluation.toeplitz import solve
+from mssctl.evaluation.bsseval import BSSEval, bsseval, frames, framewise_sdr, windows
+from mssctl.evaluation.bsseval.toeplitz import solve
 
 RATE = 8_000
 NAMES = ("sdr", "isr", "sir", "sar")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from mssctl.evaluation.frames import readable_by_museval
-from mssctl.tasks.evaluate import Frames, evaluate
+from mssctl.api.evaluate import Frames, evaluate
+from mssctl.evaluation.bsseval.frames import readable_by_museval
 
 RATE = 8_000
 STEMS = ("vocals", "drums")

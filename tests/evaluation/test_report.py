@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from mssctl.api.evaluate import Frames, evaluate
 from mssctl.errors import MssctlError
-from mssctl.evaluation import svg
 from mssctl.evaluation.excerpts import loudest
-from mssctl.evaluation.report import report
-from mssctl.evaluation.sounds import figure
-from mssctl.evaluation.spectrogram import peak, place, spectrogram
-from mssctl.tasks.evaluate import Frames, evaluate
+from mssctl.evaluation.report import report, svg
+from mssctl.evaluation.report.sounds import figure
+from mssctl.evaluation.report.spectrogram import peak, place, spectrogram
 
 RATE = 8_000
 EVIL = "<script>alert(1)</script> & 'co'"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.evaluation.metrics.sdr import sdr, si_sdr
 from mssctl.evaluation.scores import counts, means, score, score_track
-from mssctl.evaluation.sdr import sdr, si_sdr
 from mssctl.results.evaluate import StemScore
 
 

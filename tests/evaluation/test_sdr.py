@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from mssctl.evaluation.sdr import (
+from mssctl.evaluation.metrics.sdr import (
     DEFINITIONS,
     METRICS,
     SI_SDR_LIMIT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mssctl.evaluation.spectral import (
+from mssctl.evaluation.metrics.spectral import (
     bleedless,
     fullness,
     l1_frequency,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from mssctl.api.evaluate import evaluate
 from mssctl.config.schema import AudioConfig
 from mssctl.evaluation.references import find_tracks, read
 from mssctl.evaluation.sums import sums
-from mssctl.tasks.evaluate import evaluate
 
 STEMS = ("vocals", "drums", "bass", "other")
 RATE, FRAMES = 8_000, 4_000

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware import device as hardware
-from mssctl.planning.fake_step import predict_peak
+from mssctl.planning.predict.fake_step import predict_peak
 from mssctl.training import loop
 from presented_cuda import T4, Card, presented_cuda
 

@@ -13,10 +13,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from mssctl.api.models import import_model
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.models import official, weights
 from mssctl.models.wrappers import find_weights
-from mssctl.tasks.models import import_model
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 LAYOUTS = ["tf_locoformer", "bs_locoformer", "bsmamba2"]

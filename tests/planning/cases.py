@@ -10,8 +10,8 @@ import json
 import sys
 
 from mssctl import presets
-from mssctl.planning.fake_step import Peak
-from mssctl.planning.runs import separation_peak, training_peak
+from mssctl.planning.predict.fake_step import Peak
+from mssctl.planning.predictions import separation_peak, training_peak
 
 SHORT = ("ultra_safe", "model.n_layers=2", "training.segment_length=44100")
 ONCE = (*SHORT, "training.gradient_accumulation_steps=1")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mssctl.planning.allocator import MIB, CachingAllocator, rounded
+from mssctl.planning.predict.allocator import MIB, CachingAllocator, rounded
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import torch
 
 from mssctl import presets
 from mssctl.planning import cache
-from mssctl.planning.fake_step import Peak
-from mssctl.planning.tracker import Allocation
+from mssctl.planning.predict.fake_step import Peak
+from mssctl.planning.predict.tracker import Allocation
 
 PEAK = Peak(
     1, 2, 3, 4, 5, "mm", "blocks.0", {"weights": 7}, (Allocation(8, (1, 2), "float32", "mm", ""),),

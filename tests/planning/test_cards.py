@@ -8,7 +8,7 @@ import pytest
 
 from mssctl.errors import MssctlError
 from mssctl.planning import cards
-from mssctl.planning.fake_step import Peak
+from mssctl.planning.predict.fake_step import Peak
 
 PEAK = Peak(0, 0, 0, 0, 0, "", "", {}, (), (), 0, ((10**12, 10**9, 3),), 10**9)
 

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.checkpoint import checkpoint
 
-from mssctl.planning.fake_step import predict_peak
-from mssctl.planning.tracker import labelled
+from mssctl.planning.predict.fake_step import predict_peak
+from mssctl.planning.predict.tracker import labelled
 
 MIB = 2**20
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from mssctl import presets
-from mssctl.planning.fake_step import Peak
 from mssctl.planning.fit import GIB, Budget, largest_batch, with_batch
-from mssctl.planning.workspaces import CONTEXT
+from mssctl.planning.predict.fake_step import Peak
+from mssctl.planning.predict.workspaces import CONTEXT
 
 NONE = Peak(0, 0, 0, CONTEXT, 0, "", "", {}, (), (), 0, (), 0)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from mssctl.planning.workspaces import cublas
+from mssctl.planning.predict.workspaces import cublas
 from presented_cuda import T4, Card, presented_cuda
 
 GIB = 2**30

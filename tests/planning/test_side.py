@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mssctl.planning.side import side_by_side
+from mssctl.planning.parallel import side_by_side
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def test_beside_another_thread_nothing_is_forked(monkeypatch):
 def test_the_other_process_ends_with_the_first_however_that_ends():
     program = (
         "import time\n"
-        "from mssctl.planning.side import side_by_side\n"
+        "from mssctl.planning.parallel import side_by_side\n"
         "with side_by_side(print, 'warm') as many: time.sleep(60)\n"
     )
     first = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from mssctl.api.train import resume
 from mssctl.events import Notice
 from mssctl.models import weights
-from mssctl.tasks.train import resume
 
 EARLIER = Path(__file__).parents[1] / "fixtures" / "run-748904d"
 

@@ -88,12 +88,12 @@ def command(
     with session(json=json) as ui:
         if compare is not None:
             _refuse("--compare", steps, warmup, overrides, data, memory, profile)
-            from mssctl.tasks.bench_compare import compare as set_beside
+            from mssctl.benchmark.compare import compare as set_beside
 
             ui.show(set_beside(*compare))
         elif mode == "scan":
             _refuse("--mode scan", steps, warmup, overrides, data, memory, profile)
-            from mssctl.tasks.bench_scan import bench_scan
+            from mssctl.benchmark.scan import bench_scan
 
             chosen = preset or "bsmamba2"
             ui.show(bench_scan(chosen, device=device, batch=batch or 1, report=ui.report))
@@ -102,7 +102,7 @@ def command(
                 section = "separation" if mode == "separate" else "training"
                 refuse_shortcut({f"{section}.batch_size": "--batch"}, overrides or [])
 
-            from mssctl.tasks.bench import bench
+            from mssctl.api.bench import bench
 
             ui.show(
                 bench(

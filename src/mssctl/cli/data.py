@@ -94,7 +94,7 @@ def check_command(
     the same audio in two splits. Anything else found is shown, with exit code 0.
     """
     with session(json=json) as ui:
-        from mssctl.tasks.check import check
+        from mssctl.api.check import check
 
         ui.show(
             check(
@@ -119,7 +119,7 @@ def synth_command(
 ) -> None:
     """Make multitrack songs: vocals, drums, bass, other and their sum."""
     with session(json=json) as ui:
-        from mssctl.tasks.synth import synth
+        from mssctl.api.synth import synth
 
         ui.show(
             synth(

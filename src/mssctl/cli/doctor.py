@@ -32,6 +32,6 @@ def command(
     -v shows the details. Exits with 3 when a check has failed or crashed.
     """
     with session(json=json) as ui:
-        from mssctl.tasks.doctor import doctor
+        from mssctl.api.doctor import doctor
 
         ui.show(doctor(data=data, out=out, require_gpu=require_gpu, report=ui.report))

@@ -180,7 +180,7 @@ def score_command(
     Each stem gets its SDR, SI-SDR and cSDR, beside those of the unprocessed mixture.
     """
     with session(json=json) as ui:
-        from mssctl.tasks.evaluate import Frames, evaluate
+        from mssctl.api.evaluate import Frames, evaluate
 
         ui.show(
             evaluate(
@@ -220,6 +220,6 @@ Results = Annotated[
 def compare_command(results: Results, json: Json = False) -> None:
     """Differences of two or more results, track by track, each against the first."""
     with session(json=json) as ui:
-        from mssctl.tasks.compare import compare
+        from mssctl.evaluation.compare import compare
 
         ui.show(compare(results))

@@ -42,7 +42,7 @@ Key = Annotated[
 def list_command(json: Json = False) -> None:
     """List the models that come with mssctl."""
     with session(json=json) as ui:
-        from mssctl.tasks.models import list_models
+        from mssctl.api.models import list_models
 
         ui.show(list_models())
 
@@ -50,7 +50,7 @@ def list_command(json: Json = False) -> None:
 def info_command(name: Name, json: Json = False) -> None:
     """Show what is known about one model."""
     with session(json=json) as ui:
-        from mssctl.tasks.models import model_info
+        from mssctl.api.models import model_info
 
         ui.show(model_info(name))
 
@@ -60,7 +60,7 @@ def export_command(
 ) -> None:
     """Write a copy of a model to pass on, with its licence and the like set."""
     with session(json=json) as ui:
-        from mssctl.tasks.models import export_model
+        from mssctl.api.models import export_model
 
         ui.show(export_model(name, out, half=half, card=card or ()))
 
@@ -75,6 +75,6 @@ def import_command(
 ) -> None:
     """Turn weights of an official implementation into a model file."""
     with session(json=json) as ui:
-        from mssctl.tasks.models import import_model
+        from mssctl.api.models import import_model
 
         ui.show(import_model(file, out, layout=layout, config=config, key=key, report=ui.report))

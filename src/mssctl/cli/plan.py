@@ -144,9 +144,9 @@ def command(
     Without PRESET: what of each preset fits the card, and which to take.
     """
     with session(json=json) as ui:
+        from mssctl.api import plan
         from mssctl.hardware.device import DTYPES
-        from mssctl.tasks import plan
-        from mssctl.tasks.verify import verify as measure
+        from mssctl.planning.verify import verify as measure
 
         section = "training" if mode == "train" else "separation"
         length = "training.segment_length" if mode == "train" else "separation.segment_seconds"

@@ -38,7 +38,7 @@ def command(
     its songs are now.
     """
     with session(json=json, trains=True) as ui:
-        from mssctl.tasks.train import resume
+        from mssctl.api.train import resume
 
         ui.show(
             resume(

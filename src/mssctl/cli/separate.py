@@ -137,7 +137,7 @@ def command(
         _at_most_one({"--format": format, "--flac": flac, "--mp3": mp3})
         _at_most_one({"--bit-depth": bit_depth, "--int24": int24, "--float32": float32})
 
-        from mssctl.tasks.separate import separate
+        from mssctl.api.separate import separate
 
         ui.show(
             separate(

@@ -54,7 +54,7 @@ def command(
     Ctrl-C saves a checkpoint and ends the run; `mssctl resume RUN` goes on from there.
     """
     with session(json=json, trains=True) as ui:
-        from mssctl.tasks.train import train
+        from mssctl.api.train import train
 
         ui.show(
             train(

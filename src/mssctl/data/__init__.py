@@ -1,1 +1,1 @@
-"""Training material: layouts, segments, mixing and synthetic songs."""
+"""Training material: layouts, segments and mixing."""

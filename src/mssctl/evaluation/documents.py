@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mssctl.evaluation.frames import readable_by_museval
+from mssctl.evaluation.bsseval.frames import readable_by_museval
 
 SUMMARY = "summary.json"
 FOLDERS = ("test", "tracks")

@@ -10,8 +10,8 @@ import numpy as np
 from mssctl.audio import files
 from mssctl.audio.writer import AtomicWriter
 from mssctl.data.names import MIXTURE
+from mssctl.evaluation.metrics.sdr import Array
 from mssctl.evaluation.references import ReferenceAudio
-from mssctl.evaluation.sdr import Array
 
 SECONDS = 8.0
 

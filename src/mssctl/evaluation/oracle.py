@@ -8,7 +8,7 @@ import numpy as np
 import scipy.signal
 from numpy.typing import NDArray
 
-from mssctl.evaluation.sdr import Array
+from mssctl.evaluation.metrics.sdr import Array
 
 _N_FFT, _HOP = 4096, 1024
 

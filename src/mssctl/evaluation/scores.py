@@ -10,7 +10,7 @@ import numpy as np
 from mssctl.errors import MssctlError
 from mssctl.evaluation.bsseval import framewise_sdr
 from mssctl.evaluation.metrics import CSDR, DEFAULT, METRICS
-from mssctl.evaluation.sdr import SI_SDR_LIMIT, Array, is_silent
+from mssctl.evaluation.metrics.sdr import SI_SDR_LIMIT, Array, is_silent
 from mssctl.results.evaluate import Score, StemScore
 
 MEAN = "mean"  # the row over all stems, beside the stems' names

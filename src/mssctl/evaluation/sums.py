@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from mssctl.evaluation.sdr import Array
+from mssctl.evaluation.metrics.sdr import Array
 
 _ALLOWED = 10.0 ** (-50.0 / 10.0)  # power relative to the sum; rounding to 16 bit stays below this
 _BLOCK = 1 << 16  # frames added at once

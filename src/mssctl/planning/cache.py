@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-import mssctl
+from mssctl._version import __version__
 from mssctl.config.schema import RunConfig
 from mssctl.documents import read_json, sealed, unsealed
 from mssctl.errors import MssctlError
 from mssctl.files import write_whole
-from mssctl.planning.fake_step import Peak
-from mssctl.planning.runs import training_peak
-from mssctl.planning.tracker import Allocation
+from mssctl.planning.predict.fake_step import Peak
+from mssctl.planning.predict.tracker import Allocation
+from mssctl.planning.predictions import training_peak
 
 _CODE = sorted(Path(__file__).parents[1].glob("**/*.py"))
 
@@ -30,7 +30,7 @@ def remembered(config: RunConfig, question: dict[str, Any], compute: Callable[[]
     key = {
         "config": {name: getattr(config, name).model_dump(mode="json") for name in sections},
         "question": question,
-        "versions": [mssctl.__version__, str(torch.__version__), _fingerprint()],
+        "versions": [__version__, str(torch.__version__), _fingerprint()],
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     path = folder() / f"{name}.json"

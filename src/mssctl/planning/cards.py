@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
-from mssctl.planning.fake_step import Peak
+from mssctl.planning.predict.fake_step import Peak
 
 GIB = 2**30
 

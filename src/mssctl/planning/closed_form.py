@@ -16,8 +16,8 @@ import torch
 from mssctl.config.schema import RunConfig, TFLocoformerConfig
 from mssctl.models.bands import band_widths
 from mssctl.models.registry import build
-from mssctl.planning.collector import no_collection
-from mssctl.planning.workspaces import CONTEXT, cublas
+from mssctl.planning.predict.collector import no_collection
+from mssctl.planning.predict.workspaces import CONTEXT, cublas
 
 # Found by least squares on fake steps: what the loss, its gradient and the inverse transform hold
 # at the peak, per sample and per bin of each stem and channel; and what the backward pass of one

@@ -9,10 +9,10 @@ from mssctl.config.schema import RunConfig, TFLocoformerConfig
 from mssctl.errors import MssctlError
 from mssctl.hardware.device import BF16_CAPABILITY
 from mssctl.planning.closed_form import estimate, knows, shape_of
-from mssctl.planning.fake_step import BUILT, Peak
 from mssctl.planning.fit import GIB, LEVELS, with_training
-from mssctl.planning.runs import AVERAGE, BATCH, OPTIMIZER, WEIGHTS
-from mssctl.planning.tracker import BACKWARD, GRADIENTS, OUTSIDE
+from mssctl.planning.predict.fake_step import BUILT, Peak
+from mssctl.planning.predict.tracker import BACKWARD, GRADIENTS, OUTSIDE
+from mssctl.planning.predictions import AVERAGE, BATCH, OPTIMIZER, WEIGHTS
 from mssctl.presets import override
 from mssctl.results.plan import MemoryShare, Remedy
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mssctl.config.schema import Checkpointing, RunConfig
-from mssctl.planning.fake_step import Peak
-from mssctl.planning.workspaces import CONTEXT
+from mssctl.planning.predict.fake_step import Peak
+from mssctl.planning.predict.workspaces import CONTEXT
 
 GIB = 2**30
 LEVELS: tuple[Checkpointing, ...] = ("none", "block", "path")

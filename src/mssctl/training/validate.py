@@ -11,8 +11,8 @@ from mssctl.config.schema import RunConfig
 from mssctl.data.layouts import Song
 from mssctl.data.segments import read_song
 from mssctl.evaluation.metrics import CSDR
+from mssctl.evaluation.metrics.sdr import METRICS, Array, is_silent
 from mssctl.evaluation.scores import csdr
-from mssctl.evaluation.sdr import METRICS, Array, is_silent
 from mssctl.events import Progress, Reporter
 from mssctl.hardware.compiler import uncompiled
 from mssctl.models.base import Separator

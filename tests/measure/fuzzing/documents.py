@@ -296,8 +296,8 @@ def _write_songs(data: Path, song: Path) -> None:
 
 def _write_run(run: Path, data: Path) -> None:
     """Train, and interrupt it at step 4 of 6."""
+    from mssctl.api.train import train
     from mssctl.events import Event, Step
-    from mssctl.tasks.train import train
 
     def stop(event: Event) -> None:
         if isinstance(event, Step) and event.step == 4:

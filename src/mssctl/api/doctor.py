@@ -1,0 +1,115 @@
+"""``mssctl doctor``: whether this machine will do what the presets promise.
+
+The checks run in two child processes at once, one of them with PyTorch, so that the report gets
+written whatever a broken driver or package does.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from mssctl._version import __version__
+from mssctl.checks.findings import Settings
+from mssctl.checks.run import Check, Group
+from mssctl.events import Progress, Reporter, silent
+from mssctl.results.doctor import DoctorResult
+
+_HERE = "mssctl.checks"
+_TORCH = ("PyTorch",)
+_DEVICE = ("PyTorch", "device")
+
+LIGHT = (
+    Check("Python", f"{_HERE}.python:python"),
+    Check("mssctl", f"{_HERE}.python:program"),
+    Check("NVIDIA driver", f"{_HERE}.gpu:driver"),
+    Check("GPUs", f"{_HERE}.gpu:gpus"),
+    Check("allocator's form", f"{_HERE}.python:allocator_form"),
+    Check("memory", f"{_HERE}.machine:memory"),
+    Check("cores", f"{_HERE}.machine:cores"),
+    Check("shared memory", f"{_HERE}.machine:shared_memory"),
+    Check("locale", f"{_HERE}.machine:language"),
+    Check("output folder", f"{_HERE}.storage:output"),
+    Check("training data", f"{_HERE}.storage:data"),
+    Check("libsndfile", f"{_HERE}.audio:sndfile"),
+    Check("PyAV", f"{_HERE}.audio:pyav"),
+    Check("TensorBoard", f"{_HERE}.python:tensorboard"),
+)
+WITH_TORCH = (
+    Check("PyTorch", f"{_HERE}.python:torch", seconds=120),
+    Check("torchaudio", f"{_HERE}.python:torchaudio"),
+    Check("CUDA build", f"{_HERE}.gpu:build", needs=_TORCH),
+    Check("allocator", f"{_HERE}.device:allocator", needs=_TORCH),
+    Check("device", f"{_HERE}.device:device", needs=_TORCH),
+    Check("precision", f"{_HERE}.device:precision", needs=_DEVICE),
+    Check("attention kernels", f"{_HERE}.kernels:kernels", needs=_DEVICE),
+    Check("fused AdamW", f"{_HERE}.device:optimizer", needs=_DEVICE),
+    Check("channels-last convolution", f"{_HERE}.device:convolutions", needs=_DEVICE),
+    Check("attention numerics", f"{_HERE}.numerics:attention_bf16", needs=_DEVICE),
+    Check("STFT", f"{_HERE}.numerics:stft", needs=_DEVICE),
+    Check("bundled weights", f"{_HERE}.python:weights", needs=_TORCH),
+    Check("cache folder", f"{_HERE}.storage:cache", needs=_TORCH),
+    # Last, as both may compile: minutes on a slow machine.
+    Check("scan", f"{_HERE}.numerics:scans", seconds=180, needs=_DEVICE),
+    Check("torch.compile", f"{_HERE}.device:compiler", seconds=180, needs=_DEVICE),
+)
+
+
+def doctor(
+    *,
+    data: str | Path | None = None,
+    out: str | Path = ".",
+    require_gpu: bool = False,
+    report: Reporter = silent,
+) -> DoctorResult:
+    """Check this machine.
+
+    Args:
+        data: folder of training data; ``MUSDB_PATH`` if None.
+        out: folder that results will go to.
+        require_gpu: a machine without a usable GPU is not fit.
+        report: is told how far the checks are.
+
+    Returns:
+        What was found. Nothing that is broken raises: it is a finding.
+    """
+    settings = Settings(None if data is None else os.fspath(data), os.fspath(out), require_gpu)
+    return examine((LIGHT, WITH_TORCH), settings, report)
+
+
+def examine(
+    groups: Sequence[Sequence[Check]], settings: Settings, report: Reporter = silent
+) -> DoctorResult:
+    """Run groups of checks at the same time, each in order."""
+    started = time.perf_counter()
+    total, counted = sum(map(len, groups)), threading.Semaphore(0)
+    running = [Group(checks, settings, lambda _: counted.release()) for checks in groups]
+    threads = [threading.Thread(target=group.run, daemon=True) for group in running]
+    try:
+        for thread in threads:
+            thread.start()
+        done = 0
+        while done < total and any(thread.is_alive() for thread in threads):
+            if counted.acquire(timeout=0.2):
+                done += 1
+                report(Progress("doctor", done, total, "checks"))
+        for thread in threads:
+            thread.join()
+    finally:
+        for group in running:
+            group.stop()
+    findings = [
+        finding
+        for group in running
+        for check in group.checks
+        for finding in group.found[check.title]
+    ]
+    return DoctorResult(
+        mssctl=__version__,
+        findings=findings,
+        fit=not any(finding.state in ("failed", "crashed") for finding in findings),
+        seconds=time.perf_counter() - started,
+    )

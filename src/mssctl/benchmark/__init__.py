@@ -1,0 +1,1 @@
+"""Measurements of speed: steps, separation, loading, the scan; and two measurements compared."""

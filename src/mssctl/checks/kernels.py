@@ -1,0 +1,139 @@
+"""Which attention kernels really run for the shapes and dtypes of each preset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from mssctl import presets
+from mssctl.checks.findings import Settings, failed, first_line, ok, warning
+from mssctl.config.schema import RunConfig, TFLocoformerConfig
+from mssctl.errors import MssctlError
+from mssctl.hardware.device import (
+    AMP_DTYPES,
+    BF16_CAPABILITY,
+    SHORT_AXIS,
+    attention,
+    attention_kernel,
+    attention_kernels_allowed,
+    choose_device,
+    configure,
+)
+from mssctl.models.bands import band_widths
+from mssctl.results.doctor import Finding
+
+SHORT_NAMES = {
+    SDPBackend.FLASH_ATTENTION: "flash",
+    SDPBackend.CUDNN_ATTENTION: "cudnn",
+    SDPBackend.EFFICIENT_ATTENTION: "efficient",
+    SDPBackend.MATH: "math",
+}
+FUSED = list(SHORT_NAMES)[:3]
+REMEDY = "--set training.amp_dtype=float32, or a head size that is a multiple of 8"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What attention is given along one axis: two sequences do for a probe."""
+
+    axis: str
+    heads: int
+    length: int
+    head: int
+    dtype: torch.dtype
+
+    def inputs(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values."""
+        size = (2, self.heads, self.length, self.head)
+        q, k, v = torch.randn((3, *size), device=device, dtype=self.dtype).unbind()
+        return q.requires_grad_(), k.requires_grad_(), v.requires_grad_()
+
+    def __str__(self) -> str:
+        short = str(self.dtype).removeprefix("torch.")
+        return f"{self.axis}: {self.heads} heads of {self.head}, length {self.length}, {short}"
+
+
+def kernels(_: Settings) -> Iterator[Finding]:
+    """One finding per preset with attention, in the dtype that `train` can use here."""
+    device = choose_device().device
+    cuda = device.type == "cuda"
+    bf16 = not cuda or torch.cuda.get_device_capability(device) >= BF16_CAPABILITY
+    for name in presets.names():
+        config = presets.load(name, [] if bf16 else ["training.amp_dtype=float32"])
+        if isinstance(config.model, TFLocoformerConfig):
+            yield probe(name, shapes(config, config.model), device)
+
+
+def shapes(config: RunConfig, model: TFLocoformerConfig) -> list[Shape]:
+    """What a training step gives to attention: along bands (or bins), and along frames."""
+    frames = config.training.segment_length // config.stft.hop_length + 1
+    heads, head = model.n_heads, model.attention_dim // model.n_heads
+    dtype = AMP_DTYPES[config.training.amp_dtype]
+    return [
+        Shape("bands", heads, _bands(config, model), head, dtype),
+        Shape("frames", heads, frames, head, dtype),
+    ]
+
+
+def _bands(config: RunConfig, model: TFLocoformerConfig) -> int:
+    if model.front_end == "bins":
+        return config.stft.n_fft // 2 + 1
+    return len(band_widths(model.freqs_per_bands, config.audio.sample_rate, config.stft.n_fft))
+
+
+def probe(preset: str, given: list[Shape], device: torch.device) -> Finding:
+    """Run attention forward and backward for each shape, and say which kernels did it."""
+    name = f"attention of {preset}"
+    if device.type != "cuda":
+        for shape in given:
+            run = shape.inputs(device)
+            attention(*run).sum().backward()
+        return ok(name, f"the kernel of {device.type}", map(str, given))
+    configure(device, tf32=True, cudnn_benchmark=False)
+    used, details, surprises = [], [], []
+    for shape in given:
+        found, refused = running(shape, device)
+        try:
+            attention(*shape.inputs(device)).sum().backward()
+        except (MssctlError, RuntimeError) as error:
+            return failed(name, f"{shape}: {first_line(error)}", REMEDY, refused)
+        if not any(kernel in found for kernel in FUSED) and shape.length > SHORT_AXIS:
+            return failed(name, f"{shape}: no fused kernel runs", REMEDY, refused)
+        allowed = [kernel for kernel in FUSED if kernel in found] or found
+        expected = expected_kernel(shape, device)
+        used.append(SHORT_NAMES[allowed[0]])
+        details += [f"{shape}: {', '.join(SHORT_NAMES[kernel] for kernel in found)} run", *refused]
+        if expected not in found:
+            surprises.append(f"{shape.axis}: {SHORT_NAMES.get(expected, 'none')} does not run")  # type: ignore[arg-type]
+    summary = ", ".join(f"{shape.axis} {kernel}" for shape, kernel in zip(given, used, strict=True))
+    if surprises:
+        remedy = "plan reckons with another kernel: check it with mssctl plan --verify"
+        return warning(name, f"{summary}; {', '.join(surprises)}", remedy, details)
+    return ok(name, summary, details)
+
+
+def running(shape: Shape, device: torch.device) -> tuple[list[SDPBackend], list[str]]:
+    """The kernels that run forward and backward on their own; why the others do not."""
+    found, refused = [], []
+    for kernel, name in SHORT_NAMES.items():
+        try:
+            with sdpa_kernel(kernel):
+                F.scaled_dot_product_attention(*shape.inputs(device)).sum().backward()
+            torch.cuda.synchronize(device)
+            found.append(kernel)
+        except RuntimeError as error:
+            refused.append(f"{name} does not run: {first_line(error)}")
+    return found, refused
+
+
+def expected_kernel(shape: Shape, device: torch.device) -> SDPBackend | None:
+    """What `plan` takes to run."""
+    with sdpa_kernel([*FUSED, SDPBackend.MATH], set_priority=True):
+        allowed = attention_kernels_allowed()
+    capability = torch.cuda.get_device_capability(device)
+    return attention_kernel(shape.dtype, shape.head, capability, allowed)

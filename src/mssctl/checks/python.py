@@ -1,0 +1,133 @@
+"""Checks of Python, mssctl and the packages it stands on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from mssctl._version import __version__
+from mssctl.checks.findings import Settings, failed, first_line, note, ok, warning
+from mssctl.config.bundled import bundled_folder
+from mssctl.config.checksums import WEIGHTS
+from mssctl.files import sha256
+from mssctl.hardware.builds import INSTALL
+from mssctl.results.doctor import Finding
+
+OLDEST_PYTHON = (3, 11)
+TORCH = "2.11"
+ALLOCATOR_VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+PACKAGES = "numpy av soundfile safetensors pydantic yaml huggingface_hub musdb museval rich typer"
+
+
+def python(_: Settings) -> Iterator[Finding]:
+    """Version, and where it is."""
+    version, where = platform.python_version(), [sys.executable, platform.platform()]
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        yield failed("Python", version, "install Python 3.11 or newer", where)
+    elif sys.maxsize < 2**32:
+        yield failed("Python", f"{version}, 32 bit", "install a 64-bit Python", where)
+    else:
+        yield ok("Python", f"{version} on {platform.system()} {platform.machine()}", where)
+
+
+def program(_: Settings) -> Iterator[Finding]:
+    """The program itself, and whether what it needs can be imported."""
+    folder = str(Path(__file__).parents[1])
+    broken = []
+    for name in PACKAGES.split():
+        try:
+            if name in ("musdb", "museval"):  # slow to import, and needed by `eval` alone
+                if find_spec(name) is None:
+                    broken.append(f"{name}: not installed")
+            else:
+                import_module(name)
+        except Exception as error:  # noqa: BLE001 (whatever an import raises is the finding)
+            broken.append(f"{name}: {first_line(error)}")
+    if broken:
+        names = ", ".join(line.partition(":")[0] for line in broken)
+        remedy = "install mssctl again, into an environment of its own"
+        yield failed("mssctl", f"{__version__}, broken: {names}", remedy, [folder, *broken])
+    else:
+        yield ok("mssctl", __version__, [folder])
+
+
+def weights(_: Settings) -> Iterator[Finding]:
+    """Whether the bundled models are the files they should be."""
+    wrong = []
+    for name, digest in WEIGHTS.items():
+        path = bundled_folder() / "weights" / f"{name}.safetensors"
+        try:
+            if sha256(path) != digest:
+                wrong.append(f"{path}: damaged")
+        except OSError as error:
+            wrong.append(f"{path}: {error.strerror}")
+    if wrong:
+        yield failed("bundled weights", "; ".join(wrong), "install mssctl again")
+    else:
+        yield ok("bundled weights", f"{', '.join(WEIGHTS)}: checksum right")
+
+
+def tensorboard(_: Settings) -> Iterator[Finding]:
+    """Whether curves can be looked at."""
+    if find_spec("tensorboard") is None:
+        yield note(
+            "TensorBoard", "not installed", "pip install tensorboard, if you want to see curves"
+        )
+        return
+    yield ok("TensorBoard", metadata.version("tensorboard"))
+
+
+def allocator_form(_: Settings) -> Iterator[Finding]:
+    """A finding only if a variable of the allocator is so malformed that PyTorch may abort."""
+    for name in ALLOCATOR_VARIABLES:
+        value = os.environ.get(name, "")
+        flat = re.sub(r"\[[^\]]*\]", "", value)
+        if not all(":" in item for item in flat.split(",") if item.strip()):
+            summary = f"{name}={value}: not of the form key:value,key:value"
+            yield failed("allocator", summary, f"unset {name}: PyTorch does not start with it")
+
+
+def torch(_: Settings) -> Iterator[Finding]:
+    """Whether PyTorch can be imported, and which build it is."""
+    try:
+        package = import_module("torch")
+        found = str(package.__version__)
+        cuda = package.version.cuda
+    except Exception as error:  # noqa: BLE001 (whatever an import raises is the finding)
+        variables = [name for name in ALLOCATOR_VARIABLES if os.environ.get(name)]
+        remedy = f"unset {variables[0]}; if that is not it, {INSTALL}" if variables else INSTALL
+        yield failed("PyTorch", f"cannot be imported: {first_line(error)}", remedy)
+        return
+    where = [str(package.__file__), f"CUDA of the build: {cuda or 'none'}"]
+    if not found.startswith(f"{TORCH}."):
+        summary = f"{found}: mssctl is made for {TORCH}"
+        yield warning("PyTorch", summary, INSTALL, where)
+    else:
+        yield ok("PyTorch", f"{found}, {f'CUDA {cuda}' if cuda else 'without CUDA'}", where)
+
+
+def torchaudio(_: Settings) -> Iterator[Finding]:
+    """Whether torchaudio can be imported and comes from the same build."""
+    name = "torchaudio"
+    try:
+        audio = str(import_module("torchaudio").__version__)
+    except Exception as error:  # noqa: BLE001 (whatever an import raises is the finding)
+        yield failed(name, f"cannot be imported: {first_line(error)}", INSTALL)
+        return
+    try:
+        own = str(import_module("torch").__version__)
+    except Exception as error:  # noqa: BLE001
+        yield failed(name, f"{audio}, without a PyTorch: {first_line(error)}", INSTALL)
+        return
+    if audio.split(".")[:2] != own.split(".")[:2]:
+        yield failed(name, f"{audio} is not for PyTorch {own}", INSTALL)
+    elif "+" in audio and "+" in own and audio.partition("+")[2] != own.partition("+")[2]:
+        yield failed(name, f"{audio} and PyTorch {own} are different builds", INSTALL)
+    else:
+        yield ok(name, f"{audio}, the same build as PyTorch's")

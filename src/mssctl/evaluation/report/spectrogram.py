@@ -1,0 +1,95 @@
+"""Spectrograms as PNG images: time to the right, frequency upwards on a logarithmic scale."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+
+import numpy as np
+import scipy.signal
+from numpy.typing import NDArray
+
+from mssctl.evaluation.metrics.sdr import Array
+
+_N_FFT = 4096
+LOWEST = 30.0  # Hz
+RANGE_DB = 80.0
+# Dark blue over purple and orange to pale yellow: even steps of lightness, also for the
+# colour-blind. Points of (level 0 to 1, red, green, blue).
+_POINTS = np.array(
+    [
+        (0.0, 6, 4, 24),
+        (0.25, 66, 16, 92),
+        (0.5, 152, 45, 98),
+        (0.75, 229, 105, 53),
+        (0.9, 250, 180, 60),
+        (1.0, 252, 250, 190),
+    ]
+)
+
+
+def spectrogram(
+    audio: Array, rate: int, loudest: float, width: int = 320, height: int = 128
+) -> bytes:
+    """A PNG image of ``audio (C, N)``, mean over the channels.
+
+    Args:
+        audio: the sound.
+        rate: samples per second.
+        loudest: the magnitude that is brightest, as of `peak`; 80 dB below is dark.
+        width: pixels.
+        height: pixels.
+    """
+    S = _magnitudes(audio)  # (bins, frames)
+    top = rate / 2.0
+    edges = np.geomspace(LOWEST, top, height + 1) / top * (len(S) - 1)
+    rows = np.stack([_between(S, edges[i], edges[i + 1]) for i in range(height)])
+    columns = np.linspace(0, S.shape[1] - 1, width).round().astype(int)
+    level = 20.0 * np.log10(np.maximum(rows[::-1, columns], 1e-12) / max(loudest, 1e-12))
+    return _png(_coloured(np.clip(1.0 + level / RANGE_DB, 0.0, 1.0)))
+
+
+def peak(audio: Array) -> float:
+    """The largest magnitude in the spectrogram of ``audio (C, N)``."""
+    return float(_magnitudes(audio).max())
+
+
+def place(frequency: float, rate: int) -> float:
+    """Where a frequency in Hz lies in the image: 0 at the bottom, 1 at the top."""
+    return math.log(frequency / LOWEST) / math.log(rate / 2.0 / LOWEST)
+
+
+def _magnitudes(audio: Array) -> NDArray[np.float64]:
+    mono = np.asarray(audio, np.float64).mean(axis=0)
+    if len(mono) < _N_FFT:
+        mono = np.pad(mono, (0, _N_FFT - len(mono)))
+    frames = np.lib.stride_tricks.sliding_window_view(mono, _N_FFT)[:: _N_FFT // 4]
+    window = scipy.signal.get_window("hann", _N_FFT)
+    magnitudes: NDArray[np.float64] = np.abs(np.fft.rfft(frames * window, axis=1)).T
+    return magnitudes
+
+
+def _between(S: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    """The loudest of the bins of a row; between two bins where a row is narrower than one."""
+    if int(high) > int(low):
+        return np.asarray(S[int(np.ceil(low)) : int(high) + 1].max(axis=0))
+    below, share = int(low), low - int(low)
+    return np.asarray((1.0 - share) * S[below] + share * S[min(below + 1, len(S) - 1)])
+
+
+def _coloured(level: NDArray[np.float64]) -> NDArray[np.uint8]:
+    channels = [np.interp(level, _POINTS[:, 0], _POINTS[:, i]) for i in (1, 2, 3)]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    """``(H, W, 3)`` as a PNG file."""
+    height, width, _ = pixels.shape
+    rows = np.concatenate([np.zeros((height, 1), np.uint8), pixels.reshape(height, -1)], axis=1)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )

@@ -1,0 +1,191 @@
+"""What ``mssctl eval`` evaluates: whose estimates, on which tracks, checked before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mssctl.config.schema import AudioConfig
+from mssctl.errors import MssctlError
+from mssctl.evaluation.estimates import (
+    Estimates,
+    FromFolder,
+    FromModel,
+    FromOracle,
+    Oracle,
+    form_of,
+    in_usual_order,
+)
+from mssctl.evaluation.references import ReferenceTrack, check
+from mssctl.events import Notice, Reporter
+from mssctl.failures import failure
+from mssctl.hardware.device import Dtype, choose_device, choose_dtype, configure
+from mssctl.models import weights
+from mssctl.results.common import FileFailure
+from mssctl.separation.separator import SeparationSettings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is evaluated: whose estimates, of which form, on which tracks, into which passport."""
+
+    source: Estimates
+    audio: AudioConfig
+    tracks: Sequence[ReferenceTrack]
+    notes: Sequence[str]
+    marks: Sequence[str]
+    device: str = ""
+    dtype: str = ""
+    sha256: str = ""
+    settings: Mapping[str, Any] | None = None
+    failures: Sequence[FileFailure] = ()
+
+    @property
+    def separates(self) -> bool:
+        """Whether a model has to run."""
+        return isinstance(self.source, FromModel)
+
+
+def without_model(
+    estimates: Path | str | None,
+    oracle: Oracle | None,
+    tracks: Sequence[ReferenceTrack],
+    notes: Sequence[str],
+) -> Plan:
+    """Estimates from files, or from the references themselves."""
+    known, failures = _first_unpacked(tracks)
+    source: Estimates
+    more: list[str] = []
+    if estimates is not None:
+        source = FromFolder(Path(estimates))
+        more = [*source.notes, *source.unused(tracks)]
+        stems = source.stems
+    else:
+        assert oracle is not None
+        names = {stem for track in known for stem in track.stems}
+        stems = in_usual_order(names)
+        source = FromOracle(oracle, stems)
+    audio = form_of(known, stems)
+    kept: list[ReferenceTrack] = []
+    for track in known:
+        if track.packed is None and not set(stems) & set(track.stems):
+            more.append(f"{track.name}: none of the stems {', '.join(stems)}: left out")
+            continue
+        kept.append(track)
+    kept, noted, unfit = _fitting(kept, source.name, audio, add_up=False)
+    more += noted
+    if bare := [track.name for track in kept if track.packed is None and track.mixture is None]:
+        more.append(f"no mixture file in {len(bare)} of {len(kept)} tracks: no gains over it there")
+    return Plan(source, audio, kept, [*notes, *more], [], failures=[*failures, *unfit])
+
+
+def _first_unpacked(
+    tracks: Sequence[ReferenceTrack],
+) -> tuple[list[ReferenceTrack], list[FileFailure]]:
+    """The tracks, the first with files of its own, which show what form all have.
+
+    Raises:
+        MssctlError: none of them can be read.
+    """
+    failures: list[FileFailure] = []
+    first: MssctlError | None = None
+    for number, track in enumerate(tracks):
+        try:
+            return [track.unpacked(), *tracks[number + 1 :]], failures
+        except MssctlError as error:
+            first = first or error
+            failures.append(failure(track.name, error))
+    assert first is not None, "there is a track"
+    raise first
+
+
+def _fitting(
+    tracks: Sequence[ReferenceTrack], model: str, audio: AudioConfig, *, add_up: bool
+) -> tuple[list[ReferenceTrack], list[str], list[FileFailure]]:
+    """The tracks whose headers fit; notes on them, and the failures.
+
+    Raises:
+        MssctlError: none fits.
+    """
+    kept: list[ReferenceTrack] = []
+    notes: list[str] = []
+    failures: list[FileFailure] = []
+    first: MssctlError | None = None
+    for track in tracks:
+        try:
+            if track.packed is None:  # else after it is decoded
+                notes += check(track, model=model, audio=audio, add_up=add_up)
+            kept.append(track)
+        except MssctlError as error:
+            first = first or error
+            failures.append(failure(track.name, error))
+    if first and not kept:
+        raise first
+    return kept, notes, failures
+
+
+def with_model(
+    name: str,
+    tracks: Sequence[ReferenceTrack],
+    notes: Sequence[str],
+    device: str,
+    dtype: Dtype,
+    segment: float | None,
+    overlap: float | None,
+    batch: int | None,
+    report: Reporter,
+) -> Plan:
+    """A model, checked against the tracks before it is loaded."""
+    chosen_device = choose_device(device)
+    inside = choose_dtype(dtype, chosen_device.device)
+    path = weights.find(name)
+    config, _ = weights.read_metadata(path)
+    tracks = [track.named((*config.audio.stems, *config.audio.outputs)) for track in tracks]
+    settings = SeparationSettings.from_config(
+        config,
+        segment_seconds=segment,
+        overlap=overlap,
+        batch_size=batch,
+        amp_dtype=inside.amp_dtype,
+    )
+    tracks, more, failures = _fitting(tracks, path.stem, config.audio, add_up=True)
+    report(Notice(f"device {chosen_device.device}: {chosen_device.reason}"))
+    if inside.reason:
+        report(Notice(f"dtype {inside.name}: {inside.reason}"))
+    model = weights.load(name, chosen_device.device)
+    configure(
+        chosen_device.device,
+        tf32=config.training.tf32,
+        cudnn_benchmark=config.training.cudnn_benchmark,
+        flash_attention=config.training.flash_attention,
+    )
+    run_settings: dict[str, str | int | float | bool] = {
+        "sample_rate": config.audio.sample_rate,
+        "segment_seconds": settings.segment / config.audio.sample_rate,
+        "overlap": settings.overlap,
+        "fade": settings.fade,
+        "batch_size": settings.batch_size,
+        "mix_consistent": settings.mix_consistent and config.audio.complete,
+        **model.separator.backends(),
+    }
+    identity = {
+        "model": model.name,
+        "sha256": model.sha256,
+        "device": str(chosen_device.device),
+        "dtype": inside.name,
+        "settings": run_settings,
+    }
+    return Plan(
+        FromModel(model, settings, identity),
+        config.audio,
+        tracks,
+        [*notes, *more],
+        [],
+        str(chosen_device.device),
+        inside.name,
+        model.sha256,
+        run_settings,
+        failures,
+    )

@@ -1,0 +1,295 @@
+"""Generates multitrack training songs: plans, renders and writes them, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mssctl.audio.writer import AtomicWriter
+from mssctl.config import bounds
+from mssctl.documents import read_json
+from mssctl.errors import MssctlError
+from mssctl.events import Progress, Reporter
+from mssctl.hardware.processes import serve, start_tracker
+from mssctl.results.data import SynthResult
+from mssctl.synth.bass import play_bass
+from mssctl.synth.drums import play_drums
+from mssctl.synth.material import (
+    STEMS,
+    Library,
+    SampleReader,
+    find_samples,
+    keep_aside,
+    split_library,
+)
+from mssctl.synth.mix import balance, codec_bands, master, treat
+from mssctl.synth.other import play_other
+from mssctl.synth.score import Score, write_score
+from mssctl.synth.studio import Studio
+from mssctl.synth.vocals import Voice, choose_voice, play_vocals
+
+# Part of every song's seed: raise it when the same seed no longer gives the same song.
+_VERSION = 7
+_PLAYERS = {"drums": play_drums, "bass": play_bass, "other": play_other}
+_SPLITS = ("train", "valid")
+_NOTE_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+_UNRELATED = 0.6  # part of the songs whose stems share neither tempo nor key
+_SILENT = 0.06  # chance of a stem to be silent in the whole song
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that one song depends on."""
+
+    folder: Path
+    split: str
+    number: int
+    seed: int
+    seconds: float
+    sample_rate: int
+    library: Library | None
+
+
+def synthesize(
+    out: Path,
+    *,
+    samples: Path | None = None,
+    hours: float = 0.1,
+    seed: int = 0,
+    song_seconds: float = 40.0,
+    valid_fraction: float = 0.1,
+    sample_rate: int = 44100,
+    workers: int = 1,
+    report: Reporter | None = None,
+) -> SynthResult:
+    """Write generated songs to ``out/{train,valid}/song-00000/{mixture,STEM}.wav``.
+
+    Each mixture is the exact integer sum of its four 16-bit stereo stems. The same arguments
+    give the same bytes, whatever ``workers`` is. An interrupted run with the same arguments is
+    continued: songs that exist are kept.
+
+    Args:
+        out: folder to create.
+        samples: folder of samples by class; None makes everything with oscillators and noise.
+        hours: length of all songs together.
+        seed: other seeds give other songs.
+        song_seconds: length of each song.
+        valid_fraction: part of the songs that go to ``valid``; they use sample packs kept aside
+            where a class has three packs or more (``index.json`` names them).
+        sample_rate: in Hz.
+        workers: processes.
+        report: is told how many songs exist.
+
+    Returns:
+        What was written.
+
+    Raises:
+        MssctlError: a value makes no sense, ``samples`` has no samples or one is unreadable, or
+            ``out`` holds something else.
+    """
+    _check(hours, seed, song_seconds, valid_fraction, sample_rate, workers)
+    library = find_samples(samples) if samples is not None else None
+    aside = keep_aside(library, valid_fraction) if library is not None else {}
+    total = max(round(hours * 3600 / song_seconds), 1)
+    valid = min(max(round(total * valid_fraction), 1), total - 1) if valid_fraction > 0 else 0
+    index: dict[str, Any] = {
+        "parameters": {
+            "hours": hours,
+            "seed": seed,
+            "song_seconds": song_seconds,
+            "valid_fraction": valid_fraction,
+            "sample_rate": sample_rate,
+            "samples": _fingerprint(samples, library),
+        },
+        "versions": {"generator": _VERSION, "numpy": np.__version__},
+        "packs_kept_aside_for_valid": aside,
+        "songs": {"train": total - valid, "valid": valid},
+        "seconds": total * song_seconds,
+    }
+    _open(out, index)
+    parts = split_library(library, aside) if library is not None else {}
+    jobs = [
+        Job(out / split, split, number, seed, song_seconds, sample_rate, parts.get(split))
+        for split in _SPLITS
+        for number in range(index["songs"][split])
+    ]
+    missing = [job for job in jobs if not _song_folder(job).exists()]
+    for done, _ in enumerate(_run(missing, workers), start=len(jobs) - len(missing) + 1):
+        if report is not None:
+            report(Progress("synth", done, len(jobs), "songs"))
+    _write_index(out, {**index, "complete": True})
+    counts = {split: int(index["songs"][split]) for split in _SPLITS}
+    where = None if samples is None else str(samples)
+    return SynthResult(str(out), total, total * song_seconds, counts, seed, where)
+
+
+def _check(
+    hours: float,
+    seed: int,
+    song_seconds: float,
+    valid_fraction: float,
+    sample_rate: int,
+    workers: int,
+) -> None:
+    numbers = {
+        "hours": (hours, bounds.HOURS),
+        "seed": (seed, bounds.SEED),
+        "song_seconds": (song_seconds, bounds.SONG_SECONDS),
+        "valid_fraction": (valid_fraction, (0.0, 0.99)),
+        "sample_rate": (sample_rate, bounds.SAMPLE_RATE),
+        "workers": (workers, bounds.WORKERS),
+    }
+    for name, (value, (lowest, highest)) in numbers.items():
+        if not lowest <= value <= highest:
+            raise MssctlError(f"{name} {value}: must be from {lowest} to {highest}")
+
+
+def _fingerprint(folder: Path | None, library: Library | None) -> dict[str, Any] | None:
+    """What identifies a samples folder, so that a changed one is not mistaken for the same."""
+    if folder is None or library is None:
+        return None
+    size = sum(sample.path.stat().st_size for sample in library.samples)
+    return {"folder": str(folder), "files": len(library.samples), "bytes": size}
+
+
+def _open(out: Path, index: dict[str, Any]) -> None:
+    """Make ``out`` ready: new, empty, or the unfinished result of the same arguments."""
+    if out.exists() and not out.is_dir():
+        raise MssctlError(f"{out}: is a file", hint="name a new folder", exit_code=4)
+    if out.is_dir() and any(out.iterdir()):
+        try:
+            before: dict[str, Any] | None = read_json(out / "index.json")
+        except MssctlError:
+            before = None
+        if before != {**index, "complete": False}:
+            finished = before is not None and before.get("complete")
+            what = "holds a finished set of songs" if finished else "exists and is not empty"
+            raise MssctlError(
+                f"{out}: {what}",
+                hint="name a new folder; only an interrupted run with the same arguments goes on",
+                exit_code=4,
+            )
+        for leftover in out.glob("*/.song-*"):
+            shutil.rmtree(leftover)
+    for split in _SPLITS:
+        (out / split).mkdir(parents=True, exist_ok=True)
+    _write_index(out, {**index, "complete": False})
+
+
+def _write_index(out: Path, index: dict[str, Any]) -> None:
+    temporary = out / "index.json.part"
+    temporary.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(out / "index.json")
+
+
+def _song_folder(job: Job) -> Path:
+    return job.folder / f"song-{job.number:05d}"
+
+
+def _run(jobs: list[Job], workers: int) -> Iterator[Path]:
+    """Make songs and yield their folders, in the order of the jobs."""
+    if workers == 1 or len(jobs) < 2:
+        for job in jobs:
+            yield make_song(job)
+        return
+    # spawn: a fork would copy the threads' locks of whatever the caller runs.
+    start_tracker()
+    count, context = min(workers, len(jobs)), get_context("spawn")
+    pool = ProcessPoolExecutor(count, context, serve, (os.getpid(),))
+    try:
+        yield from pool.map(make_song, jobs)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@lru_cache(maxsize=1)
+def _reader(sample_rate: int) -> SampleReader:
+    """One reader per process: decoded samples serve many songs."""
+    return SampleReader(sample_rate)
+
+
+def make_song(job: Job) -> Path:
+    """Render one song, move it to its place when it is complete, and return the place."""
+    stems, facts = render_song(job)
+    final = _song_folder(job)
+    temporary = final.with_name("." + final.name)
+    if temporary.exists():
+        shutil.rmtree(temporary)
+    temporary.mkdir()
+    for name, audio in stems.items():
+        with AtomicWriter(temporary / f"{name}.wav", job.sample_rate, audio.shape[1]) as writer:
+            writer.write(audio.T)
+    (temporary / "song.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    temporary.rename(final)
+    return final
+
+
+def render_song(
+    job: Job,
+) -> tuple[dict[str, np.ndarray[tuple[int, int], np.dtype[np.int16]]], dict[str, Any]]:
+    """Make the audio of one song.
+
+    Returns:
+        mixture and stems as int16 ``(N, 2)``, and the facts for ``song.json``.
+    """
+    key = [job.seed, _VERSION, _SPLITS.index(job.split), job.number]
+    plan, *streams = (
+        np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(key).spawn(6)
+    )
+    studio = Studio(job.library, _reader(job.sample_rate), job.seconds)
+    voice = choose_voice(studio, plan)
+    # Without samples the songs are for tests and demonstrations: all stems, and mostly in tune.
+    unrelated, silence = (_UNRELATED, _SILENT) if job.library else (0.1, 0.0)
+    related = bool(plan.random() >= unrelated)
+    scores = _scores(job.seconds, voice, related, plan)
+    silent = {kind for kind in STEMS if plan.random() < silence}
+    if len(silent) > 2:
+        silent = set()
+    common = codec_bands(plan)
+    rest = {kind: float(plan.choice([0, 0.1, 0.3])) for kind in STEMS}
+    stems = {}
+    for kind, rng in zip(STEMS, streams, strict=False):
+        if kind in silent:
+            stems[kind] = studio.silence()
+            continue
+        if kind == "vocals":
+            track = play_vocals(studio, scores[kind], rng, voice, rest[kind])
+        else:
+            track = _PLAYERS[kind](studio, scores[kind], rng, rest[kind])
+        stems[kind] = treat(track, kind, studio, rng, beat=scores[kind].beat, common=common)
+    stems = balance(stems, streams[4], job.sample_rate)
+    whole = master(stems, float(streams[4].uniform(0.2, 3)))
+    facts = {
+        "seed": key,
+        "related_stems": related,
+        "voice": voice.kind,
+        "bpm": {kind: round(score.bpm, 3) for kind, score in scores.items()},
+        "key": {kind: _key_name(score) for kind, score in scores.items()},
+        "silent": [kind for kind in STEMS if not whole[kind].any()],
+        "samples": {kind: sorted(names) for kind, names in sorted(studio.used.items())},
+    }
+    return whole, facts
+
+
+def _key_name(score: Score) -> str:
+    return f"{_NOTE_NAMES[score.root]} {'minor' if score.minor else 'major'}"
+
+
+def _scores(
+    seconds: float, voice: Voice, related: bool, rng: np.random.Generator
+) -> dict[str, Score]:
+    """One score for all stems, or one each; the vocals' always fits the voice."""
+    first = write_score(rng, seconds, voice.bpm, voice.key)
+    return {
+        kind: first if related or kind == "vocals" else write_score(rng, seconds) for kind in STEMS
+    }

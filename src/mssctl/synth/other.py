@@ -1,0 +1,170 @@
+"""The accompaniment stem: two to four layers of keys, guitars, pads, leads and textures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mssctl.synth.effects import (
+    Audio,
+    Band,
+    convolve,
+    equaliser,
+    pan_gains,
+    place,
+    rms,
+    saturate,
+    widen,
+)
+from mssctl.synth.instruments import (
+    VOWELS,
+    Instrument,
+    Patch,
+    cloud,
+    fm,
+    harmonics,
+    perform,
+    plucked,
+    riser,
+    subtractive,
+)
+from mssctl.synth.score import Note, Score, activity, chord_part, melody
+from mssctl.synth.studio import Studio, choose_bank, sampled, trim
+
+
+def _shape(rng: np.random.Generator) -> str:
+    return str(rng.choice(["saw", "saw", "square", "pulse", "triangle", "random", "organ"]))
+
+
+def keys_patch(rng: np.random.Generator, rate: int) -> Instrument:
+    """A polyphonic synthesiser: plucks, stabs, supersaws, organs, ensembles, bells."""
+    kind = str(rng.choice(["pluck", "stab", "super", "cloud", "cloud", "organ", "fm", "string"]))
+    if kind == "fm":
+        return fm(rate, rng)
+    if kind == "string":
+        return plucked(rate, rng)
+    if kind == "cloud":
+        vowel = VOWELS[str(rng.choice(list(VOWELS)))] if rng.random() < 0.2 else ()
+        return cloud(rate, harmonics(_shape(rng), 70, rng), rng, vowel)
+    patch = Patch(
+        wave=harmonics("organ" if kind == "organ" else _shape(rng), 200, rng),
+        cutoff=float(2 ** rng.uniform(8, 12)) * (4 if kind == "organ" else 1),
+        sweep=float(rng.uniform(0, 4)),
+        closing=float(rng.uniform(0.05, 0.8)),
+        q=float(rng.uniform(0.6, 3)),
+        attack=float(rng.choice([0.003, 0.01, 0.08])),
+        decay=float(rng.uniform(0.1, 0.8)),
+        sustain=0.0 if kind == "pluck" else float(rng.uniform(0.4, 1)),
+        release=float(rng.uniform(0.05, 0.4)),
+        voices=int(rng.choice([3, 5])) if kind == "super" else 1,
+        detune=float(rng.uniform(8, 22)),
+        width=float(rng.uniform(0.4, 1)),
+        vibrato=float(rng.uniform(3, 12)) if kind == "organ" else 0.0,
+        vibrato_hz=6.5,
+    )
+    return subtractive(patch, rate)
+
+
+def lead_patch(rng: np.random.Generator, rate: int) -> Instrument:
+    """A solo voice; in a third of the cases with vibrato and vowels, to be told from singing."""
+    vowels: tuple[tuple[float, ...], ...] = ()
+    if rng.random() < 0.35:
+        vowels = tuple(VOWELS[str(rng.choice(list(VOWELS)))] for _ in range(3))
+    patch = Patch(
+        wave=harmonics(str(rng.choice(["saw", "square", "pulse", "triangle"])), 200, rng),
+        cutoff=float(2 ** rng.uniform(9, 12)),
+        sweep=float(rng.uniform(0.5, 3)),
+        closing=float(rng.uniform(0.1, 1)),
+        q=float(rng.uniform(0.7, 3)),
+        attack=float(rng.choice([0.005, 0.03, 0.08])),
+        sustain=0.9,
+        release=float(rng.uniform(0.05, 0.25)),
+        vibrato=float(rng.uniform(0, 50)),
+        vibrato_hz=float(rng.uniform(4.5, 6.5)),
+        glide=float(rng.choice([0, 0.03, 0.08])),
+        formants=vowels,
+        noise=float(rng.choice([0, 0, 0.01, 0.03])),
+    )
+    return subtractive(patch, rate)
+
+
+def _amplifier(track: Audio, rng: np.random.Generator, rate: int) -> Audio:
+    """A guitar amplifier: from clean to distorted, then a loudspeaker's narrow band."""
+    driven = saturate(track, float(rng.choice([0.7, 1.5, 4, 10])), float(rng.uniform(0, 0.3)))
+    speaker = equaliser(
+        [
+            Band("highpass", rng.uniform(70, 130)),
+            Band("lowpass", rng.uniform(3500, 7000), q=0.9),
+            Band("peak", rng.uniform(1500, 3200), rng.uniform(0, 6), 1.0),
+        ],
+        rate,
+    )
+    return convolve(driven, speaker[None, :2048])
+
+
+def _layer(
+    studio: Studio, score: Score, rng: np.random.Generator, role: str, plays: list[bool]
+) -> Audio:
+    """One instrument playing one part ``(2, N)`` in the bars of ``plays``."""
+    rate, track = studio.rate, studio.silence()
+    bank = choose_bank(studio.samples("other"), rng) if rng.random() < 0.55 else []
+    centre = float(rng.uniform(54, 70))
+    if role == "lead":
+        play = (sampled(studio, bank, rng) if bank else None) or lead_patch(rng, rate)
+        notes = melody(score, rng, centre + rng.uniform(0, 14), float(rng.uniform(0.1, 0.7)), plays)
+    elif role == "pad":
+        play = cloud(rate, harmonics(_shape(rng), 70, rng), rng)
+        if rng.random() < 0.35:
+            play = keys_patch(rng, rate)
+        notes = chord_part(score, rng, centre, "pad", plays)
+    else:
+        play = (sampled(studio, bank, rng) if bank else None) or keys_patch(rng, rate)
+        guitar = bool(bank) and "guitar" in bank[0].pack
+        styles = ["strum", "strum", "arp"] if guitar else ["stab", "stab", "arp", "pad"]
+        notes = chord_part(score, rng, centre, str(rng.choice(styles)), plays)
+    if role == "chords" and rng.random() < 0.25:
+        # The left hand of a pianist: roots in the bass's register.
+        notes += [
+            Note(score.time(bar * 4.0), 3.6 * score.beat, score.degree(root, 43), 0.8)
+            for bar, root in enumerate(score.chords)
+            if plays[bar]
+        ]
+    perform(track, notes, play, rng, rate)
+    if bank and "guitar" in bank[0].pack and rng.random() < 0.75:
+        track = _amplifier(track, rng, rate)
+    return track
+
+
+def _texture(studio: Studio, score: Score, rng: np.random.Generator) -> Audio:
+    """Unpitched colour: ambience samples, or noise risers at the turn of sections."""
+    track = studio.silence()
+    loose = [s for s in studio.samples("other") if s.midi is None]
+    if loose and rng.random() < 0.5:
+        sound = trim(studio.read(loose[int(rng.integers(len(loose)))]), studio.rate)
+        for bar in range(0, score.bars, int(rng.choice([2, 4, 8]))):
+            place(track, sound, score.time(bar * 4.0), 1.0, studio.rate)
+        return track
+    play, length = riser(studio.rate, rng), int(rng.choice([1, 2, 4]))
+    for bar in range(8 - length, score.bars, 8):
+        note = Note(score.time(bar * 4.0), length * 4 * score.beat, 60, 1.0)
+        place(track, play(note, rng), note.start, 1.0, studio.rate)
+    return track
+
+
+def play_other(studio: Studio, score: Score, rng: np.random.Generator, rest: float) -> Audio:
+    """The accompaniment ``(2, N)``: layers of different loudness, place and width."""
+    roles = ["chords"]
+    roles += [r for r, p in (("pad", 0.4), ("lead", 0.5), ("chords", 0.35)) if rng.random() < p]
+    together = activity(rng, score.bars, rest)
+    track = studio.silence()
+    for i, role in enumerate(roles):
+        own = activity(rng, score.bars, 0.35) if i else together
+        plays = [a and b for a, b in zip(own, together, strict=True)]
+        layer = _layer(studio, score, rng, role, plays)
+        level = 10 ** (rng.uniform(-9, 0) / 20) / max(rms(layer), 1e-5) * 0.1
+        wide = float(rng.uniform(0, 0.8)) if role != "pad" else 0.0
+        layer = widen(layer, float(rng.uniform(0.6, 1.4)))
+        track += layer * np.float32(level) * pan_gains(float(rng.uniform(-wide, wide)))
+    if rng.random() < 0.25:
+        layer = _texture(studio, score, rng)
+        track += layer * np.float32(10 ** (rng.uniform(-20, -6) / 20) / max(rms(layer), 1e-3) * 0.1)
+    return track

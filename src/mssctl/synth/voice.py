@@ -1,0 +1,91 @@
+"""A singing voice without samples: glottal harmonics, moving formants, breath and consonants."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mssctl.synth.effects import Audio, Band, Curve, convolve, equaliser
+from mssctl.synth.instruments import (
+    VOWELS,
+    Instrument,
+    adsr,
+    formant_gain,
+    midi_hz,
+    scan,
+    wavetables,
+)
+from mssctl.synth.score import Note
+
+_CONSONANTS = ("", "", "m", "l", "s", "sh", "t", "k", "h")
+
+
+def synthetic_singer(rng: np.random.Generator, rate: int, low: bool) -> Instrument:
+    """Draw a singer.
+
+    Args:
+        rng: draws the tract length, brightness and vibrato.
+        rate: sample rate in Hz.
+        low: a long vocal tract (male) instead of a short one.
+
+    Returns:
+        An instrument; each note is one syllable.
+    """
+    tract = float(rng.uniform(0.86, 1.0) if low else rng.uniform(1.05, 1.2))
+    tilt, breath = rng.uniform(0.9, 1.4), rng.uniform(0.001, 0.006)
+    depth, speed = rng.uniform(0.1, 0.5), rng.uniform(4.8, 6.2)
+    last = [0.0]
+
+    def play(note: Note, rng: np.random.Generator) -> Audio:
+        n = max(int((note.seconds + 0.06) * rate), 512)
+        t = np.arange(n, dtype=np.float64) / rate
+        pitch = note.midi + depth * np.minimum(np.maximum(t - 0.2, 0) / 0.4, 1) * np.sin(
+            2 * np.pi * speed * t
+        )
+        start = last[0] if abs(last[0] - note.midi) < 6 else note.midi - 1.5
+        pitch += (start - note.midi) * np.exp(-t / 0.035)
+        last[0] = note.midi
+        drift = rng.standard_normal(int(n / rate * 25) + 2) * 0.06
+        pitch += np.interp(t * 25, np.arange(drift.size), drift)
+        consonant = _CONSONANTS[int(rng.integers(len(_CONSONANTS)))]
+        base = float(midi_hz(note.midi))
+        count = max(int(min(9000, 0.45 * rate) / base), 1)
+        hz = base * np.arange(1, count + 1, dtype=np.float64)
+        rows = _vowels(hz, consonant, tract, rng) * np.asarray((hz / hz[0]) ** -tilt, np.float32)
+        where = np.clip((t - 0.03) / 0.05, 0, 1)
+        where += np.clip((t - t[-1] * 0.55) / max(t[-1] * 0.35, 0.03), 0, 1)
+        pitch_hz = midi_hz(pitch)
+        sound = scan(wavetables(rows, float(pitch_hz.max()), rate), pitch_hz, where, rate)
+        sound /= np.sqrt(np.mean(np.square(sound)) + 1e-12) * 4
+        noise = rng.standard_normal(n, dtype=np.float32) * np.float32(breath)
+        bands = [Band("peak", 1500 * tract, 12, 0.7), Band("lowpass", 6000)]
+        sound += convolve(noise[None], equaliser(bands, rate)[None, :1024])[0]
+        voiced = adsr(n, (0.08 if consonant in ("s", "sh", "h") else 0.03, 1, 0.85, 0.07), rate)
+        sound = sound * voiced + _noise(consonant, n, rng, rate)
+        return np.asarray(sound * np.float32(note.velocity), np.float32)[None]
+
+    return play
+
+
+def _vowels(hz: Curve, consonant: str, tract: float, rng: np.random.Generator) -> Audio:
+    """The strength of each harmonic ``(3, H)`` at the onset, in the vowel and at the end."""
+    names = list(VOWELS)
+    picks = [VOWELS[names[int(rng.integers(5))]] for _ in range(2)]
+    shapes = [picks[0], picks[0], picks[1] if rng.random() < 0.4 else picks[0]]
+    rows = np.stack([formant_gain(hz, tuple(f * tract for f in shape)) for shape in shapes])
+    if consonant in ("m", "l"):
+        # Nasals and liquids: the mouth is closed, only the lowest resonance sounds.
+        rows[0] = 0.6 * formant_gain(hz, (260.0 * tract, 1100.0 * tract)) / (1 + (hz / 700) ** 2)
+    return np.asarray(rows, np.float32)
+
+
+def _noise(consonant: str, n: int, rng: np.random.Generator, rate: int) -> Audio:
+    """The unvoiced start of a syllable, ``(n,)``."""
+    if consonant not in ("s", "sh", "t", "k", "h"):
+        return np.zeros(n, np.float32)
+    centre, length = {"s": (7000, 0.09), "sh": (3200, 0.1), "t": (5000, 0.025),
+                      "k": (2000, 0.03), "h": (1500, 0.07)}[consonant]  # fmt: skip
+    t = np.arange(n, dtype=np.float32) / rate
+    burst = rng.standard_normal(n, dtype=np.float32) * np.exp(-((t / length) ** 2) * 2)
+    bands = [Band("highpass", centre * 0.7), Band("peak", centre, 8)]
+    shaped = convolve(burst[None], equaliser(bands, rate)[None, :1024])[0]
+    return np.asarray(shaped * 0.04, np.float32)

@@ -1,1 +1,0 @@
-"""One file per command: arguments to result, printing nothing."""
