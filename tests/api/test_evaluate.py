@@ -85,8 +85,7 @@ def model(tmp_path, monkeypatch):
     """Write weights of a fake model and return their path."""
 
     def make(kind, *stems):
-        for name in ("build", "outline"):
-            monkeypatch.setattr(weights, name, lambda given: kind(given.audio))
+        monkeypatch.setattr(weights, "outline", lambda given: kind(given.audio))
         path = tmp_path / "fake.safetensors"
         weights.save(path, kind(config(*stems).audio), config(*stems), {}, overwrite=True)
         return str(path)

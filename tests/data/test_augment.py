@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from mssctl.config.schema import AudioConfig, DataConfig, RunConfig, TrainingConfig
-from mssctl.data.augment import stretch
+from mssctl.data.augment import tempo
 from mssctl.data.layouts import Song, StemFile
 from mssctl.data.mixing import Mixer
 from mssctl.errors import ExitCode, MssctlError
@@ -178,7 +178,7 @@ def test_tempo_moves_time_and_no_frequencies(tone):
 
 
 def test_without_the_library_pitch_and_tempo_are_refused_before_anything_starts(song, monkeypatch):
-    monkeypatch.setattr(stretch, "find_spec", lambda name: None)
+    monkeypatch.setattr(tempo, "find_spec", lambda name: None)
     mixer(song)
     for effect in WARPS:
         with pytest.raises(MssctlError, match="python-stretch") as caught:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mssctl.config.schema import RunConfig
 from mssctl.data.augment import Warp, augment
-from mssctl.data.augment.stretch import require
+from mssctl.data.augment.tempo import require
 from mssctl.data.draws import Draws
 from mssctl.data.pools import Pool, draw_pool, pools_of
 from mssctl.data.segments import Audio, draw_start, level_db, read_into

@@ -12,7 +12,7 @@ import numpy as np
 
 from mssctl.config.schema import AudioConfig, DataConfig
 from mssctl.data.augment import codec, effects
-from mssctl.data.augment.stretch import stretch
+from mssctl.data.augment.tempo import stretch
 from mssctl.data.draws import Draws
 from mssctl.data.segments import Audio
 
