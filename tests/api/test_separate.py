@@ -256,7 +256,7 @@ def test_fail_fast_stops_at_the_song_that_fails():
     events = []
     going_on = separate(songs, out="y", report=events.append)
     assert [done.path for done in going_on.songs] == ["a.wav", "c.wav"]
-    assert Notice("b.wav failed, going on", level="warning") in events
+    assert Notice("b.wav failed, continuing", level="warning") in events
 
 
 def test_progress_ends_with_the_length_of_the_song_and_says_how_fast():

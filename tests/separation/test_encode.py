@@ -18,14 +18,8 @@ from torch import Tensor
 
 from mssctl.audio.files import AudioInfo
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.separation.encode import (
-    Encoding,
-    Target,
-    check_format,
-    choose_encoding,
-    clip_mode_for,
-    write_stems,
-)
+from mssctl.separation.encode import Target, write_stems
+from mssctl.separation.formats import Encoding, StemFormat
 
 RATE = 8_000
 
@@ -234,12 +228,12 @@ def test_a_disk_that_fills_up_on_the_way_leaves_nothing(tmp_path, monkeypatch):
     ],
 )
 def test_the_depth_is_that_of_the_input_or_as_asked(kind, format_, depth, subtype):
-    assert choose_encoding(format_, depth, info(kind=kind)).subtype == subtype
+    assert StemFormat(format_, depth).encoding(info(kind=kind)).subtype == subtype
 
 
 def test_large_and_many_channelled_files_get_the_container_they_need():
-    assert choose_encoding("wav", "auto", info(channels=6)).container == "WAVEX"
-    assert choose_encoding("wav", "auto", info(frames=1 << 30)).container == "RF64"
+    assert StemFormat().encoding(info(channels=6)).container == "WAVEX"
+    assert StemFormat().encoding(info(frames=1 << 30)).container == "RF64"
 
 
 @pytest.mark.parametrize(
@@ -248,17 +242,17 @@ def test_large_and_many_channelled_files_get_the_container_they_need():
 )
 def test_formats_that_cannot_hold_a_song_are_refused(format_, song):
     with pytest.raises(MssctlError, match=rf"song\.wav: {format_} cannot hold"):
-        choose_encoding(format_, "auto", song)
+        StemFormat(format_).encoding(song)
 
 
 @pytest.mark.parametrize(("format_", "depth"), [("flac", "float32"), ("mp3", "16")])
 def test_formats_and_depths_that_do_not_go_together_are_refused(format_, depth):
     with pytest.raises(MssctlError) as caught:
-        check_format(format_, depth)
+        StemFormat(format_, depth)
     assert caught.value.exit_code == ExitCode.USAGE
 
 
 def test_floats_are_not_rescaled_unless_asked():
-    assert clip_mode_for(FLOAT, None) == "none"
-    assert clip_mode_for(FLOAT, "rescale") == "rescale"
-    assert clip_mode_for(pcm(16), None) == "rescale"
+    assert StemFormat().clipping(FLOAT) == "none"
+    assert StemFormat(clip_mode="rescale").clipping(FLOAT) == "rescale"
+    assert StemFormat().clipping(pcm(16)) == "rescale"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from mssctl._version import __version__
-from mssctl.api.separate import check_numbers
 from mssctl.audio.writer import AtomicWriter
 from mssctl.config import bounds
 from mssctl.config.schema import AudioConfig
@@ -53,6 +52,7 @@ from mssctl.evaluation.track_document import Document, as_text
 from mssctl.events import Notice, Progress, Reporter, silent
 from mssctl.hardware.device import Dtype
 from mssctl.results.evaluate import EvalResult
+from mssctl.separation.stream import check_numbers
 
 
 @dataclass(frozen=True)

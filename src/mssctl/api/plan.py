@@ -44,7 +44,7 @@ from mssctl.results.plan import (
     PlanResult,
     PlanTable,
 )
-from mssctl.separation.separator import SeparationSettings
+from mssctl.separation.stream import SeparationSettings
 
 _LONG = 100_000  # operations: a step that takes ten seconds or more on fake tensors
 

@@ -2,63 +2,22 @@
 
 from __future__ import annotations
 
-import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import tee
+from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
-import torch
-from torch import Tensor
-
-from mssctl.audio import files
-from mssctl.audio.files import AudioInfo
-from mssctl.audio.resample import resample_stream
-from mssctl.audio.streams import in_step
-from mssctl.config import bounds
-from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.events import Notice, Progress, Reporter, silent
-from mssctl.failures import failure
-from mssctl.files import check_writable, storage_error
-from mssctl.hardware.device import (
-    DeviceChoice,
-    Dtype,
-    DtypeChoice,
-    choose_device,
-    choose_dtype,
-    configure,
-)
-from mssctl.models import weights
-from mssctl.models.base import Separator
-from mssctl.results.common import FileFailure
-from mssctl.results.separate import SeparatedSong, SeparateResult
+from mssctl.events import Reporter, silent
+from mssctl.hardware.device import Dtype
+from mssctl.results.separate import SeparateResult
 from mssctl.separation import outputs
-from mssctl.separation.encode import (
-    BitDepth,
-    ClipMode,
-    Encoding,
-    Format,
-    Target,
-    check_choices,
-    check_format,
-    choose_encoding,
-    clip_mode_for,
-    write_stems,
-)
-from mssctl.separation.inputs import Song, find_songs
+from mssctl.separation.formats import BitDepth, ClipMode, Format, StemFormat, check_choice
+from mssctl.separation.open_model import find_model
 from mssctl.separation.outputs import Existing, Namer
-from mssctl.separation.separator import (
-    SeparationSettings,
-    channel_groups,
-    memory_errors,
-    separate_stream,
-)
-from mssctl.separation.stems import OtherMethod, Selection, project, select, with_rest
-
-_BLOCK = 65_536  # frames read at once
-_PRECISION = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 25, "PCM_32": 32, "DOUBLE": 54}  # bits
+from mssctl.separation.song import SongSeparation
+from mssctl.separation.songs import separate_songs
+from mssctl.separation.stems import OtherMethod, select
+from mssctl.separation.stream import SeparationSettings, check_numbers
 
 
 def separate(
@@ -116,8 +75,8 @@ def separate(
         MssctlError: a setting, the model, the device or the output folder is of no use, or an
             output exists already; nothing has been done then.
     """
-    check_choices(format=format, bit_depth=bit_depth, clip_mode=clip_mode, existing=existing)
-    check_format(format, bit_depth)
+    files = StemFormat(format, bit_depth, clip_mode)
+    check_choice("existing", existing, get_args(Existing))
     if out is not None and not str(out).strip():
         raise MssctlError("out: the folder's name is blank", exit_code=ExitCode.USAGE)
     check_numbers(segment, overlap, batch, shifts, seed)
@@ -125,305 +84,28 @@ def separate(
         raise MssctlError(
             "--seed does nothing without --shifts of 2 or more", exit_code=ExitCode.USAGE
         )
-    chosen = choose_device(device)
-    inside = choose_dtype(dtype, chosen.device)
-    path = weights.find(name)
-    config, _ = weights.read_metadata(path)
+    model = find_model(name, device, dtype)
     selection = select(
-        config.audio.outputs,
+        model.config.audio.outputs,
         only=stems,
         two_stems=two_stems,
         other_method=other_method,
-        whole=config.audio.complete,
+        whole=model.config.audio.complete,
     )
-    folder = Path("separated") / path.stem if out is None else Path(out)
-    order = _Order(
-        folder=folder,
-        namer=Namer(folder, filename, path.stem, format),
-        selection=selection,
-        settings=SeparationSettings.from_config(
-            config,
-            segment_seconds=segment,
-            overlap=overlap,
-            batch_size=batch,
-            amp_dtype=inside.amp_dtype,
-            mix_consistent=False,  # done at the song's own rate, see _Order.outputs
-            shifts=shifts,
-            seed=seed or 0,
-        ),
-        format=format,
-        bit_depth=bit_depth,
-        clip_mode=clip_mode,
-        existing=existing,
-        fail_fast=fail_fast,
-        report=report,
+    folder = Path("separated") / model.name if out is None else Path(out)
+    settings = SeparationSettings.from_config(
+        model.config,
+        segment_seconds=segment,
+        overlap=overlap,
+        batch_size=batch,
+        amp_dtype=model.dtype.amp_dtype,
+        mix_consistent=False,  # done at the song's own rate, see SongSeparation.outputs
+        shifts=shifts,
+        seed=seed or 0,
     )
+    namer = Namer(folder, filename, model.name, format)
+    run = SongSeparation(namer, selection, settings, files, existing, report)
+    arguments = [songs] if isinstance(songs, str | Path) else songs
     with outputs.folder_for_outputs(folder):
-        arguments = [songs] if isinstance(songs, str | Path) else songs
-        done, failures = _separate_all(order, arguments, name, config, chosen, inside)
-    return SeparateResult(path.stem, str(chosen.device), inside.name, done, failures)
-
-
-def check_numbers(
-    segment: float | None,
-    overlap: float | None,
-    batch: int | None,
-    shifts: int = 1,
-    seed: int | None = None,
-) -> None:
-    """Refuse numbers out of bounds, with the name of their flag.
-
-    Raises:
-        MssctlError: (exit 2).
-    """
-    numbers = {
-        "--segment": (segment, bounds.SEGMENT_SECONDS),
-        "--overlap": (overlap, bounds.OVERLAP),
-        "--batch": (batch, bounds.BATCH),
-        "--shifts": (shifts, bounds.SHIFTS),
-        "--seed": (seed, bounds.SEED),
-    }
-    for flag, (value, (lowest, highest)) in numbers.items():
-        if value is not None and not lowest <= value <= highest:
-            raise MssctlError(
-                f"{flag} {value}: must be from {lowest} to {highest}",
-                exit_code=ExitCode.USAGE,
-            )
-
-
-def _separate_all(
-    order: _Order,
-    arguments: Sequence[Path | str],
-    name: str,
-    config: RunConfig,
-    chosen: DeviceChoice,
-    inside: DtypeChoice,
-) -> tuple[list[SeparatedSong], list[FileFailure]]:
-    """The cheap checks of all songs, then the weights, then the work."""
-    usable, failures = _usable(order, arguments)
-    if failures and order.fail_fast:
-        return [], failures
-    needs_model = not all(usable.values())
-    model = _load(name, config, chosen, inside, order.report) if needs_model else None
-    done: list[SeparatedSong] = []
-    for song, is_there in usable.items():
-        try:
-            if model is None or is_there:
-                done.append(order.kept(song))
-            else:
-                done.append(order.separate(song, model))
-        except Exception as error:  # noqa: BLE001 (the other songs are still separated)
-            failures.append(failure(str(song.path), error))
-            if not isinstance(error, MssctlError | OSError | MemoryError):
-                order.report(Notice(traceback.format_exc(), level="warning"))
-            if order.fail_fast:
-                break
-            if len(usable) > 1:
-                order.report(Notice(f"{song.path} failed, going on", level="warning"))
-    return done, failures
-
-
-def _usable(
-    order: _Order, arguments: Sequence[Path | str]
-) -> tuple[dict[Song, bool], list[FileFailure]]:
-    """The songs that can be worked on, whether their outputs are there already, and the others."""
-    found, problems = find_songs(arguments, order.folder)
-    failures = [failure(path, error) for path, error in problems]
-    readable = []
-    for song in found:
-        try:
-            order.check(song)
-            readable.append(song)
-        except (MssctlError, OSError) as error:
-            failures.append(failure(str(song.path), error))
-    outputs.check_distinct(order.namer, readable, order.selection.names)
-    usable = {}
-    for song in readable:
-        try:
-            usable[song] = order.is_there(song)
-        except (MssctlError, OSError) as error:
-            problem = failure(str(song.path), error)
-            if order.existing == "error" and problem.exit_code == ExitCode.USAGE:
-                raise  # before any work
-            failures.append(problem)
-    return usable, failures
-
-
-def _load(
-    name: str, config: RunConfig, chosen: DeviceChoice, inside: DtypeChoice, report: Reporter
-) -> Separator:
-    report(Notice(f"device {chosen.device}: {chosen.reason}"))
-    if inside.reason:
-        report(Notice(f"dtype {inside.name}: {inside.reason}"))
-    configure(
-        chosen.device,
-        tf32=config.training.tf32,
-        cudnn_benchmark=config.training.cudnn_benchmark,
-        flash_attention=config.training.flash_attention,
-    )
-    model = weights.load(name, chosen.device).separator
-    for part, backend in model.backends().items():
-        report(Notice(f"{part}: {backend}"))
-    return model
-
-
-@dataclass(frozen=True)
-class _Order:
-    """What is wanted of every song of a run."""
-
-    folder: Path
-    namer: Namer
-    selection: Selection
-    settings: SeparationSettings
-    format: Format
-    bit_depth: BitDepth
-    clip_mode: ClipMode | None
-    existing: Existing
-    fail_fast: bool
-    report: Reporter
-
-    def paths(self, song: Song) -> list[Path]:
-        """The files that a song becomes."""
-        return [self.namer.path(song, stem) for stem in self.selection.names]
-
-    def check(self, song: Song) -> None:
-        """Look at the header only."""
-        choose_encoding(self.format, self.bit_depth, files.inspect(song.path))
-
-    def is_there(self, song: Song) -> bool:
-        """Whether all outputs of a song are there and stay.
-
-        Raises:
-            MssctlError: they cannot be written where they belong.
-        """
-        paths = self.paths(song)
-        if len(outputs.already_there(paths, self.existing)) == len(paths):
-            return True
-        for path in paths:
-            check_writable(path)
-        return False
-
-    def kept(self, song: Song) -> SeparatedSong:
-        """Report a song whose outputs are there already.
-
-        Raises:
-            MssctlError: they are not stems of this song.
-        """
-        info = outputs.check_kept(self.paths(song), files.probe(song.path))
-        return self._result(song, info, 0.0, ["kept: the outputs exist already"])
-
-    def separate(self, song: Song, model: Separator) -> SeparatedSong:
-        """Split one song.
-
-        Raises:
-            MssctlError: the song, the memory or the disk is not fit for it.
-        """
-        start = time.perf_counter()
-        try:
-            with memory_errors(song.path):
-                info = files.probe(song.path)
-                encoding = choose_encoding(self.format, self.bit_depth, info)
-                target = Target(
-                    paths=self.paths(song),
-                    info=info,
-                    encoding=encoding,
-                    clip_mode=clip_mode_for(encoding, self.clip_mode),
-                    complete=self.selection.complete,
-                    existing=self.existing,
-                )
-                notes = [*info.notes, *_notes(info, model, encoding)]
-                stems = self.outputs(song, info, model, notes.append)
-                heard = _Counted(stems)
-                notes += write_stems(iter(heard), target, self.folder)
-                info = replace(info, frames=heard.frames)
-                speed = info.seconds / (time.perf_counter() - start)
-                return self._result(song, info, speed, notes)
-        except OSError as error:
-            raise storage_error(self.folder, error) from None
-
-    @torch.inference_mode()
-    def outputs(
-        self, song: Song, info: AudioInfo, model: Separator, note: Callable[[str], None]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Outputs ``(O, C, n)`` and mixture ``(C, n)``; the outputs add up to it if all are wanted.
-
-        Resampling loses what lies above the lower rate's Nyquist frequency, so the stems are
-        made to add up here, after the way back, and not at the model's rate. ``note`` is told
-        what only the whole song shows.
-        """
-        heard, mixture = tee(_mixture(info, note))
-        into = resample_stream(heard, info.sample_rate, model.sample_rate)
-        stems = separate_stream(model, into, self.settings)
-        back = resample_stream(stems, model.sample_rate, info.sample_rate)
-        start = time.perf_counter()
-        done = 0
-        # The way back may give a sample more than the song has; then the mixture ends first.
-        for mix, part in in_step(mixture, back):
-            whole = project(part, mix) if model.complete else with_rest(part, mix)
-            yield self.selection.apply(whole), mix
-            done += mix.shape[-1]
-            seconds = done / info.sample_rate
-            self.report(
-                Progress(
-                    task=song.path.name,
-                    done=round(seconds, 1),
-                    total=round(max(info.seconds, seconds), 1),
-                    unit="s",
-                    rate=seconds / (time.perf_counter() - start),
-                    rate_unit="x real time",
-                )
-            )
-
-    def _result(self, song: Song, info: AudioInfo, speed: float, notes: list[str]) -> SeparatedSong:
-        return SeparatedSong(
-            path=str(song.path),
-            stems={
-                stem: str(path)
-                for stem, path in zip(self.selection.names, self.paths(song), strict=True)
-            },
-            seconds=info.seconds,
-            sample_rate=info.sample_rate,
-            channels=info.channels,
-            speed=speed,
-            notes=notes,
-        )
-
-
-class _Counted:
-    """What `_Order.outputs` yields, and how many ``frames`` it had: a header may be wrong."""
-
-    def __init__(self, separated: Iterator[tuple[Tensor, Tensor]]) -> None:
-        self.frames = 0
-        self._separated = separated
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for stems, mixture in self._separated:
-            self.frames += mixture.shape[-1]
-            yield stems, mixture
-
-
-def _mixture(info: AudioInfo, note: Callable[[str], None]) -> Iterator[Tensor]:
-    return (torch.from_numpy(block) for block in files.blocks(info.path, _BLOCK, note))
-
-
-def _notes(info: AudioInfo, model: Separator, encoding: Encoding) -> list[str]:
-    """What happens to the audio on its way through the model and into the files."""
-    notes = []
-    if info.sample_rate != model.sample_rate:
-        notes.append(
-            f"{info.sample_rate} Hz: resampled to {model.sample_rate} Hz for the model and back"
-        )
-    if info.sample_rate > model.sample_rate:
-        share = "shared equally among the stems" if model.complete else "in none of the stems"
-        notes.append(f"what lies above {model.sample_rate // 2} Hz is {share}")
-    groups = channel_groups(info.channels, model.channels)
-    if info.channels < model.channels:
-        notes.append("mono: given to both channels of the model; the stems are their mean")
-    elif len(groups) > 1:
-        shown = ", ".join("+".join(str(c + 1) for c in dict.fromkeys(g)) for g in groups)
-        notes.append(f"{info.channels} channels: through the model one group at a time: {shown}")
-    if encoding.container == "MP3":
-        notes.append("mp3 is lossy: the stems add up to the input only roughly")
-    elif _PRECISION[encoding.subtype] < _PRECISION.get(info.subtype, 0):
-        notes.append(f"{info.subtype} in, {encoding.subtype} out")
-    return notes
+        done, failures = separate_songs(run, arguments, model, fail_fast=fail_fast)
+    return SeparateResult(model.name, str(model.device.device), model.dtype.name, done, failures)

@@ -24,7 +24,7 @@ from mssctl.models.registry import build
 from mssctl.planning.cache import training_peak_of
 from mssctl.planning.predict.fake_step import Peak
 from mssctl.planning.predictions import separation_peak
-from mssctl.separation.separator import SeparationSettings, separate_array
+from mssctl.separation.stream import SeparationSettings, separate_array
 from mssctl.synth.generate import synthesize
 from mssctl.training.loop import prepare
 from mssctl.training.receipt import make_receipt

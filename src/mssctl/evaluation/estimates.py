@@ -22,7 +22,7 @@ from mssctl.evaluation.sums import sums
 from mssctl.failures import failure
 from mssctl.models.weights import LoadedModel
 from mssctl.results.common import FileFailure
-from mssctl.separation.separator import SeparationSettings, memory_errors, separate_array
+from mssctl.separation.stream import SeparationSettings, memory_errors, separate_array
 
 Oracle = Literal["irm", "mixture"]
 

@@ -19,12 +19,12 @@ from mssctl.evaluation.estimates import (
     in_usual_order,
 )
 from mssctl.evaluation.references import ReferenceTrack, check
-from mssctl.events import Notice, Reporter
+from mssctl.events import Reporter
 from mssctl.failures import failure
-from mssctl.hardware.device import Dtype, choose_device, choose_dtype, configure
-from mssctl.models import weights
+from mssctl.hardware.device import Dtype
 from mssctl.results.common import FileFailure
-from mssctl.separation.separator import SeparationSettings
+from mssctl.separation.open_model import find_model
+from mssctl.separation.stream import SeparationSettings
 
 
 @dataclass(frozen=True)
@@ -138,29 +138,18 @@ def with_model(
     report: Reporter,
 ) -> Plan:
     """A model, checked against the tracks before it is loaded."""
-    chosen_device = choose_device(device)
-    inside = choose_dtype(dtype, chosen_device.device)
-    path = weights.find(name)
-    config, _ = weights.read_metadata(path)
+    found = find_model(name, device, dtype)
+    config = found.config
     tracks = [track.named((*config.audio.stems, *config.audio.outputs)) for track in tracks]
     settings = SeparationSettings.from_config(
         config,
         segment_seconds=segment,
         overlap=overlap,
         batch_size=batch,
-        amp_dtype=inside.amp_dtype,
+        amp_dtype=found.dtype.amp_dtype,
     )
-    tracks, more, failures = _fitting(tracks, path.stem, config.audio, add_up=True)
-    report(Notice(f"device {chosen_device.device}: {chosen_device.reason}"))
-    if inside.reason:
-        report(Notice(f"dtype {inside.name}: {inside.reason}"))
-    model = weights.load(name, chosen_device.device)
-    configure(
-        chosen_device.device,
-        tf32=config.training.tf32,
-        cudnn_benchmark=config.training.cudnn_benchmark,
-        flash_attention=config.training.flash_attention,
-    )
+    tracks, more, failures = _fitting(tracks, found.name, config.audio, add_up=True)
+    model = found.load(report)
     run_settings: dict[str, str | int | float | bool] = {
         "sample_rate": config.audio.sample_rate,
         "segment_seconds": settings.segment / config.audio.sample_rate,
@@ -173,8 +162,8 @@ def with_model(
     identity = {
         "model": model.name,
         "sha256": model.sha256,
-        "device": str(chosen_device.device),
-        "dtype": inside.name,
+        "device": str(found.device.device),
+        "dtype": found.dtype.name,
         "settings": run_settings,
     }
     return Plan(
@@ -183,8 +172,8 @@ def with_model(
         tracks,
         [*notes, *more],
         [],
-        str(chosen_device.device),
-        inside.name,
+        str(found.device.device),
+        found.dtype.name,
         model.sha256,
         run_settings,
         failures,

@@ -10,7 +10,7 @@ from mssctl.config.bundled import bundled_folder
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.files import write_new
-from mssctl.separation.separator import SeparationSettings
+from mssctl.separation.stream import SeparationSettings
 
 NOTHING_FITS = "nothing of this fits: see what to change"
 

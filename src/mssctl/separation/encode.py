@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,6 +17,7 @@ from mssctl.audio.files import AudioInfo
 from mssctl.audio.writer import AtomicWriter
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.files import FileSet, storage_error
+from mssctl.separation.formats import ClipMode, Encoding
 from mssctl.separation.outputs import (
     EXISTING_HINT,
     REDO_HINT,
@@ -29,101 +26,8 @@ from mssctl.separation.outputs import (
     folder_for_outputs,
     same_samples,
 )
+from mssctl.separation.spool import Spool
 from mssctl.separation.stems import quantize
-
-Format = Literal["wav", "flac", "mp3"]
-BitDepth = Literal["auto", "16", "24", "float32"]
-ClipMode = Literal["rescale", "clamp", "none"]
-
-_SPOOL_BLOCK = 65_536  # frames
-_WAV_LIMIT = 0xFFFF_0000  # bytes of samples; a plain WAV file counts in 32 bits
-_MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-_FINER_THAN_16 = {"PCM_24", "PCM_32", "ALAC_24", "ALAC_32", "ALAC_20"}
-_FLOATS = {"FLOAT", "DOUBLE"}
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """How samples lie in the files: libsndfile's container and subtype; ``bits`` of integers."""
-
-    container: str
-    subtype: str
-    bits: int | None
-
-    @property
-    def bytes_per_sample(self) -> int:
-        """In the file, at most."""
-        return (self.bits or 32) // 8
-
-
-def check_choices(**given: str | None) -> None:
-    """Refuse words that are none of a parameter's: a type checker does, Python does not.
-
-    Args:
-        given: ``format``, ``bit_depth``, ``clip_mode`` and ``existing``.
-
-    Raises:
-        MssctlError: exit 2.
-    """
-    kinds = {"format": Format, "bit_depth": BitDepth, "clip_mode": ClipMode, "existing": Existing}
-    for name, word in given.items():
-        known = get_args(kinds[name])
-        if word is not None and word not in known:
-            raise MssctlError(
-                f"{name} {word!r}: must be one of {', '.join(known)}", exit_code=ExitCode.USAGE
-            )
-
-
-def check_format(format_: Format, bit_depth: BitDepth) -> None:
-    """Refuse formats and depths that do not go together.
-
-    Raises:
-        MssctlError: exit 2.
-    """
-    if format_ == "flac" and bit_depth == "float32":
-        raise MssctlError(
-            "flac holds 16 or 24 bit integers, not floats",
-            hint="use --int24, or --format wav",
-            exit_code=ExitCode.USAGE,
-        )
-    if format_ == "mp3" and bit_depth != "auto":
-        raise MssctlError("mp3 has no bit depth", exit_code=ExitCode.USAGE)
-
-
-def choose_encoding(format_: Format, bit_depth: BitDepth, info: AudioInfo) -> Encoding:
-    """The encoding of a song's stems; ``auto`` keeps the depth of the input, 16 bit at least.
-
-    Raises:
-        MssctlError: the format cannot hold the song's rate or channels.
-    """
-    if format_ == "mp3":
-        if info.channels > 2 or info.sample_rate not in _MP3_RATES:
-            raise MssctlError(
-                f"{info.path}: mp3 cannot hold {info.channels} channels at {info.sample_rate} Hz",
-                hint="use --format flac or wav",
-            )
-        return Encoding("MP3", "MPEG_LAYER_III", None)
-    if format_ == "flac" and info.channels > 8:
-        raise MssctlError(
-            f"{info.path}: flac cannot hold {info.channels} channels", hint="use --format wav"
-        )
-    if bit_depth == "auto":
-        fine = info.subtype in _FLOATS | _FINER_THAN_16
-        bit_depth = "24" if fine else "16"
-        if info.subtype in _FLOATS and format_ == "wav":
-            bit_depth = "float32"
-    bits = None if bit_depth == "float32" else int(bit_depth)
-    subtype = f"PCM_{bits}" if bits else "FLOAT"
-    if format_ == "flac":
-        return Encoding("FLAC", subtype, bits)
-    size = info.frames * info.channels * (bits or 32) // 8
-    container = "RF64" if size > _WAV_LIMIT else "WAVEX" if info.channels > 2 else "WAV"
-    return Encoding(container, subtype, bits)
-
-
-def clip_mode_for(encoding: Encoding, wanted: ClipMode | None) -> ClipMode:
-    """What was asked for; else ``rescale``, or ``none`` for floats, which cannot clip."""
-    return wanted or ("none" if encoding.subtype == "FLOAT" else "rescale")
 
 
 @dataclass(frozen=True)
@@ -175,7 +79,7 @@ def write_stems(
     gain = 1.0
     with ExitStack() as stack:
         if target.clip_mode == "rescale":
-            spool = stack.enter_context(_Spool(scratch, target.needs_mixture))
+            spool = stack.enter_context(Spool(scratch, target.needs_mixture))
             for outputs, mixture in separated:
                 spool.write(outputs, mixture)
             gain, notes = _common_gain(spool.peaks, target.encoding)
@@ -290,61 +194,3 @@ def _check_space(target: Target, scratch: Path) -> None:
             hint="free some space, or choose another folder with --out",
             exit_code=ExitCode.ENVIRONMENT,
         )
-
-
-class _Spool:
-    """Float samples on disk, in a file without a name that vanishes whatever happens.
-
-    The mixture is kept beside the outputs, so that a song is decoded only once.
-
-    Attributes:
-        peaks: lowest and highest sample of the outputs so far, at least 0 apart from 0.
-    """
-
-    def __init__(self, folder: Path, with_mixture: bool) -> None:
-        self.peaks = (0.0, 0.0)
-        self._folder = folder
-        self._with_mixture = with_mixture
-        self._shape = (0, 0)
-
-    def __enter__(self) -> _Spool:
-        try:
-            self._file = tempfile.TemporaryFile(dir=self._folder)
-        except OSError as error:
-            raise storage_error(self._folder, error) from None
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            self._file.close()
-        except OSError as problem:  # what was buffered no longer fits
-            if kind is None:
-                raise storage_error(self._folder, problem) from None
-
-    def write(self, outputs: Tensor, mixture: Tensor) -> None:
-        """Append ``(O, C, n)`` and ``(C, n)``."""
-        low, high = torch.aminmax(outputs)
-        self.peaks = (min(self.peaks[0], float(low)), max(self.peaks[1], float(high)))
-        block = torch.cat([outputs, mixture[None]]) if self._with_mixture else outputs
-        self._shape = (block.shape[0], block.shape[1])
-        try:
-            self._file.write(block.permute(2, 0, 1).contiguous().numpy().data)
-        except OSError as error:
-            raise storage_error(self._folder, error) from None
-
-    def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """All that was written, in blocks like those of `write`."""
-        try:
-            self._file.seek(0)  # flushes
-        except OSError as error:
-            raise storage_error(self._folder, error) from None
-        rows, channels = self._shape
-        while data := self._file.read(_SPOOL_BLOCK * rows * channels * 4):
-            frames = np.frombuffer(data, dtype=np.float32).reshape(-1, rows, channels)
-            block = torch.from_numpy(frames.transpose(1, 2, 0).copy())
-            yield (block[:-1], block[-1]) if self._with_mixture else (block, block[0])

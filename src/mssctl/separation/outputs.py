@@ -45,7 +45,7 @@ class Namer:
 
     def __init__(self, out: Path, template: str, model: str, ext: str) -> None:
         _check_template(template)
-        self._out = out
+        self.out = out
         self._template = template
         self._known = {"model": model, "ext": ext}
 
@@ -69,7 +69,7 @@ class Namer:
                 hint="choose the folder with --out",
                 exit_code=ExitCode.USAGE,
             )
-        return self._out / path
+        return self.out / path
 
 
 def _check_template(template: str) -> None:

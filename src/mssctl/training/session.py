@@ -22,7 +22,7 @@ from mssctl.errors import MssctlError
 from mssctl.events import Notice, Reporter, Saved, Step, Validated
 from mssctl.files import write_whole
 from mssctl.models import weights
-from mssctl.separation.separator import NotFiniteError
+from mssctl.separation.stream import NotFiniteError
 from mssctl.training.board import LISTEN_SONGS, Board
 from mssctl.training.distributed import World, whole_of
 from mssctl.training.divergence import DivergedError, diverged

@@ -16,7 +16,7 @@ from mssctl.evaluation.scores import csdr
 from mssctl.events import Progress, Reporter
 from mssctl.hardware.compiler import uncompiled
 from mssctl.models.base import Separator
-from mssctl.separation.separator import SeparationSettings, separate_array
+from mssctl.separation.stream import SeparationSettings, separate_array
 
 
 def validate(

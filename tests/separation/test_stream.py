@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mssctl.config.schema import AudioConfig, RunConfig, SeparationConfig, TrainingConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.models.base import Separator
-from mssctl.separation.separator import (
+from mssctl.separation.stream import (
     SeparationSettings,
     channel_groups,
     separate_array,

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mssctl.audio.overlap import Fade, overlap_add
 from mssctl.audio.streams import in_step
+from mssctl.config import bounds
 from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.device import autocast
@@ -90,6 +91,33 @@ class SeparationSettings:
             shifts=shifts,
             seed=seed,
         )
+
+
+def check_numbers(
+    segment: float | None,
+    overlap: float | None,
+    batch: int | None,
+    shifts: int = 1,
+    seed: int | None = None,
+) -> None:
+    """Refuse numbers out of bounds, with the name of their flag.
+
+    Raises:
+        MssctlError: (exit 2).
+    """
+    numbers = {
+        "--segment": (segment, bounds.SEGMENT_SECONDS),
+        "--overlap": (overlap, bounds.OVERLAP),
+        "--batch": (batch, bounds.BATCH),
+        "--shifts": (shifts, bounds.SHIFTS),
+        "--seed": (seed, bounds.SEED),
+    }
+    for flag, (value, (lowest, highest)) in numbers.items():
+        if value is not None and not lowest <= value <= highest:
+            raise MssctlError(
+                f"{flag} {value}: must be from {lowest} to {highest}",
+                exit_code=ExitCode.USAGE,
+            )
 
 
 @torch.inference_mode()

@@ -1,0 +1,198 @@
+"""One song from its file to the files of its stems: reader, model, encoder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import tee
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mssctl.audio import files
+from mssctl.audio.files import AudioInfo
+from mssctl.audio.resample import resample_stream
+from mssctl.audio.streams import in_step
+from mssctl.events import Progress, Reporter, silent
+from mssctl.files import check_writable, storage_error
+from mssctl.models.base import Separator
+from mssctl.results.separate import SeparatedSong
+from mssctl.separation import outputs
+from mssctl.separation.encode import Target, write_stems
+from mssctl.separation.formats import StemFormat
+from mssctl.separation.inputs import Song
+from mssctl.separation.outputs import Existing, Namer
+from mssctl.separation.stems import Selection, project, with_rest
+from mssctl.separation.stream import (
+    SeparationSettings,
+    channel_groups,
+    memory_errors,
+    separate_stream,
+)
+
+_BLOCK = 65_536  # frames read at once
+
+
+@dataclass(frozen=True)
+class SongSeparation:
+    """What a run makes of each song.
+
+    Attributes:
+        namer: gives each stem its file.
+        selection: which stems are written.
+        settings: how the model runs.
+        files: the format of the stems.
+        existing: what to do where outputs exist already.
+        report: receives the progress.
+    """
+
+    namer: Namer
+    selection: Selection
+    settings: SeparationSettings
+    files: StemFormat = field(default_factory=StemFormat)
+    existing: Existing = "error"
+    report: Reporter = silent
+
+    def paths(self, song: Song) -> list[Path]:
+        """The files that a song becomes."""
+        return [self.namer.path(song, stem) for stem in self.selection.names]
+
+    def check(self, song: Song) -> None:
+        """Look at the header only.
+
+        Raises:
+            MssctlError: the song cannot be read, or its stems not written in this format.
+        """
+        self.files.encoding(files.inspect(song.path))
+
+    def is_there(self, song: Song) -> bool:
+        """Whether all outputs of a song exist and stay.
+
+        Raises:
+            MssctlError: they cannot be written where they belong.
+        """
+        paths = self.paths(song)
+        if len(outputs.already_there(paths, self.existing)) == len(paths):
+            return True
+        for path in paths:
+            check_writable(path)
+        return False
+
+    def kept(self, song: Song) -> SeparatedSong:
+        """Report a song whose outputs exist already.
+
+        Raises:
+            MssctlError: they are not stems of this song.
+        """
+        info = outputs.check_kept(self.paths(song), files.probe(song.path))
+        return self._result(song, info, 0.0, ["kept: the outputs exist already"])
+
+    def separate(self, song: Song, model: Separator) -> SeparatedSong:
+        """Split one song.
+
+        Raises:
+            MssctlError: the song cannot be read, or memory or disk do not suffice.
+        """
+        start = time.perf_counter()
+        try:
+            with memory_errors(song.path):
+                info = files.probe(song.path)
+                encoding = self.files.encoding(info)
+                target = Target(
+                    paths=self.paths(song),
+                    info=info,
+                    encoding=encoding,
+                    clip_mode=self.files.clipping(encoding),
+                    complete=self.selection.complete,
+                    existing=self.existing,
+                )
+                notes = [*info.notes, *_notes(info, model), *encoding.notes(info)]
+                separated = _Counted(self.outputs(song, info, model, notes.append))
+                notes += write_stems(iter(separated), target, self.namer.out)
+                info = replace(info, frames=separated.frames)
+                speed = info.seconds / (time.perf_counter() - start)
+                return self._result(song, info, speed, notes)
+        except OSError as error:
+            raise storage_error(self.namer.out, error) from None
+
+    @torch.inference_mode()
+    def outputs(
+        self, song: Song, info: AudioInfo, model: Separator, note: Callable[[str], None]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Outputs ``(O, C, n)`` and mixture ``(C, n)``; the outputs add up to it if all are wanted.
+
+        Resampling loses what lies above the lower rate's Nyquist frequency, so the stems are
+        made to add up here, after the way back, and not at the model's rate. ``note`` receives
+        what only the whole song shows.
+        """
+        blocks = files.blocks(info.path, _BLOCK, note)
+        heard, mixture = tee(torch.from_numpy(block) for block in blocks)
+        into = resample_stream(heard, info.sample_rate, model.sample_rate)
+        stems = separate_stream(model, into, self.settings)
+        back = resample_stream(stems, model.sample_rate, info.sample_rate)
+        start = time.perf_counter()
+        done = 0
+        # The way back may give a sample more than the song has; then the mixture ends first.
+        for mix, part in in_step(mixture, back):
+            whole = project(part, mix) if model.complete else with_rest(part, mix)
+            yield self.selection.apply(whole), mix
+            done += mix.shape[-1]
+            seconds = done / info.sample_rate
+            self.report(
+                Progress(
+                    task=song.path.name,
+                    done=round(seconds, 1),
+                    total=round(max(info.seconds, seconds), 1),
+                    unit="s",
+                    rate=seconds / (time.perf_counter() - start),
+                    rate_unit="x real time",
+                )
+            )
+
+    def _result(self, song: Song, info: AudioInfo, speed: float, notes: list[str]) -> SeparatedSong:
+        return SeparatedSong(
+            path=str(song.path),
+            stems={
+                stem: str(path)
+                for stem, path in zip(self.selection.names, self.paths(song), strict=True)
+            },
+            seconds=info.seconds,
+            sample_rate=info.sample_rate,
+            channels=info.channels,
+            speed=speed,
+            notes=notes,
+        )
+
+
+class _Counted:
+    """Counts the ``frames`` of a stream on its way to the files: a header may be wrong."""
+
+    def __init__(self, separated: Iterator[tuple[Tensor, Tensor]]) -> None:
+        self.frames = 0
+        self._separated = separated
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for stems, mixture in self._separated:
+            self.frames += mixture.shape[-1]
+            yield stems, mixture
+
+
+def _notes(info: AudioInfo, model: Separator) -> list[str]:
+    """What happens to the audio on its way through the model."""
+    notes = []
+    if info.sample_rate != model.sample_rate:
+        notes.append(
+            f"{info.sample_rate} Hz: resampled to {model.sample_rate} Hz for the model and back"
+        )
+    if info.sample_rate > model.sample_rate:
+        share = "shared equally among the stems" if model.complete else "in none of the stems"
+        notes.append(f"what lies above {model.sample_rate // 2} Hz is {share}")
+    groups = channel_groups(info.channels, model.channels)
+    if info.channels < model.channels:
+        notes.append("mono: given to both channels of the model; the stems are their mean")
+    elif len(groups) > 1:
+        shown = ", ".join("+".join(str(c + 1) for c in dict.fromkeys(g)) for g in groups)
+        notes.append(f"{info.channels} channels: through the model one group at a time: {shown}")
+    return notes
