@@ -9,9 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 import mssctl
-from mssctl.config.parse import forms_of, parse
-from mssctl.config.schema import RunConfig
 from mssctl.errors import MssctlError
+from mssctl.models.run_config import RunConfig, forms_of, parse
 
 SOURCE = Path(mssctl.__file__).parent
 FORMS = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mssctl import presets
-from mssctl.config.parse import parse
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.models.run_config import parse
 
 # The published hyper-parameters, one column per preset.
 NAMES = ["small", "base", "xlarge", "memory_optimized", "ultra_safe"]

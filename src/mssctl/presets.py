@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mssctl.config.bundled import bundled_folder
-from mssctl.config.parse import forms_of, parse
-from mssctl.config.schema import RunConfig
 from mssctl.documents import dump_yaml, parse_yaml, read_yaml
 from mssctl.errors import ExitCode, MssctlError, did_you_mean, shown
+from mssctl.models.run_config import RunConfig, forms_of, parse
 
 
 def names() -> list[str]:

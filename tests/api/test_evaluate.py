@@ -14,20 +14,15 @@ from mssctl import files
 from mssctl.api.evaluate import evaluate
 from mssctl.api.separate import separate
 from mssctl.cli.render import exit_code_of
-from mssctl.config.schema import (
-    AudioConfig,
-    RunConfig,
-    SeparationConfig,
-    STFTConfig,
-    TFLocoformerConfig,
-    TrainingConfig,
-)
+from mssctl.config.schema import AudioConfig, SeparationConfig, STFTConfig, TrainingConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.metrics.sdr import METRICS
 from mssctl.events import Progress
 from mssctl.models import weights
 from mssctl.models.base import Separator
-from mssctl.models.registry import build
+from mssctl.models.build import build
+from mssctl.models.run_config import RunConfig
+from mssctl.models.tf_locoformer.config import TFLocoformerConfig
 
 RATE = 8_000
 FRAMES = 2_000

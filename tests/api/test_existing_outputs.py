@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from mssctl.api.separate import separate
-from mssctl.config.schema import AudioConfig, RunConfig, TrainingConfig
+from mssctl.config.schema import AudioConfig, TrainingConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Event, Progress
 from mssctl.models import weights
 from mssctl.models.base import Separator
+from mssctl.models.run_config import RunConfig
 
 RATE = 8_000
 STEMS = ("vocals", "drums", "rest")

@@ -18,9 +18,9 @@ from mssctl import presets
 from mssctl.api import bench as bench_module
 from mssctl.api.bench import bench
 from mssctl.benchmark import work as bench_work
-from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode
 from mssctl.events import Notice
+from mssctl.models.run_config import RunConfig
 from mssctl.planning import verify
 from mssctl.planning.fit import GIB
 from mssctl.planning.memory import check_memory

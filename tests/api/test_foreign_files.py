@@ -12,10 +12,10 @@ from mssctl.api.bench import bench
 from mssctl.api.models import export_model, import_model
 from mssctl.api.plan import plan
 from mssctl.benchmark.trace import profiled
-from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.files import FileSet
 from mssctl.models import weights
+from mssctl.models.run_config import RunConfig
 from mssctl.planning import command as plan_command
 
 Write = Callable[[Path], object]

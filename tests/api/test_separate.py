@@ -15,11 +15,12 @@ from encoded import NO_XING, VBR, encode
 from mssctl.api.separate import separate
 from mssctl.audio import files
 from mssctl.config import bounds
-from mssctl.config.schema import AudioConfig, RunConfig, TrainingConfig
+from mssctl.config.schema import AudioConfig, TrainingConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Progress
 from mssctl.models import weights
 from mssctl.models.base import Separator
+from mssctl.models.run_config import RunConfig
 from mssctl.results.common import FileFailure
 
 CONFIG = RunConfig(

@@ -11,6 +11,7 @@ from mssctl.checks import device as checks
 from mssctl.checks import numerics
 from mssctl.checks.findings import Settings
 from mssctl.hardware.device import DeviceChoice
+from mssctl.models.bsmamba2 import kernel
 
 CPU = DeviceChoice(torch.device("cpu"), "this machine has no GPU")
 CUDA = DeviceChoice(torch.device("cuda"), "a card")
@@ -191,7 +192,7 @@ def test_no_triton_on_cuda_fails(monkeypatch, on_cuda):
 
 
 def test_a_scan_that_is_wrong_fails(monkeypatch):
-    monkeypatch.setattr(numerics, "ssd_loop", lambda x, dt, A, B, C, D: (D[:, None] * x, None))
+    monkeypatch.setattr(kernel, "ssd_loop", lambda x, dt, A, B, C, D: (D[:, None] * x, None))
     # the truth lacks what the other inputs do, so give them no say in it
     monkeypatch.setattr(numerics, "_with_gradients", lambda y, inputs: [y])
     (finding,) = look(numerics.scans)

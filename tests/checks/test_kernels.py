@@ -19,7 +19,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 def shapes_of(name, *overrides):
     config = presets.load(name, overrides)
-    return checks.shapes(config, config.model)
+    return checks.shapes(config)
 
 
 def test_shapes_are_those_of_a_training_step():

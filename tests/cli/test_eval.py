@@ -7,15 +7,11 @@ import pytest
 import soundfile as sf
 import torch
 
-from mssctl.config.schema import (
-    AudioConfig,
-    RunConfig,
-    STFTConfig,
-    TFLocoformerConfig,
-    TrainingConfig,
-)
+from mssctl.config.schema import AudioConfig, STFTConfig, TrainingConfig
 from mssctl.models import weights
-from mssctl.models.registry import build
+from mssctl.models.build import build
+from mssctl.models.run_config import RunConfig
+from mssctl.models.tf_locoformer.config import TFLocoformerConfig
 
 RATE = 8_000
 STEMS = ("vocals", "drums")

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from mssctl.config.schema import AudioConfig, DataConfig, RunConfig, TrainingConfig
+from mssctl.config.schema import AudioConfig, DataConfig, TrainingConfig
 from mssctl.data.augment import tempo
 from mssctl.data.layouts import Song, StemFile
 from mssctl.data.mixing import Mixer
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.models.run_config import RunConfig
 
 OFF = {"remix": 0.0, "gain": 0.0, "stem_dropout": 0.0, "swap_channels": 0.0, "flip_polarity": 0.0,
        "redraws": 0}  # fmt: skip

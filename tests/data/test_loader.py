@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from mssctl.config.schema import AudioConfig, RunConfig, TrainingConfig
+from mssctl.config.schema import AudioConfig, TrainingConfig
 from mssctl.data.layouts import find_songs
 from mssctl.data.loader import batches
 from mssctl.data.mixing import Mixer
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.models.run_config import RunConfig
 
 
 def config(workers: int = 0) -> RunConfig:
@@ -102,7 +103,8 @@ def test_a_signal_to_all_processes_of_a_run_ends_neither_workers_nor_who_starts_
 TRAINER = """
 import sys, time
 from pathlib import Path
-from mssctl.config.schema import AudioConfig, RunConfig, TrainingConfig
+from mssctl.config.schema import AudioConfig, TrainingConfig
+from mssctl.models.run_config import RunConfig
 from mssctl.data.layouts import find_songs
 from mssctl.data.loader import batches
 from mssctl.data.mixing import Mixer

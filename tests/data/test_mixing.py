@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from mssctl.config.schema import AudioConfig, DataConfig, RunConfig, TrainingConfig
+from mssctl.config.schema import AudioConfig, DataConfig, TrainingConfig
 from mssctl.data.layouts import Song, StemFile
 from mssctl.data.mixing import Mixer
+from mssctl.models.run_config import RunConfig
 
 PLAIN = {"remix": 0.0, "gain_db": (0.0, 0.0), "stem_dropout": 0.0, "swap_channels": 0.0,
          "flip_polarity": 0.0}  # fmt: skip

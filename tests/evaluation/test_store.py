@@ -15,18 +15,14 @@ import torch
 
 from mssctl import files
 from mssctl.api.evaluate import Frames, evaluate
-from mssctl.config.schema import (
-    AudioConfig,
-    RunConfig,
-    STFTConfig,
-    TFLocoformerConfig,
-    TrainingConfig,
-)
+from mssctl.config.schema import AudioConfig, STFTConfig, TrainingConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation import estimates
 from mssctl.events import Progress
 from mssctl.models import weights
-from mssctl.models.registry import build
+from mssctl.models.build import build
+from mssctl.models.run_config import RunConfig
+from mssctl.models.tf_locoformer.config import TFLocoformerConfig
 
 RATE = 8_000
 STEMS = ("vocals", "drums")

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from mssctl import presets
-from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware import compiler
 from mssctl.hardware import device as hardware
-from mssctl.models.blocks import LocoformerPath, RotaryEmbedding
+from mssctl.models.run_config import RunConfig
+from mssctl.models.tf_locoformer.blocks import LocoformerPath, RotaryEmbedding
 from mssctl.training.loop import prepare
 from mssctl.training.receipt import make_receipt, receipt_text
 from mssctl.training.step import train_step
@@ -184,7 +184,7 @@ def test_a_path_is_one_piece(dropout: float, gpu: bool, monkeypatch: pytest.Monk
     """Nothing in it sends the compiler back to Python, neither here nor on a GPU."""
     if gpu:
         monkeypatch.setitem(hardware._ALLOWED, "math", dropout > 0.0)  # a CPU's flash has none
-        monkeypatch.setattr("mssctl.models.blocks.attention", _attention_of_a_gpu)
+        monkeypatch.setattr("mssctl.models.tf_locoformer.blocks.attention", _attention_of_a_gpu)
     path = LocoformerPath(
         16, attention_dim=16, heads=2, hidden=(8, 8), kernel=4, groups=4, eps=1e-5, dropout=dropout
     )

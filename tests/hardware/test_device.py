@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend
 
-from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware import device as hardware
+from mssctl.models.run_config import RunConfig
 from mssctl.planning.predict.fake_step import predict_peak
 from mssctl.training import loop
 from presented_cuda import T4, Card, presented_cuda

@@ -11,11 +11,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F  # noqa: N812
 
 from mssctl import presets
-from mssctl.config.schema import BSMamba2Config
 from mssctl.hardware.device import autocast
-from mssctl.models.bsmamba2 import BSMamba2, Direction, RMSBandSplit, StemMask
-from mssctl.models.mamba2 import Mamba2, RMSNorm
-from mssctl.models.registry import build, parameter_count
+from mssctl.models.bsmamba2.config import BSMamba2Config
+from mssctl.models.bsmamba2.mamba2 import Mamba2, RMSNorm
+from mssctl.models.bsmamba2.model import BSMamba2, Direction, RMSBandSplit, StemMask
+from mssctl.models.build import build, parameter_count
 from mssctl.training.optim import build_optimizer
 
 TINY = [

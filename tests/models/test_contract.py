@@ -7,61 +7,49 @@ from pathlib import Path
 import pytest
 import torch
 
-from mssctl import presets
-from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.models import weights
 from mssctl.models.base import Separator, SpectralSeparator
-from mssctl.models.registry import ARCHITECTURES, build, outline
+from mssctl.models.build import build, outline
+from mssctl.models.registry import ARCHITECTURES
+from mssctl.models.run_config import RunConfig, parse
 
-LOCOFORMER = [
-    "model.n_layers=1",
-    "model.emb_dim=8",
-    "model.attention_dim=8",
-    "model.n_heads=2",
-    "model.ffn_hidden_dim=[12, 12]",
-    "model.freqs_per_bands=rule",
-    "stft.n_fft=256",
-    "stft.hop_length=64",
-]
-MAMBA = [
-    "model.n_layers=1",
-    "model.emb_dim=8",
-    "model.expand=2",
-    "model.headdim=4",
-    "model.d_state=8",
-    "model.chunk_size=16",
-    "model.freqs_per_bands=rule",
-    "stft.n_fft=256",
-    "stft.hop_length=64",
-]
-TINY = {
-    "tf_locoformer": ("ultra_safe", LOCOFORMER),
-    "tf_locoformer, per bin": ("ultra_safe", [*LOCOFORMER, "model.front_end=bins"]),
-    "tf_locoformer, mapping": ("ultra_safe", [*LOCOFORMER, "model.masking=mapping"]),
-    "tf_locoformer, mono": ("ultra_safe", [*LOCOFORMER, "audio.channels=1"]),
-    "tf_locoformer, one stem": ("ultra_safe", [*LOCOFORMER, "audio.target_instrument=bass"]),
-    "bsmamba2": ("bsmamba2_4stem", MAMBA),
-    "bsmamba2, vocals": ("bsmamba2", MAMBA),
-    "bsmamba2, mono": ("bsmamba2", [*MAMBA, "audio.channels=1"]),
+AUDIO = {
+    "": {},
+    ", mono": {"channels": 1},
+    ", one stem": {"target_instrument": "bass"},
+}
+FORMS = {
+    "tf_locoformer": {", per bin": {"front_end": "bins"}, ", mapping": {"masking": "mapping"}},
 }
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(params=TINY)
+def configurations() -> dict[str, RunConfig]:
+    """The tiny configuration of each architecture, and its variants."""
+    found = {}
+    for name, one in ARCHITECTURES.items():
+        sections = {"training": {"segment_length": 2048}, **one.tiny}
+        for title, audio in AUDIO.items():
+            found[name + title] = parse({**sections, "audio": audio}, name)
+        for title, form in FORMS.get(name, {}).items():
+            model = {**one.tiny["model"], **form}
+            found[name + title] = parse({**sections, "model": model}, name)
+    return found
+
+
+CONFIGURATIONS = configurations()
+
+
+@pytest.fixture(params=CONFIGURATIONS)
 def config(request: pytest.FixtureRequest) -> RunConfig:
-    preset, overrides = TINY[request.param]
-    return presets.load(preset, overrides)
+    return CONFIGURATIONS[request.param]
 
 
 @pytest.fixture
 def model(config: RunConfig) -> Separator:
     torch.manual_seed(0)
     return build(config)
-
-
-def test_each_architecture_is_tested_here() -> None:
-    assert {name.split(",")[0] for name in TINY} == set(ARCHITECTURES)
 
 
 @pytest.mark.parametrize("length", [1, 2, 63, 64, 65, 127, 128, 129, 1000, 4097])
@@ -115,7 +103,8 @@ def test_saved_weights_come_back(
 def test_an_identity_mask_gives_the_input_back(
     model: Separator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert isinstance(model, SpectralSeparator)
+    if not isinstance(model, SpectralSeparator):
+        return  # nothing to replace: the mask is part of the model
     stems = len(model.stems)
     monkeypatch.setattr(model, "spectrum", lambda X: X[:, None].expand(-1, stems, -1, -1, -1))
     mix = torch.randn(2, model.channels, 3001)

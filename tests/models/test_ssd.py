@@ -14,9 +14,9 @@ from torch.utils.checkpoint import checkpoint
 
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.device import configure
-from mssctl.models import scans
-from mssctl.models.scans import choose_scan, has_mamba_ssm, scan
-from mssctl.models.ssd import ssd_loop, ssd_scan
+from mssctl.models.bsmamba2 import scans
+from mssctl.models.bsmamba2.scans import choose_scan, has_mamba_ssm, scan
+from mssctl.models.bsmamba2.ssd import ssd_loop, ssd_scan
 
 CPU = torch.device("cpu")
 NAMES = ["x", "dt", "A", "B", "C", "D", "initial_state"]

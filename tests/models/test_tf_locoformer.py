@@ -7,9 +7,9 @@ import torch
 
 from mssctl import presets
 from mssctl.hardware.device import autocast
-from mssctl.models.blocks import ConvSwiGLU, RMSGroupNorm, RotaryEmbedding
-from mssctl.models.registry import build, parameter_count
-from mssctl.models.tf_locoformer import TFLocoformer
+from mssctl.models.build import build, parameter_count
+from mssctl.models.tf_locoformer.blocks import ConvSwiGLU, RMSGroupNorm, RotaryEmbedding
+from mssctl.models.tf_locoformer.model import TFLocoformer
 
 # Parameters of the per-bin, mono, mapping form, the frozen rotary frequencies among them.
 PER_BIN = {

@@ -11,10 +11,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from mssctl.config.parse import parse
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.models import weights
-from mssctl.models.registry import build
+from mssctl.models.build import build
+from mssctl.models.run_config import parse
 
 CPU = torch.device("cpu")
 TREE = {

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mssctl.config.schema import AudioConfig, RunConfig, SeparationConfig, TrainingConfig
+from mssctl.config.schema import AudioConfig, SeparationConfig, TrainingConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.models.base import Separator
+from mssctl.models.run_config import RunConfig
 from mssctl.separation.stream import (
     SeparationSettings,
     channel_groups,

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mssctl.config.schema import AudioConfig, RunConfig
+from mssctl.config.schema import AudioConfig
 from mssctl.models.base import Separator
+from mssctl.models.run_config import RunConfig
 from mssctl.training.optim import LearningRate, MovingAverage, build_optimizer
 from mssctl.training.step import TrainState
 

@@ -17,8 +17,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from mssctl import presets
-from mssctl.config.schema import RunConfig
 from mssctl.errors import MssctlError
+from mssctl.models.run_config import RunConfig
 from mssctl.training.distributed import World, share_of
 
 TOY = """

@@ -15,7 +15,7 @@ from mssctl.config.losses import (
     MultiResolutionSTFTLossConfig,
     SNRLossConfig,
 )
-from mssctl.config.parse import forms_of
+from mssctl.models.run_config import forms_of
 from mssctl.training import losses
 from mssctl.training.losses import LOSSES, compute_loss, si_sdr_and_silence, spectral_l1
 

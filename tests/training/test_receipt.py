@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mssctl import presets
-from mssctl.config.schema import RunConfig
+from mssctl.models.run_config import RunConfig
 from mssctl.training.loop import prepare
 from mssctl.training.receipt import make_receipt, receipt_text
 

@@ -14,9 +14,9 @@ import torch
 
 from mssctl import presets
 from mssctl.api.train import resume, train
-from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Event, Notice, Step, Validated
+from mssctl.models.run_config import RunConfig
 from mssctl.training import session as session_module
 from mssctl.training.changes import CHANGEABLE, changes
 from mssctl.training.distributed import World

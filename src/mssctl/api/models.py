@@ -82,7 +82,7 @@ def import_model(
         file: a checkpoint: a state dict, bare or as training programs wrap it, see
             `mssctl.models.wrappers`. Nothing in it is run.
         out: the file to write; must not exist.
-        layout: a name in `mssctl.models.official.LAYOUTS`, or ``auto`` to tell it by the keys.
+        layout: a name in `mssctl.models.official.layouts`, or ``auto`` to tell it by the keys.
         config: the YAML file that belongs to the weights. BSMamba2 can do without: sizes come
             from the tensors then, and hop length and rate are the published ones.
         key: place of the weights in the file, where it has several.

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from mssctl import presets
-from mssctl.config.schema import RunConfig
 from mssctl.files import check_new
 from mssctl.hardware.device import (
     DTYPES,
@@ -16,10 +15,11 @@ from mssctl.hardware.device import (
     check_separation_dtype,
     check_training_dtype,
 )
+from mssctl.models.run_config import RunConfig
 from mssctl.planning import explain
 from mssctl.planning.cache import remembered, training_peak_of
 from mssctl.planning.cards import Card
-from mssctl.planning.closed_form import estimate, knows, parameters, shape_of
+from mssctl.planning.closed_form import estimate, knows, parameter_count, tokens
 from mssctl.planning.command import load_preset, separate_command, train_command
 from mssctl.planning.command import write as write_preset
 from mssctl.planning.fit import (
@@ -106,7 +106,7 @@ def plan(
         reserved_gib=peak.reserved / GIB,
         peak_at=f"{peak.operation} in {peak.where or 'the model'}",
         attention=list(peak.kernels),
-        components=explain.components(peak),
+        components=explain.components(config, peak),
         modules=explain.modules(peak),
         tensors=_tensors(peak),
         notes=explain.notes(config, attention, where.capability),
@@ -144,7 +144,7 @@ def plan_table(
     known, left_out = _in_table(overrides, segment)
     for each in known.values():
         question.check(each)
-    sizes = {name: parameters(config)[0] for name, config in known.items()}
+    sizes = {name: parameter_count(config) for name, config in known.items()}
     fitted = {name: _lightest(config, where) for name, config in known.items()}
     order = sorted(known, key=lambda name: -sizes[name])
     runs = {name: _estimated(name, fitted[name] or known[name], where) for name in order}
@@ -283,7 +283,7 @@ def _search(
     if where.vram is None:
         return question.peak(config, batch), None
     budget = where.budget()
-    parameters(config)  # imports what both processes will need
+    parameter_count(config)  # imports what both processes will need
     with side_by_side(partial(question.peak, config), warm_up=batch) as peaks_of:
         [peak] = peaks_of([batch])
         guess = _guess(batch, peak, budget)
@@ -370,7 +370,6 @@ def _compared(name: str, config: RunConfig, peak: Peak, card: Card | None) -> Co
     micro = training.gradient_accumulation_steps
     seconds = card.seconds(peak) * micro if card else None  # the peak is of one micro-batch
     audio = training.batch_size * micro * training.segment_length / config.audio.sample_rate
-    shape = shape_of(config)
     keys = ("n_layers", "emb_dim", "n_heads", "ffn_hidden_dim", "dropout")
     settings = {key: str(getattr(model, key)) for key in keys if hasattr(model, key)}
     settings |= {
@@ -384,8 +383,8 @@ def _compared(name: str, config: RunConfig, peak: Peak, card: Card | None) -> Co
         preset=name,
         settings=settings,
         parameters=_count(config),
-        tokens=shape.tokens // shape.batch,
-        components=explain.components(peak),
+        tokens=tokens(config),
+        components=explain.components(config, peak),
         peak_gib=peak.device / GIB,
         tflop=peak.flops / 1e12 * micro,
         step_seconds=seconds,
@@ -394,7 +393,7 @@ def _compared(name: str, config: RunConfig, peak: Peak, card: Card | None) -> Co
 
 
 def _count(config: RunConfig) -> int:
-    return parameters(config)[0]
+    return parameter_count(config)
 
 
 def _tensors(peak: Peak) -> list[LargeTensor]:

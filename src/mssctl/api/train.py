@@ -15,13 +15,13 @@ from typing import Any
 import torch
 
 from mssctl import presets
-from mssctl.config.schema import RunConfig
 from mssctl.data.layouts import SongSets, find_songs
 from mssctl.documents import read_json
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
 from mssctl.files import is_leftover, sha256, write_whole
 from mssctl.hardware.device import choose_device, let_segments_grow
+from mssctl.models.run_config import RunConfig
 from mssctl.planning.fit import GIB
 from mssctl.planning.memory import check_memory, explained
 from mssctl.planning.predict.fake_step import Peak

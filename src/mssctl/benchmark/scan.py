@@ -10,18 +10,15 @@ import torch
 from torch import Tensor
 
 from mssctl import presets
-from mssctl.config.schema import BSMamba2Config, RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Progress, Reporter, silent
 from mssctl.hardware.device import choose_device, configure
-from mssctl.models.scans import Name, has_mamba_ssm, scan
-from mssctl.models.ssd import ssd_loop
+from mssctl.models.registry import architecture
 from mssctl.results.bench import ScanBench, ScanTiming
 
-CHUNK_SIZES = (16, 32, 64, 128, 256)
 REPEATS = 3
 
-_Inputs = tuple[Tensor, ...]  # x, dt, A, B, C, D, all with gradients
+_Inputs = tuple[Tensor, ...]
 _Run = Callable[[_Inputs], Tensor]
 
 
@@ -48,7 +45,8 @@ def bench_scan(
         MssctlError: a preset without a scan, no such device (exit 3).
     """
     config = presets.load(preset)
-    if not isinstance(config.model, BSMamba2Config):
+    kernel = architecture(config.model).kernel(config)
+    if kernel is None:
         raise MssctlError(
             f"bench --mode scan: a {config.model.name} has no scan",
             hint="mssctl bench bsmamba2 --mode scan",
@@ -56,94 +54,33 @@ def bench_scan(
         )
     chosen = choose_device(device).device
     configure(chosen, tf32=False, cudnn_benchmark=False)
-    inputs = _inputs(config, config.model, batch)
-    truth = _results(lambda given: ssd_loop(*given)[0], _on(inputs, chosen, torch.float64))
+    inputs = kernel.inputs(batch)
+    truth = _results(kernel.reference, _on(inputs, chosen, torch.float64))
     inputs = _on(inputs, chosen, torch.float32)
 
     timings: list[ScanTiming] = []
-    runs = _runs(chosen)
-    for number, (name, chunk_size, run) in enumerate(runs):
+    runs = kernel.variants(chosen)
+    for number, way in enumerate(runs):
         report(Progress("bench", number, len(runs), "runs"))
-        error = max(map(_relative_error, _results(run, inputs), truth))
-        seconds = _seconds(run, inputs, 1 if chunk_size is None else REPEATS)
+        error = max(map(_relative_error, _results(way.run, inputs), truth))
+        seconds = _seconds(way.run, inputs, 1 if way.chunk_size is None else REPEATS)
         loop = timings[0].seconds if timings else seconds
-        timings.append(ScanTiming(name, chunk_size, seconds, loop / seconds, error))
+        timings.append(ScanTiming(way.name, way.chunk_size, seconds, loop / seconds, error))
     report(Progress("bench", len(runs), len(runs), "runs"))
-    _, length, heads, features = inputs[0].shape
     return ScanBench(
         preset=preset,
         device=str(chosen),
         machine=_machine(chosen),
         threads=torch.get_num_threads(),
         torch=torch.__version__,
-        shape={
-            "sequences": batch,
-            "steps": length,
-            "heads": heads,
-            "headdim": features,
-            "d_state": inputs[3].shape[-1],
-        },
+        shape=kernel.sizes(inputs),
         timings=timings,
-        left_out=_left_out(chosen),
-    )
-
-
-def _inputs(config: RunConfig, model: BSMamba2Config, sequences: int) -> _Inputs:
-    """What the first mixer along time would see at the start of a training, but random."""
-    generator = torch.Generator().manual_seed(0)
-    length = config.training.segment_length // config.stft.hop_length + 1
-    heads = model.expand * model.emb_dim // model.headdim
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        values = torch.rand(*shape, generator=generator, dtype=torch.float64)
-        return low + (high - low) * values
-
-    return (
-        normal(sequences, length, heads, model.headdim),
-        uniform(model.dt_min, model.dt_max, sequences, length, heads),
-        -uniform(*model.A_init_range, heads),
-        normal(sequences, length, model.d_state),
-        normal(sequences, length, model.d_state),
-        normal(heads),
+        left_out=kernel.left_out(chosen),
     )
 
 
 def _on(inputs: _Inputs, device: torch.device, dtype: torch.dtype) -> _Inputs:
     return tuple(value.detach().to(device, dtype).requires_grad_() for value in inputs)
-
-
-def _runs(device: torch.device) -> list[tuple[str, int | None, _Run]]:
-    """What to measure: name, chunk size and function; the loop first."""
-    names: list[Name] = ["torch"]
-    if device.type == "cuda":
-        names.append("compiled")
-        if has_mamba_ssm():
-            names.append("mamba_ssm")
-    return [
-        ("loop", None, lambda given: ssd_loop(*given)[0]),
-        *((name, size, _chunked(name, size)) for name in names for size in CHUNK_SIZES),
-    ]
-
-
-def _chunked(name: Name, chunk_size: int) -> _Run:
-    def run(given: _Inputs) -> Tensor:
-        x, dt, A, B, C, D = given
-        return scan(name)(x, dt, A, B, C, D, chunk_size)
-
-    return run
-
-
-def _left_out(device: torch.device) -> list[str]:
-    """Backends that were not measured, and why."""
-    if device.type != "cuda":
-        return [
-            f"compiled: measured on CUDA only, where it is the default; this is {device.type}",
-            f"mamba_ssm: its kernels do not run on {device.type}",
-        ]
-    return [] if has_mamba_ssm() else ["mamba_ssm: not installed"]
 
 
 def _results(run: _Run, inputs: _Inputs) -> list[Tensor]:

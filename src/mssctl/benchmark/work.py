@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from mssctl.benchmark.clock import Clock, Parts
-from mssctl.config.schema import RunConfig
 from mssctl.data.layouts import find_songs
 from mssctl.data.loader import batches
 from mssctl.data.mixing import Mixer
 from mssctl.events import Notice, Reporter
 from mssctl.hardware.device import choose_dtype, configure
-from mssctl.models.registry import build
+from mssctl.models.build import build
+from mssctl.models.run_config import RunConfig
 from mssctl.planning.cache import training_peak_of
 from mssctl.planning.predict.fake_step import Peak
 from mssctl.planning.predictions import separation_peak

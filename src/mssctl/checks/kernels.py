@@ -12,7 +12,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mssctl import presets
 from mssctl.checks.findings import Settings, failed, first_line, ok, warning
-from mssctl.config.schema import RunConfig, TFLocoformerConfig
 from mssctl.errors import MssctlError
 from mssctl.hardware.device import (
     AMP_DTYPES,
@@ -24,7 +23,9 @@ from mssctl.hardware.device import (
     choose_device,
     configure,
 )
-from mssctl.models.bands import band_widths
+from mssctl.models.architecture import AttentionShape
+from mssctl.models.registry import architecture
+from mssctl.models.run_config import RunConfig
 from mssctl.results.doctor import Finding
 
 SHORT_NAMES = {
@@ -38,13 +39,9 @@ REMEDY = "--set training.amp_dtype=float32, or a head size that is a multiple of
 
 
 @dataclass(frozen=True)
-class Shape:
+class Shape(AttentionShape):
     """What attention is given along one axis: two sequences do for a probe."""
 
-    axis: str
-    heads: int
-    length: int
-    head: int
     dtype: torch.dtype
 
     def inputs(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,25 +62,17 @@ def kernels(_: Settings) -> Iterator[Finding]:
     bf16 = not cuda or torch.cuda.get_device_capability(device) >= BF16_CAPABILITY
     for name in presets.names():
         config = presets.load(name, [] if bf16 else ["training.amp_dtype=float32"])
-        if isinstance(config.model, TFLocoformerConfig):
-            yield probe(name, shapes(config, config.model), device)
+        if given := shapes(config):
+            yield probe(name, given, device)
 
 
-def shapes(config: RunConfig, model: TFLocoformerConfig) -> list[Shape]:
-    """What a training step gives to attention: along bands (or bins), and along frames."""
-    frames = config.training.segment_length // config.stft.hop_length + 1
-    heads, head = model.n_heads, model.attention_dim // model.n_heads
+def shapes(config: RunConfig) -> list[Shape]:
+    """What a training step gives to attention, in the dtype of the configuration."""
     dtype = AMP_DTYPES[config.training.amp_dtype]
     return [
-        Shape("bands", heads, _bands(config, model), head, dtype),
-        Shape("frames", heads, frames, head, dtype),
+        Shape(one.axis, one.heads, one.length, one.head, dtype)
+        for one in architecture(config.model).attention(config)
     ]
-
-
-def _bands(config: RunConfig, model: TFLocoformerConfig) -> int:
-    if model.front_end == "bins":
-        return config.stft.n_fft // 2 + 1
-    return len(band_widths(model.freqs_per_bands, config.audio.sample_rate, config.stft.n_fft))
 
 
 def probe(preset: str, given: list[Shape], device: torch.device) -> Finding:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from mssctl import presets
 from mssctl.checks.findings import GIB, Settings, failed, first_line, gib, note, ok, warning
-from mssctl.config.schema import RunConfig
 from mssctl.hardware import machine
+from mssctl.models.run_config import RunConfig
 from mssctl.results.doctor import Finding
 
 LEAST_MEMORY = 4 * GIB  # PyTorch with CUDA takes half of it before the first song

@@ -12,38 +12,29 @@ from mssctl import presets
 from mssctl.audio.stft import STFT
 from mssctl.checks.device import judged, relative_error
 from mssctl.checks.findings import Settings
-from mssctl.config.schema import BSMamba2Config
 from mssctl.hardware.device import attention, choose_device, configure
-from mssctl.models.scans import choose_scan, scan
-from mssctl.models.ssd import ssd_loop
+from mssctl.models.registry import ARCHITECTURES
 from mssctl.results.doctor import Finding
 
 WRONG = "do not trust results of this device: compute with --device cpu, and check its memory"
 
 
 def scans(_: Settings) -> Iterator[Finding]:
-    """The scan in chunks, in the form that `train` uses here, against one step at a time."""
+    """Each kernel with several forms, in the form that `train` uses here, against the plainest."""
     where = choose_device().device
-    backend = choose_scan(BSMamba2Config().scan_backend, where).name
-    torch.manual_seed(0)
-    n, steps, heads, features, state = 2, 150, 2, 16, 16
-    inputs = [
-        torch.randn(n, steps, heads, features, dtype=torch.float64),
-        torch.rand(n, steps, heads, dtype=torch.float64) * 0.1 + 1e-3,
-        -torch.rand(heads, dtype=torch.float64) * 15 - 1,
-        torch.randn(n, steps, state, dtype=torch.float64),
-        torch.randn(n, steps, state, dtype=torch.float64),
-        torch.randn(heads, dtype=torch.float64),
-    ]
-    truth_in = [value.clone().requires_grad_() for value in inputs]
-    given = [value.to(where, torch.float32).requires_grad_() for value in inputs]
     configure(where, tf32=False, cudnn_benchmark=False)
-    truth = _with_gradients(ssd_loop(*truth_in)[0], truth_in)
-    x, dt, A, B, C, D = given
-    found = _with_gradients(scan(backend)(x, dt, A, B, C, D, 64), given)
-    error = _worst(found, truth)
-    what = f"{backend} on {where.type}, chunks against single steps, forward and backward"
-    yield judged("scan", what, error, 1e-4, f"--set model.scan_backend=torch; else {WRONG}")
+    for architecture in ARCHITECTURES.values():
+        kernel = architecture.kernel()
+        if kernel is None:
+            continue
+        inputs = kernel.inputs(2)
+        truth_in = [value.clone().requires_grad_() for value in inputs]
+        given = [value.to(where, torch.float32).requires_grad_() for value in inputs]
+        truth = _with_gradients(kernel.reference(tuple(truth_in)), truth_in)
+        chosen = kernel.chosen(where)
+        error = _worst(_with_gradients(chosen.run(tuple(given)), given), truth)
+        what = f"{chosen.name} on {where.type}, {kernel.claim}"
+        yield judged(kernel.title, what, error, 1e-4, f"{kernel.remedy}; else {WRONG}")
 
 
 def attention_bf16(_: Settings) -> Iterator[Finding]:
@@ -68,6 +59,7 @@ def stft(_: Settings) -> Iterator[Finding]:
     configs = {
         (config.stft.n_fft, config.stft.hop_length, config.stft.window)
         for config in map(presets.load, presets.names())
+        if config.model.uses_stft
     }
     torch.manual_seed(0)
     wave = torch.randn(2, 22_050)

@@ -8,21 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, Tag, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mssctl.config.bounds import BATCH, N_FFT, OVERLAP, SAMPLE_RATE, SEED, SEGMENT_SECONDS
-from mssctl.config.losses import (
-    BSMamba2LightLossConfig,
-    BSMamba2LossConfig,
-    CombinedLossConfig,
-    LossConfig,
-)
 from mssctl.config.section import (
     Count,
     CountOrNone,
     Decibels,
-    Few,
-    Layers,
     Momentum,
     NonNegative,
     Positive,
@@ -34,16 +26,12 @@ from mssctl.config.section import (
     Size,
     Tail,
     Tempo,
-    Width,
-    named,
     within,
 )
 
 StemName = Annotated[str, Field(min_length=1, max_length=100)]
 Checkpointing = Literal["none", "block", "path"]
 Batch = Annotated[int, within(BATCH)]
-Bands = Literal["bands62", "rule"] | Annotated[tuple[Size, ...], Field(max_length=4096)]
-ScanBackend = Literal["auto", "torch", "compiled", "mamba_ssm"]
 
 
 class AudioConfig(Section):
@@ -102,96 +90,6 @@ class STFTConfig(Section):
         if self.hop_length * 2 > self.n_fft:
             raise ValueError("hop_length must be at most n_fft / 2")
         return self
-
-
-class TFLocoformerConfig(Section):
-    """TF-Locoformer (arXiv:2408.03440), per band (default) or per bin.
-
-    ``ffn_hidden_dim`` lists the hidden sizes of the feed-forward before and after attention.
-    ``freqs_per_bands`` is ``bands62`` (62 bands of the same Hz layout at n_fft 2048 and 4096),
-    ``rule`` (bands computed from frequency ranges for any rate and n_fft) or explicit widths.
-    ``mask_mlp`` is the place of the non-linearities in the band decoder: ``standalone``
-    (tanh after the first layer), ``mixit`` (after the second) or ``tuss`` (after both).
-    ``normalize`` scales each input to a root mean square of 1 and the output back.
-    """
-
-    name: Literal["tf_locoformer"] = "tf_locoformer"
-    front_end: Literal["bands", "bins"] = "bands"
-    freqs_per_bands: Bands = "bands62"
-    n_layers: Layers = 6
-    emb_dim: Width = 96
-    attention_dim: Width = 96
-    n_heads: Few = 6
-    ffn_hidden_dim: tuple[Size, Size] = (384, 384)
-    conv1d_kernel: Few = 4
-    num_groups: Width = 4
-    eps: Positive = 1e-5
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    pos_enc: Literal["rope", "nope"] = "rope"
-    tf_order: Literal["ft", "tf"] = "ft"
-    masking: Literal["complex", "mapping"] = "complex"
-    mask_mlp: Literal["standalone", "mixit", "tuss"] = "standalone"
-    mask_expansion: Few = 4
-    normalize: bool = True
-
-    @model_validator(mode="after")
-    def _divides(self) -> TFLocoformerConfig:
-        if self.emb_dim % self.num_groups:
-            raise ValueError("emb_dim must be a multiple of num_groups")
-        if self.attention_dim % (2 * self.n_heads):
-            raise ValueError("attention_dim must be an even multiple of n_heads")
-        return self
-
-
-class BSMamba2Config(Section):
-    """BSMamba2 (arXiv:2508.14556): Mamba-2 mixers along time and bands, in both directions.
-
-    ``freqs_per_bands`` as for ``tf_locoformer``. A mixer has ``expand * emb_dim`` inner features
-    in heads of ``headdim``, a state of ``d_state`` per feature and a convolution of ``d_conv``
-    steps. At the start decay rates are drawn from ``A_init_range`` and step sizes
-    log-uniformly between ``dt_min`` and ``dt_max``, at least ``dt_init_floor``.
-
-    ``chunk_size`` (steps per chunk of the scan) and ``slice_positions`` (positions that go through
-    a mixer at once, whole sequences but at least one) bound memory and change no result.
-    ``scan_backend``: ``torch``, ``compiled`` (the same under torch.compile), ``mamba_ssm`` (the
-    kernels of that package), or ``auto``: compiled on CUDA, torch elsewhere.
-    """
-
-    name: Literal["bsmamba2"] = "bsmamba2"
-    freqs_per_bands: Bands = "bands62"
-    n_layers: Layers = 6
-    emb_dim: Width = 256
-    expand: Few = 4
-    d_state: Width = 128
-    d_conv: Few = 4
-    headdim: Width = 64
-    A_init_range: tuple[Positive, Positive] = (1.0, 16.0)
-    dt_min: Positive = 1e-3
-    dt_max: Positive = 0.1
-    dt_init_floor: Positive = 1e-4
-    mask_expansion: Few = 4
-    chunk_size: Size = 64
-    slice_positions: Count = 16_384
-    scan_backend: ScanBackend = "auto"
-
-    @model_validator(mode="after")
-    def _divides(self) -> BSMamba2Config:
-        if self.expand * self.emb_dim % self.headdim:
-            raise ValueError("expand * emb_dim must be a multiple of headdim")
-        return self
-
-    @model_validator(mode="after")
-    def _ranges(self) -> BSMamba2Config:
-        if self.A_init_range[0] > self.A_init_range[1] or self.dt_min > self.dt_max:
-            raise ValueError("A_init_range and dt_min, dt_max are (lowest, highest)")
-        return self
-
-
-ModelConfig = Annotated[
-    Annotated[TFLocoformerConfig, Tag("tf_locoformer")]
-    | Annotated[BSMamba2Config, Tag("bsmamba2")],
-    named("tf_locoformer"),
-]
 
 
 class OptimizerConfig(Section):
@@ -317,42 +215,3 @@ class SeparationConfig(Section):
     overlap: Annotated[float, within(OVERLAP)] = 0.25
     fade: Literal["hann", "linear"] = "hann"
     batch_size: Batch = 1
-
-
-class RunConfig(Section):
-    """Everything a run needs, resolved: what ``config.yaml`` in a run folder holds."""
-
-    description: Annotated[str, Field(max_length=10_000)] = ""
-    audio: AudioConfig = AudioConfig()
-    stft: STFTConfig = STFTConfig()
-    model: ModelConfig = TFLocoformerConfig()
-    loss: LossConfig = CombinedLossConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    scheduler: SchedulerConfig = SchedulerConfig()
-    data: DataConfig = DataConfig()
-    training: TrainingConfig = TrainingConfig()
-    separation: SeparationConfig = SeparationConfig()
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> RunConfig:
-        bands = self.model.freqs_per_bands
-        if not (isinstance(self.model, TFLocoformerConfig) and self.model.front_end == "bins"):
-            bins = self.stft.n_fft // 2 + 1
-            if isinstance(bands, tuple) and sum(bands) != bins:
-                raise ValueError(
-                    f"model.freqs_per_bands sums to {sum(bands)}, n_fft has {bins} bins"
-                )
-            if bands == "bands62" and self.stft.n_fft not in (2048, 4096):
-                raise ValueError(
-                    "model.freqs_per_bands: bands62 is for n_fft 2048 and 4096; use rule"
-                )
-        weights, outputs = len(self.loss.stem_weights), len(self.audio.outputs)
-        if weights not in (0, outputs):
-            raise ValueError(f"loss.stem_weights has {weights} values, the model {outputs} stems")
-        if isinstance(self.loss, BSMamba2LossConfig | BSMamba2LightLossConfig):
-            longest = max(*self.loss.multi_stft_window_sizes, self.loss.multi_stft_n_fft_min)
-            if self.training.segment_length <= longest // 2:
-                raise ValueError("training.segment_length is too short for the loss's windows")
-        if self.training.segment_length < self.stft.n_fft:
-            raise ValueError("training.segment_length is shorter than stft.n_fft")
-        return self

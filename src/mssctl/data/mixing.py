@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mssctl.config.schema import RunConfig
 from mssctl.data.augment import Warp, augment
 from mssctl.data.augment.tempo import require
 from mssctl.data.draws import Draws
 from mssctl.data.pools import Pool, draw_pool, pools_of
 from mssctl.data.segments import Audio, draw_start, level_db, read_into
 from mssctl.data.songs import Song, StemFile
+from mssctl.models.run_config import RunConfig
 
 _Files = Mapping[int, StemFile | None]  # number of a stem -> its file
 

@@ -1,59 +1,67 @@
-"""The architectures by name; nothing is imported until it is used."""
+"""The architectures by name: those of this package, and those of others.
+
+A package adds one by an entry point of the group ``mssctl.models`` that names a subclass of
+`Architecture`. Imports neither torch nor numpy.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from importlib import import_module
-from typing import Any
+from importlib.metadata import EntryPoint, entry_points
 
-import torch
-from torch.overrides import TorchFunctionMode
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.models.architecture import Architecture
+from mssctl.models.bsmamba2 import BSMamba2Architecture
+from mssctl.models.tf_locoformer import TFLocoformerArchitecture
 
-from mssctl.config.schema import RunConfig
-from mssctl.models.base import Separator
+GROUP = "mssctl.models"
 
-ARCHITECTURES = {
-    "tf_locoformer": "mssctl.models.tf_locoformer:TFLocoformer",
-    "bsmamba2": "mssctl.models.bsmamba2:BSMamba2",
-}
+DEFAULT: Architecture = TFLocoformerArchitecture()
 
 
-def build(config: RunConfig) -> Separator:
-    """A separator with fresh weights, drawn from torch's global random generator."""
-    module, name = ARCHITECTURES[config.model.name].split(":")
-    separator: Separator = getattr(import_module(module), name)(config)
-    return separator
+def _found() -> tuple[dict[str, Architecture], dict[str, str]]:
+    """The architectures, and why those of other packages cannot be used, by name."""
+    known: dict[str, Architecture] = {one.name: one for one in (DEFAULT, BSMamba2Architecture())}
+    broken: dict[str, str] = {}
+    for entry in entry_points(group=GROUP):
+        try:
+            one = _load(entry)
+        except Exception as error:  # noqa: BLE001 (another package's code)
+            broken[entry.name] = f"{type(error).__name__}: {error}"
+            continue
+        if one.name in known:
+            broken[entry.name] = f"there is a model '{one.name}' already"
+        else:
+            known[one.name] = one
+    return known, broken
 
 
-def outline(config: RunConfig) -> Separator:
-    """A separator of the right names and shapes, without memory for large tensors."""
-    with torch.random.fork_rng(devices=[]), _Outline():
-        return build(config)
+def _load(entry: EntryPoint) -> Architecture:
+    kind = entry.load()
+    if not (isinstance(kind, type) and issubclass(kind, Architecture)):
+        raise TypeError(f"{entry.value} is no subclass of Architecture")
+    one = kind()
+    if one.name != entry.name:
+        raise ValueError(f"{entry.value} is named '{one.name}', not '{entry.name}'")
+    return one
 
 
-def parameter_count(separator: Separator) -> int:
-    """Number of parameters, the frozen rotary frequencies among them."""
-    return sum(parameter.numel() for parameter in separator.parameters())
+ARCHITECTURES, BROKEN = _found()
 
 
-class _Outline(TorchFunctionMode):
-    """New tensors of some size are on the meta device.
+def architecture(section: object) -> Architecture:
+    """The architecture of a section ``model``."""
+    return next(one for one in ARCHITECTURES.values() if type(section) is one.config)
 
-    ``torch.device("meta")`` puts all of them there, also windows and decay rates that are computed
-    from others: that imports PyTorch's compiler, which takes longer than reading a model.
+
+def check_packages(name: str) -> None:
+    """Say why a model of another package cannot be used.
+
+    Raises:
+        MssctlError: an installed package names this model, and it cannot be loaded (exit 3).
     """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func in (torch.empty, torch.ones, torch.zeros):
-            sizes = kwargs.get("size") or (args if len(args) != 1 else args[0])
-            if math.prod(sizes if isinstance(sizes, tuple | list) else [sizes]) > 4096:
-                kwargs = {**kwargs, "device": "meta"}
-        return func(*args, **kwargs)
+    if name in BROKEN:
+        raise MssctlError(
+            f"model '{name}': its package cannot be used: {BROKEN[name]}",
+            hint="update or uninstall the package",
+            exit_code=ExitCode.ENVIRONMENT,
+        )

@@ -18,14 +18,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mssctl.config.bundled import bundled_folder
-from mssctl.config.parse import parse
-from mssctl.config.schema import RunConfig
 from mssctl.documents import parse_json
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
 from mssctl.files import FileSet, sha256, storage_error
 from mssctl.models.base import Separator
+from mssctl.models.build import outline, parameter_count
 from mssctl.models.kinds import NO_FILE, SAFETENSORS, hint_for, kind_of
-from mssctl.models.registry import outline, parameter_count
+from mssctl.models.run_config import RunConfig, parse
 from mssctl.results.models import ModelEntry
 
 FORMAT = "1"

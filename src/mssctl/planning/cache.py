@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from mssctl._version import __version__
-from mssctl.config.schema import RunConfig
 from mssctl.documents import read_json, sealed, unsealed
 from mssctl.errors import MssctlError
 from mssctl.files import write_whole
+from mssctl.models.run_config import RunConfig
 from mssctl.planning.predict.fake_step import Peak
 from mssctl.planning.predict.tracker import Allocation
 from mssctl.planning.predictions import training_peak

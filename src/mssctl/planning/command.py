@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mssctl import presets
 from mssctl.config.bundled import bundled_folder
-from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.files import write_new
+from mssctl.models.run_config import RunConfig
 from mssctl.separation.stream import SeparationSettings
 
 NOTHING_FITS = "nothing of this fits: see what to change"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
-from mssctl.config.schema import RunConfig, TFLocoformerConfig
 from mssctl.errors import MssctlError
 from mssctl.hardware.device import BF16_CAPABILITY
-from mssctl.planning.closed_form import estimate, knows, shape_of
+from mssctl.models.registry import architecture
+from mssctl.models.run_config import RunConfig
+from mssctl.planning.closed_form import estimate, knows
 from mssctl.planning.fit import GIB, LEVELS, with_training
 from mssctl.planning.predict.fake_step import BUILT, Peak
 from mssctl.planning.predict.tracker import BACKWARD, GRADIENTS, OUTSIDE
@@ -20,11 +21,12 @@ _FIXED = (WEIGHTS, GRADIENTS, OPTIMIZER, AVERAGE, BUILT)  # the same at every ba
 _OWN = (*_FIXED, BATCH)
 
 
-def components(peak: Peak) -> list[MemoryShare]:
+def components(config: RunConfig, peak: Peak) -> list[MemoryShare]:
     """The peak by purpose, largest first; it adds up to `Peak.device`."""
     shares: Counter[str] = Counter()
+    parts = architecture(config.model).parts
     for label, size in peak.parts.items():
-        shares[_purpose(label)] += size
+        shares[_purpose(label, parts)] += size
     shares["kernel workspace"] = peak.workspace
     shares["cuBLAS workspace"] = peak.cublas
     shares["CUDA context (assumed)"] = peak.context
@@ -44,7 +46,7 @@ def _shares(shares: Counter[str]) -> list[MemoryShare]:
     return [MemoryShare(name, size / GIB) for name, size in shares.most_common() if size]
 
 
-def _purpose(label: str) -> str:
+def _purpose(label: str, parts: Mapping[str, str]) -> str:
     """What memory with this label is for."""
     if label in _OWN:
         return label
@@ -54,10 +56,8 @@ def _purpose(label: str) -> str:
         return "backward pass"
     if label.startswith(BACKWARD):
         return "recomputed activations"
-    part = label.split(".", maxsplit=1)[0]
-    if part in ("blocks", "rope_freq", "rope_time", "layers"):
-        return "activations of the blocks"
-    return "front end" if part == "encoder" else "masks and transforms"
+    rest = "masks and transforms" if parts else "activations"
+    return parts.get(label.split(".", maxsplit=1)[0], rest)
 
 
 def _part(label: str) -> str:
@@ -67,32 +67,13 @@ def _part(label: str) -> str:
 
 def notes(config: RunConfig, attention: str | None, capability: tuple[int, int]) -> list[str]:
     """What a reader should know of what is not predicted, of a per-bin model, of kept scores."""
-    model = config.model
+    model = architecture(config.model)
     found = []
     if config.training.compile:
         found.append("training.compile is not predicted: this is the step as written")
-    if not isinstance(model, TFLocoformerConfig):
-        return found
-    shape = shape_of(config)
-    if model.front_end == "bins":
-        found.append(
-            f"front_end bins: {shape.rows} rows per frame instead of 62 bands, and attention "
-            "along frequency that grows with the square of that"
-        )
-    if attention == "math":
-        sequences = shape.batch * shape.frames
-        size = sequences * model.n_heads * shape.rows**2 * 4
-        found += [
-            (
-                "the math kernel keeps every attention score: one tensor of "
-                f"{sequences} × {model.n_heads} × {shape.rows}² × 4 B = {size / GIB:.2f} GiB"
-            ),
-            (
-                "frames are folded into the batch: attention along frequency runs on all "
-                f"{sequences} frames at once, {model.n_heads} heads each"
-            ),
-            _why_not_flash(config, capability),
-        ]
+    found += model.notes(config, attention)
+    if attention == "math" and model.attention(config):
+        found.append(_why_not_flash(config, capability))
     return found
 
 
@@ -143,7 +124,7 @@ def _in_proportion(config: RunConfig, peak: Peak) -> list[Remedy]:
 def _changes(
     config: RunConfig, attention: str | None, capability: tuple[int, int]
 ) -> Iterator[tuple[str, RunConfig, str]]:
-    training, stft = config.training, config.stft
+    training = config.training
     kernel = attention or ("flash" if training.amp_dtype == "bfloat16" else "efficient")
     slow = training.amp_dtype == "float32" or kernel == "math"
     if slow and capability >= BF16_CAPABILITY:
@@ -156,18 +137,19 @@ def _changes(
     for level in LEVELS[LEVELS.index(training.gradient_checkpointing) + 1 :]:
         less = with_training(config, gradient_checkpointing=level)
         yield f"checkpointing {level} (recomputes the forward pass)", less, kernel
-    if isinstance(config.model, TFLocoformerConfig) and config.model.front_end == "bins":
-        try:
-            bands = override(config, ["model.front_end=bands", "model.freqs_per_bands=bands62"])
-        except MssctlError:
-            bands = override(config, ["model.front_end=bands", "model.freqs_per_bands=rule"])
-        yield "front_end bands (62 rows per frame)", bands, kernel
-        half = stft.n_fft // 2
-        if half >= 2048:
-            hop = min(stft.hop_length, half // 2)
-            fewer = override(config, [f"stft.n_fft={half}", f"stft.hop_length={hop}"])
-            yield f"n_fft {half}, hop {hop}", fewer, kernel
+    for change, ways in architecture(config.model).smaller(config):
+        yield change, _first_valid(config, ways), kernel
     samples = training.segment_length // 2
     seconds = samples / config.audio.sample_rate
-    if samples >= stft.n_fft:
+    if not config.model.uses_stft or samples >= config.stft.n_fft:
         yield f"segments of {seconds:g} s", with_training(config, segment_length=samples), kernel
+
+
+def _first_valid(config: RunConfig, ways: Sequence[Sequence[str]]) -> RunConfig:
+    """The configuration with the first overrides that fit it."""
+    for overrides in ways[:-1]:
+        try:
+            return override(config, overrides)
+        except MssctlError:
+            continue
+    return override(config, ways[-1])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mssctl.config.schema import Checkpointing, RunConfig
+from mssctl.config.schema import Checkpointing
+from mssctl.models.run_config import RunConfig
 from mssctl.planning.predict.fake_step import Peak
 from mssctl.planning.predict.workspaces import CONTEXT
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import torch
 
-from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter
 from mssctl.hardware.device import check_training_dtype
+from mssctl.models.run_config import RunConfig
 from mssctl.planning.cache import training_peak_of
 from mssctl.planning.explain import remedies
 from mssctl.planning.fit import GIB, Budget

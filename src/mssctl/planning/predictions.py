@@ -9,10 +9,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from mssctl.config.schema import RunConfig
 from mssctl.hardware.device import allow_math_attention, autocast, configure
 from mssctl.models.base import Separator
-from mssctl.models.registry import build
+from mssctl.models.build import build
+from mssctl.models.run_config import RunConfig
 from mssctl.planning.predict.fake_step import Peak, predict_peak
 from mssctl.planning.predict.tracker import GRADIENTS, labelled
 from mssctl.training.optim import LearningRate, MovingAverage, build_optimizer

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
-from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Progress, Reporter, silent
 from mssctl.hardware.device import check_training_dtype, choose_device
+from mssctl.models.run_config import RunConfig
 from mssctl.planning.command import load_preset
 from mssctl.planning.fit import GIB
 from mssctl.planning.predictions import training_peak

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mssctl.config.schema import RunConfig
 from mssctl.events import Notice, Reporter
 from mssctl.hardware.device import (
     DeviceChoice,
@@ -19,6 +18,7 @@ from mssctl.hardware.device import (
     configure,
 )
 from mssctl.models import weights
+from mssctl.models.run_config import RunConfig
 from mssctl.models.weights import LoadedModel
 
 

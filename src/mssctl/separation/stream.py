@@ -18,10 +18,10 @@ from torch import Tensor
 from mssctl.audio.overlap import Fade, overlap_add
 from mssctl.audio.streams import in_step
 from mssctl.config import bounds
-from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.device import autocast
 from mssctl.models.base import Separator
+from mssctl.models.run_config import RunConfig
 from mssctl.separation.stems import project
 
 # What to do where a dtype does not do.

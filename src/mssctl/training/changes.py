@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.models.run_config import RunConfig
 
 CHANGEABLE = {
     # how long, how often, what is kept

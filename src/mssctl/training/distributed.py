@@ -22,9 +22,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
-from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.processes import place
+from mssctl.models.run_config import RunConfig
 
 Value = TypeVar("Value")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mssctl.config.schema import RunConfig
 from mssctl.errors import MssctlError
+from mssctl.models.run_config import RunConfig
 from mssctl.training.state import checkpoint_name, checkpoints
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from mssctl.config.schema import RunConfig
 from mssctl.data.layouts import SongSets
 from mssctl.data.loader import batches
 from mssctl.data.mixing import Mixer
@@ -20,7 +19,8 @@ from mssctl.events import Notice, Reporter
 from mssctl.hardware.compiler import compile_modules
 from mssctl.hardware.device import check_training_dtype, configure
 from mssctl.models.base import Separator
-from mssctl.models.registry import build
+from mssctl.models.build import build
+from mssctl.models.run_config import RunConfig
 from mssctl.training.board import Board
 from mssctl.training.distributed import ALONE, World
 from mssctl.training.interrupt import Interrupt

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mssctl.config.schema import RunConfig
 from mssctl.hardware.compiler import uncompiled
 from mssctl.hardware.device import autocast
 from mssctl.hardware.machine import cores
 from mssctl.models.base import Separator
+from mssctl.models.run_config import RunConfig
 from mssctl.training.step import TrainState
 
 _PREFIX = "_scaled_dot_product_"

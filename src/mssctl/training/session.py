@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mssctl import presets
-from mssctl.config.schema import RunConfig
 from mssctl.data.layouts import SongSets
 from mssctl.errors import MssctlError
 from mssctl.events import Notice, Reporter, Saved, Step, Validated
 from mssctl.files import write_whole
 from mssctl.models import weights
+from mssctl.models.run_config import RunConfig
 from mssctl.separation.stream import NotFiniteError
 from mssctl.training.board import LISTEN_SONGS, Board
 from mssctl.training.distributed import World, whole_of

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from mssctl.config.schema import RunConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.compiler import plain_errors
 from mssctl.hardware.device import autocast
 from mssctl.models.base import Separator
+from mssctl.models.run_config import RunConfig
 from mssctl.training.distributed import ALONE, World
 from mssctl.training.losses import Terms, compute_loss
 from mssctl.training.optim import LearningRate, MovingAverage

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from mssctl.config.schema import RunConfig
 from mssctl.data.layouts import Song
 from mssctl.data.segments import read_song
 from mssctl.evaluation.metrics import CSDR
@@ -16,6 +15,7 @@ from mssctl.evaluation.scores import csdr
 from mssctl.events import Progress, Reporter
 from mssctl.hardware.compiler import uncompiled
 from mssctl.models.base import Separator
+from mssctl.models.run_config import RunConfig
 from mssctl.separation.stream import SeparationSettings, separate_array
 
 

@@ -243,14 +243,10 @@ def _nothing_else(out: Path, songs_kept: set[str]) -> None:
 
 
 def _write_model(path: Path) -> None:
-    from mssctl.config.schema import (
-        AudioConfig,
-        RunConfig,
-        STFTConfig,
-        TFLocoformerConfig,
-        TrainingConfig,
-    )
+    from mssctl.config.schema import AudioConfig, STFTConfig, TrainingConfig
     from mssctl.models import registry, weights
+    from mssctl.models.run_config import RunConfig
+    from mssctl.models.tf_locoformer.config import TFLocoformerConfig
 
     config = RunConfig(
         audio=AudioConfig(sample_rate=songs.RATE, stems=STEMS),

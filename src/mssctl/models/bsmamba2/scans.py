@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from mssctl.config.schema import ScanBackend
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.models.ssd import ssd_scan
+from mssctl.models.bsmamba2.config import ScanBackend
+from mssctl.models.bsmamba2.ssd import ssd_scan
 
 Name = Literal["torch", "compiled", "mamba_ssm"]
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mssctl.config.schema import RunConfig, TFLocoformerConfig
 from mssctl.hardware.device import full_precision
 from mssctl.models.bands import BandMask, BandSplit, band_widths
 from mssctl.models.base import SpectralSeparator
-from mssctl.models.blocks import LocoformerPath, RotaryEmbedding
+from mssctl.models.run_config import RunConfig
+from mssctl.models.tf_locoformer.blocks import LocoformerPath, RotaryEmbedding
+from mssctl.models.tf_locoformer.config import TFLocoformerConfig
 
 
 class BinEncoder(nn.Module):

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from mssctl.config.schema import BSMamba2Config
 from mssctl.hardware.device import full_precision
-from mssctl.models.scans import choose_scan, scan
+from mssctl.models.bsmamba2.config import BSMamba2Config
+from mssctl.models.bsmamba2.scans import choose_scan, scan
 
 NORM_EPS = 1e-5
 

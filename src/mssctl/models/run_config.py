@@ -1,14 +1,89 @@
-"""From a tree of plain values (YAML, JSON, ``--set``) to a checked `RunConfig`, or an error."""
+"""The whole configuration of a run, with the section of whichever architecture it names.
+
+Imports neither torch nor numpy.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import (
+    BaseModel,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
-from mssctl.config.schema import RunConfig
+from mssctl.config.losses import (
+    BSMamba2LightLossConfig,
+    BSMamba2LossConfig,
+    CombinedLossConfig,
+    LossConfig,
+)
+from mssctl.config.model import ModelSection
+from mssctl.config.schema import (
+    AudioConfig,
+    DataConfig,
+    OptimizerConfig,
+    SchedulerConfig,
+    SeparationConfig,
+    STFTConfig,
+    TrainingConfig,
+)
+from mssctl.config.section import Section, named
 from mssctl.errors import ExitCode, MssctlError, did_you_mean, shown
+from mssctl.models.registry import ARCHITECTURES, DEFAULT, check_packages
+
+if TYPE_CHECKING:
+    ModelConfig = ModelSection
+else:
+    _FORMS = [Annotated[known.config, Tag(name)] for name, known in ARCHITECTURES.items()]
+    ModelConfig = Annotated[reduce(or_, _FORMS), named(DEFAULT.name)]
+
+
+class RunConfig(Section):
+    """Everything a run needs, resolved: what ``config.yaml`` in a run folder holds."""
+
+    description: Annotated[str, Field(max_length=10_000)] = ""
+    audio: AudioConfig = AudioConfig()
+    stft: STFTConfig = STFTConfig()
+    model: ModelConfig = DEFAULT.config()
+    loss: LossConfig = CombinedLossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    data: DataConfig = DataConfig()
+    training: TrainingConfig = TrainingConfig()
+    separation: SeparationConfig = SeparationConfig()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> RunConfig:
+        if not self.model.uses_stft and "stft" in self.model_fields_set:
+            raise ValueError(f"stft: {self.model.name} uses no STFT; leave this section out")
+        self.model.check(self.audio, self.stft)
+        weights, outputs = len(self.loss.stem_weights), len(self.audio.outputs)
+        if weights not in (0, outputs):
+            raise ValueError(f"loss.stem_weights has {weights} values, the model {outputs} stems")
+        if isinstance(self.loss, BSMamba2LossConfig | BSMamba2LightLossConfig):
+            longest = max(*self.loss.multi_stft_window_sizes, self.loss.multi_stft_n_fft_min)
+            if self.training.segment_length <= longest // 2:
+                raise ValueError("training.segment_length is too short for the loss's windows")
+        if self.model.uses_stft and self.training.segment_length < self.stft.n_fft:
+            raise ValueError("training.segment_length is shorter than stft.n_fft")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_read(self, standard: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        tree: dict[str, Any] = standard(self)
+        if not self.model.uses_stft:
+            tree.pop("stft", None)
+        return tree
+
 
 NAMED = 4  # problems in one message
 
@@ -49,6 +124,7 @@ def _explain(item: dict[str, Any]) -> tuple[str, str | None]:
     if item["type"] == "union_tag_invalid":
         forms = list(forms_of(path[0]))
         tag = str(item["ctx"]["tag"])
+        check_packages(tag)
         return f"{where}.name: unknown {shown(tag)}", did_you_mean(tag, forms)
     message = str(item["msg"]).removeprefix("Value error, ")[:200]
     got = "" if item["type"] == "value_error" and len(path) < 2 else f", got {shown(item['input'])}"

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from mssctl.config.schema import BSMamba2Config, RunConfig
 from mssctl.hardware.device import full_precision
 from mssctl.models.bands import BandLinear, band_widths, equal_runs
 from mssctl.models.base import SpectralSeparator
-from mssctl.models.mamba2 import Mamba2, RMSNorm
-from mssctl.models.scans import choose_scan
+from mssctl.models.bsmamba2.config import BSMamba2Config
+from mssctl.models.bsmamba2.mamba2 import Mamba2, RMSNorm
+from mssctl.models.bsmamba2.scans import choose_scan
+from mssctl.models.run_config import RunConfig
 
 
 class UnitNorm(nn.Module):

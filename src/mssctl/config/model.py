@@ -1,0 +1,28 @@
+"""What the sections ``model`` of all architectures have in common."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from mssctl.config.schema import AudioConfig, STFTConfig
+from mssctl.config.section import Section
+
+
+class ModelSection(Section):
+    """Base of the sections ``model``. Each architecture has its own, told apart by ``name``.
+
+    Attributes:
+        uses_stft: whether the model works on spectrograms; where it does not, a preset has no
+            section ``stft``.
+    """
+
+    uses_stft: ClassVar[bool] = True
+
+    name: str = ""
+
+    def check(self, audio: AudioConfig, stft: STFTConfig) -> None:
+        """Compare the section with those it must fit.
+
+        Raises:
+            ValueError: it does not fit; the message names the keys.
+        """

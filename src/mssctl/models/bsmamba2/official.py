@@ -1,0 +1,128 @@
+"""Weights of the official BSMamba2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mssctl.models.bands import band_widths, equal_runs
+from mssctl.models.bsmamba2.config import BSMamba2Config
+from mssctl.models.layouts import Layout, Source, stem_count, vectors
+from mssctl.models.run_config import RunConfig, parse
+
+
+def _bsmamba2_config(config: Mapping[str, Any], source: Source) -> RunConfig:
+    """Our configuration from the official names; sizes that are not given, from the tensors."""
+    training, audio = config.get("training", {}), config.get("audio", {})
+    config = {**config, **config.get("model", {})}
+    mixer = "layers.0.0.forward_blocks.0.mixer"
+    conv = source(f"{mixer}.conv1d.weight")
+    dim = config.get("dim", source("final_norm.gamma").shape[0])
+    inner, heads = source(f"{mixer}.norm.weight").shape[0], source(f"{mixer}.A_log").shape[0]
+    hidden = source("mask_estimators.0.to_freqs.0.0.0.weight").shape[0]
+    channels = 2 if config.get("stereo", True) else 1
+    bands = range(source.count("band_split.to_features"))
+    sizes = [source(f"band_split.to_features.{band}.0.gamma").shape[0] for band in bands]
+    widths = [size // (2 * channels) for size in sizes]
+    stems = stem_count(config.get("num_stems", source.count("mask_estimators")))
+    names = training.get("instruments") or config.get("stems")
+    model = {
+        "name": "bsmamba2",
+        "freqs_per_bands": widths,
+        "n_layers": config.get("depth", source.count("layers")),
+        "emb_dim": dim,
+        "expand": config.get("expand", inner // dim),
+        "d_state": config.get("d_state", (conv.shape[0] - inner) // 2),
+        "d_conv": conv.shape[-1],
+        "headdim": config.get("headdim", inner // heads),
+        "mask_expansion": hidden // dim,
+    }
+    n_fft = config.get("stft_n_fft", 2 * (sum(widths) - 1))
+    return parse(
+        {
+            "audio": {
+                "sample_rate": audio.get("sample_rate", 44_100),
+                "channels": channels,
+                **_stems(stems, names, training.get("target_instrument")),
+            },
+            "stft": {"n_fft": n_fft, "hop_length": config.get("stft_hop_length", 441)},
+            "model": model,
+            "training": {"segment_length": audio.get("chunk_size", 352_800)},
+        },
+        "official configuration",
+    )
+
+
+def _stems(count: int, names: list[str] | None, target: str | None) -> dict[str, Any]:
+    """Names of the sources, and the one a model with a single output gives.
+
+    Such a model is one for vocals, where nothing else is said.
+    """
+    if count > 1:
+        return {"stems": names or [f"stem{index + 1}" for index in range(count)]}
+    names = names or ["vocals"]
+    target = target or names[0]
+    rest = "rest" if target == "other" else "other"
+    return {"stems": names if len(names) > 1 else [target, rest], "target_instrument": target}
+
+
+# Our names of the tensors of one direction of a path, and the official ones.
+_DIRECTION = {
+    "norm.gain": "norm.weight",
+    "mixer.in_proj.weight": "mixer.in_proj.weight",
+    "mixer.conv.weight": "mixer.conv1d.weight",
+    "mixer.conv.bias": "mixer.conv1d.bias",
+    "mixer.dt_bias": "mixer.dt_bias",
+    "mixer.A_log": "mixer.A_log",
+    "mixer.D": "mixer.D",
+    "mixer.norm.gain": "mixer.norm.weight",
+    "mixer.out_proj.weight": "mixer.out_proj.weight",
+}
+
+
+def _collect_bsmamba2(source: Source, config: RunConfig) -> dict[str, Tensor]:
+    model = config.model
+    assert isinstance(model, BSMamba2Config)
+    ours = {"norm.gain": source("final_norm.gamma")}
+    for layer in range(model.n_layers):
+        for index, mine in enumerate(("time_path", "band_path")):
+            new, old = f"blocks.{layer}.{mine}", f"layers.{layer}.{index}"
+            # (2·D, D, 1): the first half of the inputs is the forward direction.
+            halves = source(f"{old}.linear.weight")[..., 0].chunk(2)
+            ours[f"{new}.bias"] = source(f"{old}.linear.bias")
+            for way, half, kept in zip(
+                ("ahead", "back"), ("forward", "backward"), halves, strict=True
+            ):
+                ours[f"{new}.{way}.join.weight"] = kept.T.contiguous()
+                for name, official in _DIRECTION.items():
+                    ours[f"{new}.{way}.{name}"] = source(f"{old}.{half}_blocks.0.{official}")
+    widths = band_widths(model.freqs_per_bands, config.audio.sample_rate, config.stft.n_fft)
+    first_band = 0
+    for run, (count, _) in enumerate(equal_runs(widths)):
+        bands = range(first_band, first_band + count)
+        first_band += count
+        split = "band_split.to_features.{}"
+        ours[f"encoder.norm.{run}.gain"] = vectors(source, f"{split}.0.gamma", bands)
+        ours |= _linears(source, f"encoder.linear.{run}", f"{split}.1", bands)
+        for stem in range(len(config.audio.outputs)):
+            mask = f"mask_estimators.{stem}.to_freqs.{{}}.0.2"
+            ours |= _linears(source, f"masks.{stem}.last.{run}", mask, bands)
+    for stem in range(len(config.audio.outputs)):
+        mask = f"mask_estimators.{stem}.to_freqs.{{}}.0.0"
+        ours |= _linears(source, f"masks.{stem}.first", mask, range(len(widths)))
+    return ours
+
+
+def _linears(source: Source, ours: str, pattern: str, bands: range) -> dict[str, Tensor]:
+    """Stack per-band linear maps, which the official files keep as ``(out, in)``."""
+    weights = [source(f"{pattern.format(band)}.weight").T for band in bands]
+    return {
+        f"{ours}.weight": torch.stack(weights).contiguous(),
+        f"{ours}.bias": vectors(source, f"{pattern}.bias", bands),
+    }
+
+
+LAYOUTS = {"bsmamba2": Layout("layers.0.0.forward_blocks.", _bsmamba2_config, _collect_bsmamba2)}
