@@ -25,7 +25,7 @@ from mssctl.events import Progress
 from mssctl.hardware import nvml
 from mssctl.planning import predictions as runs
 from mssctl.synth.generate import synthesize
-from mssctl.training import loop, session, step
+from mssctl.training import dry_run, step, trainer
 
 TINY = """
 audio: {sample_rate: 8000}
@@ -50,7 +50,7 @@ def measured(tiny, **options):
 
 
 def test_the_step_is_the_trainers_and_the_planners():
-    assert bench_work.train_step is session.train_step is loop.train_step is step.train_step
+    assert bench_work.train_step is trainer.train_step is dry_run.train_step is step.train_step
     assert runs.train_step is step.train_step
 
 

@@ -160,7 +160,7 @@ def test_its_own_change_of_the_configuration_is_no_surprise(toy):
 
 
 def test_a_smaller_batch_of_its_own_is_no_surprise(toy):
-    from mssctl.training.record import record_config
+    from mssctl.training.environment import record_config
 
     path = toy / "run" / "config.yaml"
     path.write_text(path.read_text() + "\n")

@@ -15,7 +15,7 @@ from mssctl.hardware import compiler
 from mssctl.hardware import device as hardware
 from mssctl.models.run_config import RunConfig
 from mssctl.models.tf_locoformer.blocks import LocoformerPath, RotaryEmbedding
-from mssctl.training.loop import prepare
+from mssctl.training.prepare import prepare
 from mssctl.training.receipt import make_receipt, receipt_text
 from mssctl.training.step import train_step
 

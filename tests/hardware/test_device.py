@@ -13,7 +13,7 @@ from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware import device as hardware
 from mssctl.models.run_config import RunConfig
 from mssctl.planning.predict.fake_step import predict_peak
-from mssctl.training import loop
+from mssctl.training.prepare import prepare
 from presented_cuda import T4, Card, presented_cuda
 
 CPU = torch.device("cpu")
@@ -61,7 +61,7 @@ def test_bfloat16_is_refused_where_there_is_none() -> None:
         with pytest.raises(MssctlError, match=r"capability 8\.0, .* has 7\.5") as no:
             hardware.choose_dtype("bf16", gpu)
         with pytest.raises(MssctlError, match=r"training\.amp_dtype bfloat16") as no_training:
-            loop.prepare(RunConfig(), gpu)
+            prepare(RunConfig(), gpu)
     assert no.value.exit_code == no_training.value.exit_code == ExitCode.ENVIRONMENT
     assert "--dtype fp16" in str(no.value.hint)
     assert no_training.value.hint == "--set training.amp_dtype=float32"

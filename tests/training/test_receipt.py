@@ -9,7 +9,7 @@ import torch
 
 from mssctl import presets
 from mssctl.models.run_config import RunConfig
-from mssctl.training.loop import prepare
+from mssctl.training.prepare import prepare
 from mssctl.training.receipt import make_receipt, receipt_text
 
 CPU = torch.device("cpu")

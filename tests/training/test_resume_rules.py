@@ -17,10 +17,10 @@ from mssctl.api.train import resume, train
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Event, Notice, Step, Validated
 from mssctl.models.run_config import RunConfig
-from mssctl.training import session as session_module
-from mssctl.training.changes import CHANGEABLE, changes
+from mssctl.training import trainer as trainer_module
 from mssctl.training.distributed import World
-from mssctl.training.session import needing_less
+from mssctl.training.out_of_memory import needing_less
+from mssctl.training.resume_rules import CHANGEABLE, changes
 
 TOY = """
 audio: {sample_rate: 8000, stems: [vocals, drums]}
@@ -147,7 +147,7 @@ def test_scores_by_another_metric_are_not_compared_with_the_best(toy):
 @pytest.mark.parametrize(("patience", "steps"), [(0, 12), (2, 6)])
 def test_a_run_that_does_not_improve_ends_early(toy, patience, steps, monkeypatch):
     scores = iter([3.0, 2.0, 1.0, 0.0, -1.0, -2.0])
-    monkeypatch.setattr(session_module, "validate", lambda *_, **__: {"sdr": next(scores)})
+    monkeypatch.setattr(trainer_module, "validate", lambda *_, **__: {"sdr": next(scores)})
     setting = f"training.early_stopping={patience}"
     result = start(toy, "training.num_epochs=6", setting)
     assert (result.finished, result.step, result.best_score) == (True, steps, 3.0)
@@ -210,7 +210,7 @@ def test_tensorboard_that_is_not_there_is_an_error(toy, monkeypatch):
 def memory(monkeypatch):
     """A step that takes micro-batches of at most ``memory["fits"]`` examples."""
     limit = {"fits": 1, "without_checkpointing": True}
-    real = session_module.train_step
+    real = trainer_module.train_step
 
     def step(state: Any, batches: Any, config: RunConfig, world: World) -> Any:
         torch.rand(3)  # what a failed try draws must not count
@@ -222,7 +222,7 @@ def memory(monkeypatch):
         torch.manual_seed(state.step)  # the draws above are of no account
         return real(state, batches, config, world)
 
-    monkeypatch.setattr(session_module, "train_step", step)
+    monkeypatch.setattr(trainer_module, "train_step", step)
     return limit
 
 
@@ -281,8 +281,8 @@ def test_the_checkpoint_of_a_failed_step_is_of_before_it(toy, monkeypatch):
     def save(self: Any) -> None:
         saved.append(torch.get_rng_state())
 
-    monkeypatch.setattr(session_module, "train_step", step)
-    monkeypatch.setattr(session_module.Session, "save_if_new", save)
+    monkeypatch.setattr(trainer_module, "train_step", step)
+    monkeypatch.setattr(trainer_module.Trainer, "_save_if_new", save)
     with pytest.raises(MssctlError, match="memory ran out"):
         start(toy)
     assert torch.equal(saved[0], before[-1])
@@ -303,7 +303,7 @@ def test_parts_are_equal_and_hold_the_same_examples(batch, sizes):
 
 
 def test_a_failed_try_leaves_the_random_generator_as_it_was(toy, monkeypatch):
-    real, seen = session_module.train_step, []
+    real, seen = trainer_module.train_step, []
 
     def step(state: Any, batches: Any, config: RunConfig, world: World) -> Any:
         seen.append(torch.rand(1).item())
@@ -311,7 +311,7 @@ def test_a_failed_try_leaves_the_random_generator_as_it_was(toy, monkeypatch):
             raise torch.OutOfMemoryError("stub")
         return real(state, batches, config, world)
 
-    monkeypatch.setattr(session_module, "train_step", step)
+    monkeypatch.setattr(trainer_module, "train_step", step)
     start(toy, "training.num_epochs=1", report=_interrupt)
     assert seen[0] == seen[1]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mssctl.hardware import nvml
 from mssctl.hardware.device import AMP_DTYPES, autocast
-from mssctl.training.record import versions
+from mssctl.training.environment import versions
 
 
 def environment(device: torch.device, receipt: Mapping[str, Any]) -> dict[str, Any]:

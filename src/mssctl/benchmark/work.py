@@ -26,7 +26,7 @@ from mssctl.planning.predict.fake_step import Peak
 from mssctl.planning.predictions import separation_peak
 from mssctl.separation.stream import SeparationSettings, separate_array
 from mssctl.synth.generate import synthesize
-from mssctl.training.loop import prepare
+from mssctl.training.prepare import prepare
 from mssctl.training.receipt import make_receipt
 from mssctl.training.step import train_step
 

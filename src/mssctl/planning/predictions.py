@@ -66,7 +66,7 @@ def host_zeros(*shape: int) -> Tensor:
 
 
 def _train_state(config: RunConfig) -> TrainState:
-    """What `mssctl.training.loop.fit` builds, after a first step of the optimizer."""
+    """What `mssctl.training.trainer.Trainer` builds, after a first step of the optimizer."""
     training = config.training
     with labelled(WEIGHTS):
         model = build(config).train()

@@ -14,7 +14,7 @@ from mssctl.planning.command import load_preset
 from mssctl.planning.fit import GIB
 from mssctl.planning.predictions import training_peak
 from mssctl.results.plan import CheckedPrediction, PlanVerification
-from mssctl.training.loop import prepare
+from mssctl.training.prepare import prepare
 from mssctl.training.step import train_step
 
 # Band-split and per-bin, all levels of checkpointing, both dtypes, with and without accumulation.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mssctl.errors import MssctlError
 from mssctl.models.run_config import RunConfig
-from mssctl.training.state import checkpoint_name, checkpoints
+from mssctl.training.checkpoint import checkpoint_name, checkpoints
 
 
 class DivergedError(MssctlError):

@@ -20,14 +20,15 @@ from mssctl.training.optim import LearningRate, MovingAverage
 
 @dataclass
 class TrainState:
-    """All that changes during a run; `mssctl.training.state` writes and reads it.
+    """All that changes during a run; `mssctl.training.checkpoint` writes and reads it.
 
     Attributes:
         step: finished optimizer steps. The position in the data follows from it.
         best_score: highest validation score, and the step where it was reached.
         history: one entry per validation: ``step``, ``epoch``, ``scores``.
         bad_steps: steps skipped in a row because the loss or a gradient was not finite.
-        judged_by: how the scores came about; they compare with others of the same text only.
+        validation_fingerprint: how the scores came about; they compare with others of the same
+            text only.
     """
 
     model: Separator
@@ -39,7 +40,7 @@ class TrainState:
     best_step: int | None = None
     history: list[dict[str, object]] = field(default_factory=list)
     bad_steps: int = 0
-    judged_by: str = ""
+    validation_fingerprint: str = ""
 
     @property
     def validated_model(self) -> Separator:

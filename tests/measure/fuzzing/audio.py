@@ -244,7 +244,8 @@ def _nothing_else(out: Path, songs_kept: set[str]) -> None:
 
 def _write_model(path: Path) -> None:
     from mssctl.config.schema import AudioConfig, STFTConfig, TrainingConfig
-    from mssctl.models import registry, weights
+    from mssctl.models import build as builder
+    from mssctl.models import weights
     from mssctl.models.run_config import RunConfig
     from mssctl.models.tf_locoformer.config import TFLocoformerConfig
 
@@ -262,7 +263,7 @@ def _write_model(path: Path) -> None:
         ),
         training=TrainingConfig(segment_length=22_050),
     )
-    weights.save(path, registry.build(config), config, {})
+    weights.save(path, builder.build(config), config, {})
 
 
 @contextmanager

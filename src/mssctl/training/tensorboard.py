@@ -15,12 +15,12 @@ LISTEN_SECONDS = 10  # of each validation song
 LISTEN_SONGS = 3
 
 
-class Board:
+class TensorBoard:
     """Writes TensorBoard's event files.
 
     Args:
         folder: for the files; made if needed.
-        step: the run goes on from here: entries of later steps are hidden.
+        step: the run continues from here: entries of later steps are hidden.
 
     Raises:
         MssctlError: the package ``tensorboard`` is not installed.

@@ -26,9 +26,10 @@ from mssctl.documents import sealed
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter
 from mssctl.files import sha256
+from mssctl.training.environment import recorded_config, versions
 from mssctl.training.optim import tensors_of
-from mssctl.training.record import recorded_config, versions
-from mssctl.training.saved import (
+from mssctl.training.step import TrainState
+from mssctl.training.stored_state import (
     FORMAT,
     STATE,
     DamagedError,
@@ -36,7 +37,6 @@ from mssctl.training.saved import (
     of_rank,
     read_checkpoint,
 )
-from mssctl.training.step import TrainState
 
 OLD = ".old.tmp"  # ending of a checkpoint that gives way to one of the same step
 
@@ -173,7 +173,7 @@ def _tell(
         message = f"{values.processes} process(es) wrote the checkpoint: dropout differs from here"
         report(Notice(message, level="warning"))
     # An earlier version kept no hash of the songs at its end.
-    if not state.judged_by.startswith(values.judged_by or ""):
+    if not state.validation_fingerprint.startswith(values.judged_by or ""):
         state.best_score = state.best_step = None
         state.schedule.forget_scores()
         report(Notice("validation was changed: the best score is looked for anew"))
@@ -202,7 +202,7 @@ def _write(
         "best_score": state.best_score,
         "best_step": state.best_step,
         "bad_steps": state.bad_steps,
-        "judged_by": state.judged_by,
+        "judged_by": state.validation_fingerprint,
         "schedule": state.schedule.state_dict(),
         "history": state.history,
         "python_rng": random.getstate(),

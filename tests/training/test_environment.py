@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import errno
 import json
+from contextlib import closing
 
 import pytest
 import torch
 
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.training.record import Metrics, add_to_session, record_session
+from mssctl.training.environment import add_to_session, record_session
+from mssctl.training.metrics_file import MetricsFile
 
 
 def test_metrics_are_one_story_after_a_resume(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    with Metrics(path, 0, 0) as metrics:
+    with closing(MetricsFile(path, 0, 0)) as metrics:
         for step in range(1, 6):
             metrics.add("step", step=step, loss=0.1 * step)
     path.write_text(path.read_text() + '{"kind": "step", "st')  # killed while writing
-    with Metrics(path, 3, 0) as metrics:
+    with closing(MetricsFile(path, 3, 0)) as metrics:
         metrics.add("step", step=4, loss=7.0)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
@@ -65,7 +67,7 @@ def test_an_unreadable_line_of_the_metrics_is_left_out_with_a_note(tmp_path, lin
     whole = [b'{"kind": "step", "step": %d}' % step for step in (1, 2)]
     path.write_bytes(b"\n".join([whole[0], line, whole[1], b'{"torn by a kill']))
     notes = []
-    with Metrics(path, 2, 0, notes.append):
+    with closing(MetricsFile(path, 2, 0, notes.append)):
         pass
     assert path.read_bytes().splitlines() == whole
     assert [note.message for note in notes] == [f"{path}: 1 damaged line(s) left out"]
@@ -73,12 +75,12 @@ def test_an_unreadable_line_of_the_metrics_is_left_out_with_a_note(tmp_path, lin
 
 def test_a_validation_that_is_done_again_is_told_once(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    with Metrics(path, 0, 0) as metrics:
+    with closing(MetricsFile(path, 0, 0)) as metrics:
         for step in (2, 4):
             metrics.add("step", step=step)
             metrics.add("validation", step=step)
-    with Metrics(path, 4, 2):  # killed after the line and before the checkpoint that knows of it
-        pass
+    # Killed after the line and before the checkpoint that knows of it.
+    MetricsFile(path, 4, 2).close()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(line["kind"], line["step"]) for line in lines] == [
         ("step", 2),
@@ -98,9 +100,9 @@ class Full:
 
 def test_metrics_that_cannot_be_written_are_an_environment_error(tmp_path):
     with pytest.raises(MssctlError, match=r"metrics\.jsonl: cannot be written") as caught:
-        Metrics(tmp_path / "missing" / "metrics.jsonl", 0, 0)
+        MetricsFile(tmp_path / "missing" / "metrics.jsonl", 0, 0)
     assert caught.value.exit_code == ExitCode.ENVIRONMENT
-    metrics = Metrics(tmp_path / "metrics.jsonl", 0, 0)
+    metrics = MetricsFile(tmp_path / "metrics.jsonl", 0, 0)
     metrics._file.close()
     metrics._file = Full()
     with pytest.raises(MssctlError, match="No space left on device") as caught:

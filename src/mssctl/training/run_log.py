@@ -1,0 +1,177 @@
+"""What a run tells of its steps and validations: events, ``metrics.jsonl``, TensorBoard."""
+
+from __future__ import annotations
+
+import math
+import time
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mssctl.config.schema import TrainingConfig
+from mssctl.errors import MssctlError
+from mssctl.events import Notice, Step, Validated
+from mssctl.training.metrics_file import MetricsFile
+from mssctl.training.run import Run
+from mssctl.training.step import StepOutcome, TrainState
+from mssctl.training.tensorboard import LISTEN_SONGS, TensorBoard
+
+BAD_STEPS = 10  # skipped in a row before a run stops
+GIB = 2**30
+
+
+class RunLog:
+    """Reports steps and validations; only the process that leads writes files.
+
+    Args:
+        state: of the run; counts the steps that were not finite.
+        training: its settings.
+        run: where it works.
+        last_validated: the step of the last validation.
+
+    Raises:
+        MssctlError: a file cannot be written, or TensorBoard is not installed.
+    """
+
+    def __init__(
+        self, state: TrainState, training: TrainingConfig, run: Run, last_validated: int
+    ) -> None:
+        self._state, self._training, self._run = state, training, run
+        self._pending: tuple[int, StepOutcome] | None = None
+        self._metrics: MetricsFile | None = None
+        self._board: TensorBoard | None = None
+        self._clock = time.perf_counter()
+        if run.world.leads:
+            if training.tensorboard:
+                self._board = TensorBoard(run.folder / "tensorboard", state.step)
+            path = run.folder / "metrics.jsonl"
+            self._metrics = MetricsFile(path, state.step, last_validated, run.report)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if self._board:
+                self._board.close()
+        finally:
+            if self._metrics:
+                self._metrics.close()
+
+    def epoch(self, step: int) -> int:
+        """The epoch, from 1, that step number ``step`` belongs to."""
+        return (max(step, 1) - 1) // self._training.steps_per_epoch + 1
+
+    def restart_clock(self) -> None:
+        """Leave what was done between two steps out of the time of the next one."""
+        self._clock = time.perf_counter()
+
+    def add(self, step: int, outcome: StepOutcome) -> None:
+        """Log the outcome before this one, which a GPU has finished by now.
+
+        Raises:
+            MssctlError: too many steps in a row were not finite.
+        """
+        self.flush()
+        self._pending = step, outcome
+        if self._run.device.type == "cpu":
+            self.flush()
+
+    def flush(self) -> None:
+        """Bring the last outcome to the host and log it.
+
+        Raises:
+            MssctlError: too many steps in a row were not finite.
+        """
+        if self._pending is None:
+            return
+        (step, outcome), self._pending = self._pending, None
+        names = list(outcome.terms)
+        numbers = [outcome.loss, outcome.grad_norm, outcome.finite, *outcome.terms.values()]
+        loss, norm, good, *terms = torch.stack([number.float() for number in numbers]).tolist()
+        now = time.perf_counter()
+        seconds, self._clock = now - self._clock, now
+        training = self._training
+        total = training.num_epochs * training.steps_per_epoch
+        event = Step(
+            epoch=self.epoch(step),
+            step=step,
+            total_steps=total,
+            loss=loss,
+            terms=dict(zip(names, terms, strict=True)),
+            lr=outcome.lr,
+            grad_norm=norm,
+            seconds=seconds,
+            memory=self._memory(),
+        )
+        self._write_step(event)
+        self._state.bad_steps = 0 if good else self._state.bad_steps + 1
+        if self._state.bad_steps >= BAD_STEPS:
+            raise MssctlError(
+                f"step {step}: loss or gradient was not finite {BAD_STEPS} times in a row",
+                hint=f"the last good state is in {self._run.folder / 'checkpoints'}; try a lower "
+                "optimizer.lr or training.amp_dtype=float32",
+            )
+        if not good:
+            message = f"step {step} skipped: loss {loss}, gradient norm {norm}"
+            self._run.report(Notice(message, level="warning"))
+
+    def validated(self, event: Validated) -> None:
+        """Report a validation and write it."""
+        kept = {name: finite(value) for name, value in event.scores.items()}
+        if self._metrics:
+            self._metrics.add(
+                "validation", step=event.step, epoch=event.epoch, scores=kept, best=event.best
+            )
+        self._run.report(event)
+        if self._board:
+            curves = {f"valid/{name}": value for name, value in event.scores.items()}
+            self._board.scalars(event.step, curves)
+
+    def listen(self, number: int, sounds: dict[str, NDArray[np.float32]], rate: int) -> None:
+        """Give TensorBoard the stems of the first validation songs."""
+        if self._board and number < LISTEN_SONGS:
+            for stem, sound in sounds.items():
+                self._board.audio(self._state.step, f"song {number + 1}/{stem}", sound, rate)
+
+    def _memory(self) -> tuple[float, float] | None:
+        device = self._run.device
+        if device.type != "cuda":
+            return None
+        used = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
+        return used[0] / GIB, used[1] / GIB
+
+    def _write_step(self, event: Step) -> None:
+        self._run.report(event)
+        values: dict[str, Any] = {
+            "step": event.step,
+            "epoch": event.epoch,
+            "loss": finite(event.loss),
+            "terms": {name: finite(value) for name, value in event.terms.items()},
+            "lr": event.lr,
+            "grad_norm": finite(event.grad_norm),
+            "seconds": round(event.seconds, 4),
+        }
+        if self._metrics:
+            self._metrics.add("step", **values)
+        if self._board:
+            curves = {f"train/{name}": value for name, value in event.terms.items()}
+            curves |= {
+                "train/loss": event.loss,
+                "train/lr": event.lr,
+                "train/grad_norm": event.grad_norm,
+            }
+            self._board.scalars(event.step, curves)
+
+
+def finite(value: float) -> float | None:
+    """``value`` for JSON, which has no NaN and no infinity: None instead."""
+    return value if math.isfinite(value) else None

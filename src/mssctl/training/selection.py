@@ -1,0 +1,89 @@
+"""Which weights of a run are the best, by its validations, and when the run stops early."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mssctl.config.schema import TrainingConfig
+from mssctl.events import Saved
+from mssctl.models import weights
+from mssctl.models.run_config import RunConfig
+from mssctl.training.environment import versions
+from mssctl.training.run import Run
+from mssctl.training.run_log import finite
+from mssctl.training.step import TrainState
+
+
+class Selection:
+    """Keeps the history of validations in the state of the run, and exports the best weights."""
+
+    def __init__(self, state: TrainState, training: TrainingConfig, run: Run) -> None:
+        self._state, self._training, self._run = state, training, run
+
+    def is_due(self) -> bool:
+        """Whether an epoch is complete and has not been validated."""
+        step = self._state.step
+        return step % self._training.steps_per_epoch == 0 and step != validated_step(self._state)
+
+    def add(self, epoch: int, scores: dict[str, float]) -> bool:
+        """Take the scores of a validation into the history; whether they are the best so far."""
+        state = self._state
+        score = scores[self._training.validate_metric]
+        best = math.isfinite(score) and (state.best_score is None or score > state.best_score)
+        state.schedule.validated(state.step, score)
+        kept: dict[str, Any] = {name: finite(value) for name, value in scores.items()}
+        state.history.append({"step": state.step, "epoch": epoch, "scores": kept})
+        if best:
+            state.best_score, state.best_step = score, state.step
+        return best
+
+    def waited(self) -> int:
+        """Validations since the best one."""
+        best = self._state.best_step
+        if best is None:
+            return 0
+        return sum(_step_of(entry) > best for entry in self._state.history)
+
+    def stopped_early(self) -> bool:
+        """Whether ``early_stopping`` ends the run."""
+        patience = self._training.early_stopping
+        return bool(patience) and self.waited() >= patience
+
+    def why_stopped(self) -> str:
+        """The reason in words."""
+        return (
+            f"stopping early: {self._training.validate_metric} has not risen for {self.waited()} "
+            f"validations; the best was {self._state.best_score:.2f} dB at step "
+            f"{self._state.best_step}"
+        )
+
+    def export(self, config: RunConfig) -> None:
+        """Write the weights that `mssctl separate -n RUN/best.safetensors` takes."""
+        state, run = self._state, self._run
+        if not run.world.leads:
+            return
+        path = run.folder / "best.safetensors"
+        metric = self._training.validate_metric
+        card = {
+            "run": run.folder.name,
+            "step": str(state.step),
+            "validation": (
+                f"{metric} {state.best_score:.3f} dB on {len(run.songs.valid)} held-out songs"
+            ),
+            "training_songs": str(len(run.songs.train)),
+            **{f"{name}_version": text for name, text in versions().items()},
+        }
+        weights.save(path, state.validated_model, config, card, overwrite=True)
+        run.report(Saved(str(path), "best model"))
+
+
+def validated_step(state: TrainState) -> int:
+    """The step of the last validation, 0 before the first."""
+    return _step_of(state.history[-1]) if state.history else 0
+
+
+def _step_of(entry: dict[str, object]) -> int:
+    step = entry["step"]
+    assert isinstance(step, int)
+    return step
