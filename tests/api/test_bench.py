@@ -169,7 +169,7 @@ def test_a_trace_that_cannot_be_written_is_refused_before_the_work(tiny, tmp_pat
 
 
 def test_a_cap_of_a_gpus_memory_needs_a_gpu(tiny):
-    with pytest.raises(MssctlError, match="--memory") as caught:
+    with pytest.raises(MssctlError, match="`memory`") as caught:
         measured(tiny, memory=8.0)
     assert caught.value.exit_code == ExitCode.USAGE
 
@@ -227,9 +227,9 @@ def test_running_out_of_memory_is_an_error_with_a_remedy(tiny, monkeypatch):
 
 
 def test_no_setting_is_silent(tiny, tmp_path, mssctl):
-    with pytest.raises(MssctlError, match="--data does nothing in mode separate"):
+    with pytest.raises(MssctlError, match="`data` does nothing in mode separate"):
         measured(tiny, mode="separate", data=tmp_path)
-    with pytest.raises(MssctlError, match="--device cuda does nothing in mode loader"):
+    with pytest.raises(MssctlError, match="`device` cuda does nothing in mode loader"):
         bench(tiny, mode="loader", device="cuda")
     with pytest.raises(MssctlError, match="exists already"):
         measured(tiny, profile=tmp_path)

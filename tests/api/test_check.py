@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mssctl.api.check import check
+from mssctl.api.data import check
 from mssctl.data import measure
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.results.data import DataCheckResult

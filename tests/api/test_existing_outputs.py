@@ -164,7 +164,7 @@ def test_a_set_is_not_completed_with_stems_of_another_model(done, model):
     result = separate("in", out="out", existing="skip")
     assert [failure.path for failure in result.failures] == ["in/a.wav"]
     assert "vocals.wav: exists already and is not this model's" in result.failures[0].error
-    assert "--overwrite" in (result.failures[0].hint or "")
+    assert "`existing=overwrite`" in (result.failures[0].hint or "")
     assert len(result.songs) == 1
     assert tree() == before
 

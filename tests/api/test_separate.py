@@ -14,13 +14,13 @@ from torch import Tensor
 from encoded import NO_XING, VBR, encode
 from mssctl.api.separate import separate
 from mssctl.audio import files
-from mssctl.config import bounds
 from mssctl.config.schema import AudioConfig, TrainingConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Progress
 from mssctl.models import weights
 from mssctl.models.base import Separator
 from mssctl.models.run_config import RunConfig
+from mssctl.options.separate import SeparateOptions
 from mssctl.results.common import FileFailure
 
 CONFIG = RunConfig(
@@ -400,7 +400,7 @@ def test_memory_that_is_not_there_is_no_bug(model, monkeypatch):
     failure = only_failure(song())
     assert failure.error.startswith("out of memory: CUDA out of memory")
     assert failure.exit_code == ExitCode.BAD_INPUT
-    assert "--segment" in (failure.hint or "")
+    assert "`segment`" in (failure.hint or "")
 
 
 # --- before any work -------------------------------------------------------------------------
@@ -415,10 +415,10 @@ def no_work(monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("settings", "words", "code"),
     [
-        ({"overlap": 1.0}, "--overlap", ExitCode.USAGE),
-        ({"segment": 0.0}, "--segment", ExitCode.USAGE),
-        ({"batch": 0}, "--batch", ExitCode.USAGE),
-        ({"shifts": 0}, "--shifts", ExitCode.USAGE),
+        ({"overlap": 1.0}, "`overlap`", ExitCode.USAGE),
+        ({"segment": 0.0}, "`segment`", ExitCode.USAGE),
+        ({"batch": 0}, "`batch`", ExitCode.USAGE),
+        ({"shifts": 0}, "`shifts`", ExitCode.USAGE),
         ({"stems": ["piano"]}, "no stem 'piano'", ExitCode.USAGE),
         ({"filename": "../{stem}.wav"}, "below the output folder", ExitCode.USAGE),
         ({"format": "flac", "bit_depth": "float32"}, "flac holds", ExitCode.USAGE),
@@ -465,14 +465,14 @@ def test_a_coarser_sample_format_is_said(subtype, settings, note):
 
 
 def test_memory_that_does_not_suffice_fails_the_song_and_names_the_way_out(monkeypatch):
-    monkeypatch.setattr(bounds, "SEGMENT_SECONDS", (0.0, 1e9))
+    monkeypatch.setattr(SeparateOptions, "__post_init__", lambda self: None)
     failure = only_failure(song(), segment=1e9)
     assert "out of memory" in failure.error
-    assert "--segment" in (failure.hint or "")
+    assert "`segment`" in (failure.hint or "")
 
 
 def test_a_seed_without_shifts_is_refused() -> None:
-    with pytest.raises(MssctlError, match="--seed does nothing without --shifts") as caught:
+    with pytest.raises(MssctlError, match="`seed` does nothing without `shifts`") as caught:
         separate(song(), seed=1)
     assert caught.value.exit_code == ExitCode.USAGE
     assert separate(song(), seed=1, shifts=2).failures == []

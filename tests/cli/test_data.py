@@ -91,11 +91,10 @@ def test_findings_of_a_kind_are_cut_short_on_the_screen_only(mssctl, tmp_path, m
 def test_every_layout_can_be_named():
     from typing import get_args
 
-    from mssctl.cli import data, train
     from mssctl.data.listing import LAYOUTS
+    from mssctl.options.train import Layout
 
-    for option in (data.Layout, train.Layout):
-        assert set(get_args(get_args(option)[0])) == {"auto", *LAYOUTS}
+    assert set(get_args(Layout)) == {"auto", *LAYOUTS}
 
 
 @pytest.mark.parametrize(

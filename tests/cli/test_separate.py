@@ -23,8 +23,8 @@ def asked(monkeypatch) -> SimpleNamespace:
     """What the task is asked for, and the result it gives."""
     seen = SimpleNamespace(songs=None, settings=None, done=[DONE], failures=[])
 
-    def fake(songs, **settings) -> SeparateResult:
-        seen.songs, seen.settings = songs, settings
+    def fake(songs, options, *, report) -> SeparateResult:
+        seen.songs, seen.settings = songs, vars(options)
         return SeparateResult("starter", "cpu", "fp32", seen.done, seen.failures)
 
     monkeypatch.setattr("mssctl.api.separate.separate", fake)

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from encoded import encode
-from mssctl.api.check import check
+from mssctl.api.data import check
 from mssctl.config.schema import AudioConfig
 from mssctl.data import musdb18
 from mssctl.data.folders import walk

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mssctl.api.check import check
+from mssctl.api.data import check
 from mssctl.config.schema import AudioConfig
 from mssctl.data.layouts import find_songs
 from mssctl.errors import ExitCode, MssctlError

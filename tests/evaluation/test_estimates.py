@@ -14,7 +14,7 @@ import pytest
 import soundfile as sf
 
 from encoded import encode
-from mssctl.api.evaluate import Frames, evaluate
+from mssctl.api.evaluate import evaluate
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.bsseval import framewise_sdr
 
@@ -131,9 +131,7 @@ def test_a_perfect_estimate_has_a_finite_number_in_the_document(songs, tmp_path)
 
 def test_an_exact_estimate_counts_in_every_metric_of_bsseval(songs, estimates, tmp_path):
     write(estimates / "a" / "vocals.wav", sf.read(songs / "a" / "vocals.wav")[0])
-    result = run(
-        estimates, songs, metrics="bsseval", frames=Frames(grid16=False), out=tmp_path / "out"
-    )
+    result = run(estimates, songs, metrics="bsseval", round16=False, out=tmp_path / "out")
     table = result.bsseval["vocals"]
     assert {row.tracks for row in table.values()} == {2}
     assert result.medians["a"]["vocals"]["SDR"] == 100.0
@@ -150,7 +148,7 @@ def test_estimates_of_one_name_in_two_splits_are_refused(estimates, songs, tmp_p
 
 
 def test_csdr_is_the_median_of_the_frames_of_museval(estimates, songs):
-    result = run(estimates, songs, frames=Frames(window=0.5, hop=0.25))
+    result = run(estimates, songs, window=0.5, hop=0.25)
     s, e = (
         np.stack([sf.read(folder / "a" / f"{stem}.wav")[0] for stem in STEMS])
         for folder in (songs, estimates)
@@ -213,7 +211,7 @@ def test_the_tables_are_there_for_people_too(estimates, songs, tmp_path):
         {"estimates": "x", "reference": "y", "segment": 3.0},
         {"oracle": "irm", "reference": "y", "device": "cpu"},
         {"oracle": "irm", "reference": "y", "engine": "museval"},
-        {"oracle": "irm", "reference": "y", "frames": Frames(grid16=False)},
+        {"oracle": "irm", "reference": "y", "round16": False},
         {"oracle": "irm", "reference": "y", "split": "valid"},
         {"oracle": "irm", "reference": "y", "force": True},
     ],
@@ -254,7 +252,7 @@ def test_a_model_trained_on_the_test_tracks_is_refused_there(musdb, tmp_path):
     shutil.copytree(musdb / "test", tmp_path / name)
     with pytest.raises(MssctlError, match="was trained on these tracks") as caught:
         evaluate(estimates=tmp_path / name, musdb=musdb)
-    assert "--force" in str(caught.value.hint)
+    assert "`force`" in str(caught.value.hint)
     (mark,) = evaluate(estimates=tmp_path / name, musdb=musdb, force=True).marks
     assert "train and test" in mark
     shutil.copytree(musdb / "train", tmp_path / name, dirs_exist_ok=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from mssctl.api.evaluate import Frames, evaluate
+from mssctl.api.evaluate import evaluate
 from mssctl.evaluation.bsseval.frames import readable_by_museval
 
 RATE = 8_000
@@ -60,7 +60,9 @@ def out(tmp_path):
         estimates=tmp_path / "est",
         reference=tmp_path / "songs",
         metrics="bsseval",
-        frames=Frames(window=0.125, hop=0.125, grid16=False),
+        window=0.125,
+        hop=0.125,
+        round16=False,
         out=tmp_path / "out",
     )
     return tmp_path / "out"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from mssctl.api.evaluate import Frames, evaluate
+from mssctl.api.evaluate import evaluate
 from mssctl.errors import MssctlError
 from mssctl.evaluation.excerpts import loudest
 from mssctl.evaluation.report import report, svg
@@ -46,7 +46,8 @@ def folder(tmp_path_factory):
         estimates=root / "est",
         reference=root / "songs",
         metrics="all",
-        frames=Frames(0.5, 0.5),
+        window=0.5,
+        hop=0.5,
         out=root / "out",
         html=root / "report.html",
     )

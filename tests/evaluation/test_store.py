@@ -14,7 +14,7 @@ import soundfile as sf
 import torch
 
 from mssctl import files
-from mssctl.api.evaluate import Frames, evaluate
+from mssctl.api.evaluate import evaluate
 from mssctl.config.schema import AudioConfig, STFTConfig, TrainingConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation import estimates
@@ -62,16 +62,9 @@ def songs(tmp_path):
 
 
 def run(model, songs, out, **options):
-    frames = options.pop("frames", Frames(window=0.1, hop=0.1))
-    return evaluate(
-        name=model,
-        reference=songs,
-        device="cpu",
-        metrics="bsseval",
-        frames=frames,
-        out=out,
-        **options,
-    )
+    frames = {"window": 0.1, "hop": 0.1}
+    given = {"name": model, "reference": songs, "device": "cpu", "metrics": "bsseval", "out": out}
+    return evaluate(**{**given, **frames, **options})
 
 
 def test_a_document_per_track_has_the_form_of_museval_and_a_passport(model, songs, tmp_path):
@@ -138,7 +131,8 @@ def test_a_scored_track_is_not_computed_again_unless_something_changed(
             model,
             songs,
             tmp_path / "out",
-            frames=Frames(window=0.15, hop=0.15),
+            window=0.15,
+            hop=0.15,
             overwrite=True,
         )
     sf.write(songs / "a" / "vocals.wav", np.full((2_500, 2), 0.1), RATE)
@@ -209,7 +203,7 @@ def test_what_this_evaluation_did_not_write_is_refused_before_any_work(
     with pytest.raises(MssctlError, match=path.name) as caught:
         with_page(model, songs, tmp_path)
     assert caught.value.exit_code == ExitCode.USAGE
-    assert "--overwrite" in (caught.value.hint or "")
+    assert "`overwrite`" in (caught.value.hint or "")
     assert tree(tmp_path) == before
 
 
@@ -265,7 +259,7 @@ def test_a_replaced_track_has_one_document(model, songs, tmp_path):
 @pytest.mark.parametrize("page", ["", "summary.json", "scores.csv"])
 def test_a_page_is_no_folder_and_no_table(model, songs, tmp_path, page):
     (tmp_path / "out").mkdir()
-    with pytest.raises(MssctlError, match="--report") as caught:
+    with pytest.raises(MssctlError, match="`html`") as caught:
         run(model, songs, tmp_path / "out", html=tmp_path / "out" / page, overwrite=True)
     assert caught.value.exit_code == ExitCode.USAGE
 
@@ -377,8 +371,8 @@ def test_a_folder_that_cannot_be_made_is_an_error(model, songs, tmp_path):
 
 @pytest.mark.parametrize("window", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_window_is_a_length(model, songs, window):
-    with pytest.raises(MssctlError, match="--window"):
-        run(model, songs, None, frames=Frames(window=window))
+    with pytest.raises(MssctlError, match="`window`"):
+        run(model, songs, None, window=window)
 
 
 def test_the_csv_has_a_row_per_track_stem_and_metric(model, songs, tmp_path):
@@ -394,7 +388,7 @@ def test_the_csv_has_a_row_per_track_stem_and_metric(model, songs, tmp_path):
 def test_where_nothing_can_be_written_shows_before_any_work(
     tmp_path, songs, place, kind, monkeypatch
 ):
-    monkeypatch.setattr("mssctl.api.evaluate._score_all", lambda *_: pytest.fail("scored"))
+    monkeypatch.setattr("mssctl.api.evaluate.score_all", lambda *_: pytest.fail("scored"))
     blocked = tmp_path / "blocked"
     if kind == "broken link":
         blocked.symlink_to("nowhere")

@@ -54,7 +54,7 @@ def test_unknown_fields_are_refused(template):
 
 
 def test_a_broken_template_is_refused():
-    with pytest.raises(MssctlError, match=r"--filename \{stem: "):
+    with pytest.raises(MssctlError, match=r"`filename` \{stem: "):
         name("{stem")
 
 

@@ -135,6 +135,6 @@ def test_stems_and_two_stems_exclude_each_other():
 
 @pytest.mark.parametrize("method", ["add", "minus", "none"])
 def test_a_method_for_the_rest_means_nothing_without_two_stems(method):
-    with pytest.raises(MssctlError, match="--other-method goes with --two-stems") as caught:
+    with pytest.raises(MssctlError, match="`other_method` goes with `two_stems`") as caught:
         select(STEMS, other_method=method)
     assert caught.value.exit_code == ExitCode.USAGE

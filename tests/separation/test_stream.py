@@ -139,7 +139,7 @@ def test_float16_that_overflows_is_an_error_that_names_what_does_not():
     half, full = (SeparationSettings(50, amp_dtype=name) for name in ("float16", "float32"))
     with pytest.raises(MssctlError, match=r"NaN or infinite samples \(float16\)") as caught:
         separate_array(Loud(1.0), mix, half)
-    assert "--dtype fp32" in str(caught.value.hint)
+    assert "`dtype=fp32`" in str(caught.value.hint)
     assert separate_array(Loud(1.0), mix, full).isfinite().all()
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mssctl import presets
 from mssctl.errors import MssctlError
@@ -15,6 +16,7 @@ from mssctl.events import Notice, Reporter, silent
 from mssctl.files import sha256, write_whole
 from mssctl.hardware.device import choose_device, let_segments_grow
 from mssctl.models.run_config import RunConfig
+from mssctl.options.train import Paths, ResumeOptions, TrainOptions
 from mssctl.planning.fit import GIB
 from mssctl.planning.memory import check_memory, explained
 from mssctl.planning.predict.fake_step import Peak
@@ -24,39 +26,22 @@ from mssctl.training.distributed import joined, own_device, share_of
 from mssctl.training.dry_run import try_step
 from mssctl.training.environment import writing
 from mssctl.training.lock import locked
-from mssctl.training.resume_rules import changes
+from mssctl.training.resume_rules import changes as changed_settings
 from mssctl.training.run import Run, Start
 from mssctl.training.sources import Sources, absolute
 from mssctl.training.trainer import Trainer
 
 
 def train(
-    preset: str,
-    *,
-    data: str | Path | Sequence[str | Path],
-    layout: str = "auto",
-    valid: str | Path | None = None,
-    out: str | Path | None = None,
-    overrides: Sequence[str] = (),
-    device: str = "auto",
-    force: bool = False,
-    dry_run: bool = False,
-    report: Reporter = silent,
+    preset: str, options: TrainOptions | None = None, *, report: Reporter = silent, **changes: Any
 ) -> TrainResult | DryRunResult:
     """Train a model from a preset.
 
     Args:
         preset: bundled name or path of a YAML file.
-        data: one or several folders of songs, see `mssctl.data.layouts.find_songs`; if there is
-            none, the environment's ``MUSDB_PATH``.
-        layout: how they are laid out.
-        valid: folder of held-out songs, where ``data`` has no ``valid`` folder.
-        out: run folder; ``runs/PRESET-DATE-TIME`` if None.
-        overrides: ``section.key=value``.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        force: start even if it will not fit the GPU's memory.
-        dry_run: do everything up to one step on real data, and leave nothing behind.
-        report: receives what happens.
+        options: on what, where and how; the defaults if None.
+        report: receives events.
+        changes: fields of `TrainOptions`, instead of those in ``options``.
 
     Returns:
         How the run ended; ``finished`` is False when it was interrupted. With ``dry_run``, what
@@ -66,18 +51,21 @@ def train(
         MssctlError: a run folder that is not empty, a run that does not fit the GPU's memory, or
             see `mssctl.training.trainer.Trainer`.
     """
+    given = TrainOptions.given(options, changes)
     let_segments_grow()
-    config = presets.load(preset, overrides)
-    chosen = own_device(choose_device(device).device)
-    sources = Sources(_roots(data), absolute(valid) if valid else None, layout)
+    config = presets.load(preset, given.overrides)
+    chosen = own_device(choose_device(given.device).device)
+    sources = Sources(_roots(given.data), _absolute(given.valid), given.layout)
     with joined(chosen) as world:
         report = report if world.leads else silent
-        folder = world.share(run_folder.new_run_folder(preset, out) if world.leads else Path())
+        folder = world.share(
+            run_folder.new_run_folder(preset, given.out) if world.leads else Path()
+        )
         run = Run(folder, sources.songs(config, report), chosen, report, world)
         own = share_of(config, world)
-        expected = check_memory(own, chosen, force=force, report=report)
+        expected = check_memory(own, chosen, force=given.force, report=report)
         with explained(expected, own, chosen):
-            if dry_run:
+            if given.dry_run:
                 return _try(own, run, _gib(expected))
             listed = sources.look(run.songs, report)
             if world.leads:
@@ -93,31 +81,27 @@ def train(
 
 def resume(
     run: str | Path,
+    options: ResumeOptions | None = None,
     *,
-    data: Sequence[str | Path] = (),
-    valid: str | Path | None = None,
-    overrides: Sequence[str] = (),
-    device: str = "auto",
-    force: bool = False,
     report: Reporter = silent,
+    **changes: Any,
 ) -> TrainResult:
     """Continue a run from its newest whole checkpoint, to the same losses on the same CPU.
 
+    Where its data is now is kept in ``data.json``, changed settings in ``config.yaml``.
+
     Args:
         run: the run folder.
-        data: where its data folders are now, all of them in their order; kept in ``data.json``.
-        valid: where its folder of held-out songs is now, if it has one of its own; also kept there.
-        overrides: ``section.key=value`` of `mssctl.training.resume_rules.CHANGEABLE`; kept in
-            ``config.yaml``.
-        device: to continue on.
-        force: continue even if it will not fit the GPU's memory.
-        report: receives what happens.
+        options: what is changed; nothing if None.
+        report: receives events.
+        changes: fields of `ResumeOptions`, instead of those in ``options``.
 
     Raises:
         MssctlError: no run there, a setting that a run cannot change, checkpoints that are gone,
             a song that was trained on among the held-out ones, or see
             `mssctl.training.trainer.Trainer`.
     """
+    given = ResumeOptions.given(options, changes)
     let_segments_grow()
     folder = Path(run).expanduser()
     for name in (run_folder.CONFIG, run_folder.DATA):
@@ -127,19 +111,19 @@ def resume(
                 hint="`mssctl train` makes one and says where",
             )
     before = presets.load(str(folder / run_folder.CONFIG))
-    config = presets.override(before, overrides)
-    changed = changes(before, config)
+    config = presets.override(before, given.overrides)
+    changed = changed_settings(before, config)
     run_folder.refuse_lost_checkpoints(folder, config.training)
-    chosen = own_device(choose_device(device).device)
+    chosen = own_device(choose_device(given.device).device)
     kept = Sources.stored(folder / run_folder.DATA)
-    sources = kept.moved([absolute(root) for root in data], absolute(valid) if valid else None)
+    sources = kept.moved([absolute(root) for root in given.data], _absolute(given.valid))
     listed_before = song_list.stored(folder)
     with joined(chosen) as world:
         report = report if world.leads else silent
         this = Run(folder, sources.songs(config, report), chosen, report, world)
         listed = sources.listed(this.songs, listed_before, report)
         own = share_of(config, world)
-        expected = check_memory(own, chosen, force=force, report=report)
+        expected = check_memory(own, chosen, force=given.force, report=report)
         files = {song_list.NAME: listed.text()} if listed != listed_before else {}
         if sources != kept:
             files[run_folder.DATA] = sources.text()
@@ -150,12 +134,16 @@ def resume(
             return _fit(config, this, start, files)
 
 
-def _roots(data: str | Path | Sequence[str | Path]) -> list[str]:
+def _roots(data: Paths) -> list[str]:
     """The data folders, or the one that the environment names."""
     roots = [data] if isinstance(data, str | Path) else list(data)
     if not roots and (musdb := os.environ.get("MUSDB_PATH", "").strip()):
         roots = [musdb]
     return [absolute(root) for root in roots]
+
+
+def _absolute(path: str | Path | None) -> str | None:
+    return absolute(path) if path else None
 
 
 def _fit(

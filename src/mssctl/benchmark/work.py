@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from mssctl.events import Notice, Reporter
 from mssctl.hardware.device import choose_dtype, configure
 from mssctl.models.build import build
 from mssctl.models.run_config import RunConfig
+from mssctl.options.bench import Mode
 from mssctl.planning.cache import training_peak_of
 from mssctl.planning.predict.fake_step import Peak
 from mssctl.planning.predictions import separation_peak
@@ -30,7 +31,6 @@ from mssctl.training.prepare import prepare
 from mssctl.training.receipt import make_receipt
 from mssctl.training.step import train_step
 
-Mode = Literal["train", "separate", "loader"]
 Capability = tuple[int, int]
 
 

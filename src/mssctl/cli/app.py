@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import mssctl
-from mssctl.cli import bench, data, doctor, eval, models, plan, resume, separate, train  # noqa: A004
+from mssctl.cli import bench, data, doctor, eval, models, plan, separate, train  # noqa: A004
 from mssctl.cli.arguments import StrictCommand
 from mssctl.cli.options import with_display
 from mssctl.cli.session import run
@@ -33,11 +33,11 @@ _eval = typer.Typer(
 _models = typer.Typer(rich_markup_mode=None, help="See which models there are, and pass one on.")
 
 _COMMANDS: dict[str, Callable[..., None]] = {
-    "separate": separate.command,
-    "train": train.command,
-    "resume": resume.command,
+    "separate": separate.separate_command,
+    "train": train.train_command,
+    "resume": train.resume_command,
     "plan": plan.command,
-    "bench": bench.command,
+    "bench": bench.bench_command,
     "doctor": doctor.command,
 }
 for _name, _command in _COMMANDS.items():

@@ -12,8 +12,7 @@ from typer import BadParameter
 from typer.core import TyperCommand
 
 from mssctl.errors import ExitCode, MssctlError
-
-PAIR = "KEY=VALUE"  # metavar of options that set one key each
+from mssctl.options.base import PAIR
 
 
 class StrictCommand(TyperCommand):

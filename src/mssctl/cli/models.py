@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from mssctl.cli.arguments import PAIR
 from mssctl.cli.options import Json
 from mssctl.cli.session import session
+from mssctl.options.base import PAIR
 
 Name = Annotated[
     str, typer.Argument(help="A name from `models list`, or a .safetensors file.", metavar="NAME")

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from mssctl.cli.arguments import PAIR
 from mssctl.config import bounds
+from mssctl.options.base import PAIR
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Device = Annotated[

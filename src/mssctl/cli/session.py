@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +51,16 @@ class Session:
 
 
 @contextmanager
-def session(*, json: bool = False, trains: bool = False) -> Iterator[Session]:
+def session(
+    *, json: bool = False, trains: bool = False, flags: Callable[[str], str] = str
+) -> Iterator[Session]:
     """Run a command body.
 
     Args:
         json: print one JSON document instead of text.
         trains: of several processes that train together (``torchrun``), only the first prints its
             result.
+        flags: turns the parameters that a message names into flags.
 
     Raises:
         typer.Exit: with the exit code, unless that is 0.
@@ -75,13 +78,31 @@ def session(*, json: bool = False, trains: bool = False) -> Iterator[Session]:
     except KeyboardInterrupt:
         failure = Failure(ExitCode.INTERRUPTED, "interrupted")
     except Exception as error:  # noqa: BLE001 (anything unforeseen is a bug: exit 1)
-        failure = _failure(error)
+        failure = _spelled(_failure(error), flags)
         if DISPLAY.get().verbose or failure.hint is BUG:
             _print_trace()
     if failure:
         raise typer.Exit(_fail(failure, json=json, silent=silent))
-    if code := _finish(ui.result, json=json, silent=silent):
+    if code := _finish(_with_flags(ui.result, flags), json=json, silent=silent):
         raise typer.Exit(code)
+
+
+def _spelled(failure: Failure, flags: Callable[[str], str]) -> Failure:
+    hint = failure.hint
+    if hint and hint is not BUG:  # compared by identity
+        hint = flags(hint)
+    return replace(failure, message=flags(failure.message), hint=hint)
+
+
+def _with_flags(result: Any, flags: Callable[[str], str]) -> Any:
+    """A result whose failures name flags."""
+    if not failures_of(result):
+        return result
+    failures = [
+        replace(one, error=flags(one.error), hint=one.hint and flags(one.hint))
+        for one in result.failures
+    ]
+    return replace(result, failures=failures)
 
 
 def _check_current_folder() -> None:

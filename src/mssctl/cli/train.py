@@ -1,72 +1,39 @@
-"""``mssctl train``: parse, train, show how it ended."""
+"""``mssctl train`` and ``mssctl resume``: train, show how it ended."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from mssctl.cli.options import Device, Json, Overrides, Preset
-from mssctl.cli.session import session
-
-Data = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--data", help="Folder or CSV of songs; repeatable; else $MUSDB_PATH.", metavar="PATH"
-    ),
-]
-Layout = Annotated[
-    Literal["auto", "musdb18", "musdb18hq", "stems", "samples", "csv"],
-    typer.Option("--layout", help="How the folders are laid out."),
-]
-Valid = Annotated[
-    Path | None,
-    typer.Option("--valid", help="Folder of validation songs, never trained on.", metavar="PATH"),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", help="Folder of the run; a new one if left out.", metavar="RUN"),
-]
-Force = Annotated[
-    bool, typer.Option("--force", help="Start even if it will not fit the GPU's memory.")
-]
-
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Do one step on the real data, write nothing.")
-]
+from mssctl.cli.command import command
+from mssctl.cli.options import Preset
+from mssctl.cli.session import Session
+from mssctl.options.train import ResumeOptions, TrainOptions
 
 
-def command(
-    preset: Preset,
-    data: Data = None,
-    layout: Layout = "auto",
-    valid: Valid = None,
-    out: Out = None,
-    overrides: Overrides = None,
-    device: Device = "auto",
-    force: Force = False,
-    dry_run: DryRun = False,
-    json: Json = False,
-) -> None:
+@command(TrainOptions, trains=True)
+def train_command(ui: Session, options: TrainOptions, *, preset: Preset) -> None:
     """Train a separator from a preset.
 
-    Ctrl-C saves a checkpoint and ends the run; `mssctl resume RUN` goes on from there.
+    Ctrl-C saves a checkpoint and ends the run; `mssctl resume RUN` continues it.
     """
-    with session(json=json, trains=True) as ui:
-        from mssctl.api.train import train
+    from mssctl.api.train import train
 
-        ui.show(
-            train(
-                preset,
-                data=data or [],
-                layout=layout,
-                valid=valid,
-                out=out,
-                overrides=overrides or [],
-                device=device,
-                force=force,
-                dry_run=dry_run,
-                report=ui.report,
-            )
-        )
+    ui.show(train(preset, options, report=ui.report))
+
+
+Run = Annotated[Path, typer.Argument(help="Folder of a training run.", metavar="RUN")]
+
+
+@command(ResumeOptions, trains=True)
+def resume_command(ui: Session, options: ResumeOptions, *, run: Run) -> None:
+    """Continue a training run exactly where it stopped.
+
+    --set changes what leaves the model and its examples as they are; --data and --valid say where
+    its songs are now.
+    """
+    from mssctl.api.train import resume
+
+    ui.show(resume(run, options, report=ui.report))

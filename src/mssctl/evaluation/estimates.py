@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,10 +21,9 @@ from mssctl.evaluation.references import ReferenceAudio, ReferenceTrack, find_tr
 from mssctl.evaluation.sums import sums
 from mssctl.failures import failure
 from mssctl.models.weights import LoadedModel
+from mssctl.options.evaluate import Oracle
 from mssctl.results.common import FileFailure
 from mssctl.separation.stream import SeparationSettings, memory_errors, separate_array
-
-Oracle = Literal["irm", "mixture"]
 
 
 @dataclass(frozen=True)

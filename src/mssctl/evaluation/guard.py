@@ -41,5 +41,5 @@ def guard(name: str, card: Mapping[str, str], *, split: str, force: bool) -> lis
         return []
     mark = f"'{name}' was trained on these tracks ({data}): its scores say nothing about others"
     if not force:
-        raise MssctlError(mark, hint="--force scores it all the same, and marks the result")
+        raise MssctlError(mark, hint="`force` scores it anyway, and marks the result")
     return [mark]

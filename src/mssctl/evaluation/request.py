@@ -7,21 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mssctl._version import __version__
 from mssctl.config.schema import AudioConfig
 from mssctl.errors import MssctlError
+from mssctl.evaluation.bsseval.frames import bsseval_settings
 from mssctl.evaluation.estimates import (
     Estimates,
     FromFolder,
     FromModel,
     FromOracle,
-    Oracle,
     form_of,
     in_usual_order,
 )
+from mssctl.evaluation.metrics import definitions
 from mssctl.evaluation.references import ReferenceTrack, check
+from mssctl.evaluation.scoring import Scoring
 from mssctl.events import Reporter
 from mssctl.failures import failure
-from mssctl.hardware.device import Dtype
+from mssctl.options.evaluate import EvaluateOptions, Oracle
 from mssctl.results.common import FileFailure
 from mssctl.separation.open_model import find_model
 from mssctl.separation.stream import SeparationSettings
@@ -29,7 +32,7 @@ from mssctl.separation.stream import SeparationSettings
 
 @dataclass(frozen=True)
 class Plan:
-    """What is evaluated: whose estimates, of which form, on which tracks, into which passport."""
+    """What is evaluated: whose estimates, of which form, on which tracks, with which provenance."""
 
     source: Estimates
     audio: AudioConfig
@@ -127,25 +130,20 @@ def _fitting(
 
 
 def with_model(
-    name: str,
+    given: EvaluateOptions,
     tracks: Sequence[ReferenceTrack],
     notes: Sequence[str],
-    device: str,
-    dtype: Dtype,
-    segment: float | None,
-    overlap: float | None,
-    batch: int | None,
     report: Reporter,
 ) -> Plan:
     """A model, checked against the tracks before it is loaded."""
-    found = find_model(name, device, dtype)
+    found = find_model(given.name or "starter", given.device, given.dtype)
     config = found.config
     tracks = [track.named((*config.audio.stems, *config.audio.outputs)) for track in tracks]
     settings = SeparationSettings.from_config(
         config,
-        segment_seconds=segment,
-        overlap=overlap,
-        batch_size=batch,
+        segment_seconds=given.segment,
+        overlap=given.overlap,
+        batch_size=given.batch,
         amp_dtype=found.dtype.amp_dtype,
     )
     tracks, more, failures = _fitting(tracks, found.name, config.audio, add_up=True)
@@ -178,3 +176,22 @@ def with_model(
         run_settings,
         failures,
     )
+
+
+def provenance_of(plan: Plan, scoring: Scoring, where: Mapping[str, str]) -> dict[str, Any]:
+    """What the scores depend on, beside the audio."""
+    framewise = (
+        bsseval_settings(scoring.window, scoring.hop, scoring.grid16, scoring.engine)
+        if scoring.bsseval
+        else {}
+    )
+    return {
+        "program": f"mssctl {__version__}",
+        "estimates": plan.source.identity,
+        "metrics": definitions(scoring.metrics),
+        "frames": {"window_seconds": scoring.window, "hop_seconds": scoring.hop},
+        "gain": "estimates as they are",
+        "bsseval": framewise,
+        "marks": list(plan.marks),
+        **where,
+    }

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,10 +23,10 @@ from mssctl.evaluation.track_document import Document, packed
 from mssctl.failures import failure
 from mssctl.hardware import machine
 from mssctl.hardware.processes import serve, start_tracker
+from mssctl.options.evaluate import Engine
 from mssctl.results.common import FileFailure
 from mssctl.results.evaluate import StemScore
 
-Engine = Literal["mssctl", "museval"]
 Given = TypeVar("Given")
 
 _PROCESS = 600 << 20  # bytes of a process with torch loaded

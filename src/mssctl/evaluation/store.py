@@ -32,7 +32,7 @@ Mark = Callable[[ReferenceTrack], Mapping[str, Any]]
 
 TABLES = (SUMMARY, "scores.csv", "scores.md")
 _WAITING = ".mssctl-unfinished"
-_HINT = "choose another folder with --out, or replace what is there with --overwrite"
+_HINT = "choose another folder with `out`, or replace what is there with `overwrite`"
 
 
 class Store:
@@ -263,7 +263,7 @@ class Store:
     def _foreign_page(self, folder: Path, page: Path) -> list[tuple[Path, str]]:
         if page.is_dir() or page.absolute() in [(folder / name).absolute() for name in TABLES]:
             raise MssctlError(
-                f"--report {page}: a folder, or a table of the evaluation",
+                f"`html` {page}: a folder, or a table of the evaluation",
                 hint="name another file",
                 exit_code=ExitCode.USAGE,
             )
@@ -337,6 +337,6 @@ def _state(path: Path) -> list[Any]:
 def _unwritable(path: Path, error: OSError) -> MssctlError:
     return MssctlError(
         f"{path}: {error.strerror or error}",
-        hint="give another folder with --out",
+        hint="give another folder with `out`",
         exit_code=ExitCode.ENVIRONMENT,
     )

@@ -10,7 +10,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,12 +19,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.cpu_attention import attention_with_dropout
 from mssctl.hardware.dropout import drops
+from mssctl.options.separate import Dtype
 
 AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 # What `separate`, `eval` and `plan` call them.
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-Dtype = Literal["auto", "bf16", "fp16", "fp32"]
 
 # Compute capability from which on GPUs have bfloat16, and float16 in tensor cores.
 BF16_CAPABILITY = (8, 0)

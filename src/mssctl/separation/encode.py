@@ -17,11 +17,11 @@ from mssctl.audio.files import AudioInfo
 from mssctl.audio.writer import AtomicWriter
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.files import FileSet, storage_error
-from mssctl.separation.formats import ClipMode, Encoding
+from mssctl.options.separate import ClipMode, Existing
+from mssctl.separation.formats import Encoding
 from mssctl.separation.outputs import (
     EXISTING_HINT,
     REDO_HINT,
-    Existing,
     already_there,
     folder_for_outputs,
     same_samples,
@@ -191,6 +191,6 @@ def _check_space(target: Target, scratch: Path) -> None:
         raise MssctlError(
             f"{scratch}: the disk is too full: {needed / 2**30:.2f} GiB needed, "
             f"{free / 2**30:.2f} GiB free",
-            hint="free some space, or choose another folder with --out",
+            hint="free some space, or choose another folder with `out`",
             exit_code=ExitCode.ENVIRONMENT,
         )

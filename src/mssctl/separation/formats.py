@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from mssctl.audio.files import AudioInfo
 from mssctl.errors import ExitCode, MssctlError
-
-Format = Literal["wav", "flac", "mp3"]
-BitDepth = Literal["auto", "16", "24", "float32"]
-ClipMode = Literal["rescale", "clamp", "none"]
+from mssctl.options.separate import BitDepth, ClipMode, Format
 
 _WAV_LIMIT = 0xFFFF_0000  # bytes of samples; a plain WAV file counts in 32 bits
 _MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
@@ -51,7 +47,7 @@ class StemFormat:
         clip_mode: for samples beyond full scale; None: ``rescale``, but ``none`` for float32.
 
     Raises:
-        MssctlError: a word that is none of these, or two that do not go together (exit 2).
+        MssctlError: two that do not go together (exit 2).
     """
 
     format: Format = "wav"
@@ -59,13 +55,10 @@ class StemFormat:
     clip_mode: ClipMode | None = None
 
     def __post_init__(self) -> None:
-        check_choice("format", self.format, get_args(Format))
-        check_choice("bit_depth", self.bit_depth, get_args(BitDepth))
-        check_choice("clip_mode", self.clip_mode, get_args(ClipMode))
         if self.format == "flac" and self.bit_depth == "float32":
             raise MssctlError(
                 "flac holds 16 or 24 bit integers, not floats",
-                hint="use --int24, or --format wav",
+                hint="use `bit_depth=24`, or `format=wav`",
                 exit_code=ExitCode.USAGE,
             )
         if self.format == "mp3" and self.bit_depth != "auto":
@@ -82,12 +75,12 @@ class StemFormat:
                 raise MssctlError(
                     f"{info.path}: mp3 cannot hold {info.channels} channels at "
                     f"{info.sample_rate} Hz",
-                    hint="use --format flac or wav",
+                    hint="use `format=flac` or wav",
                 )
             return Encoding("MP3", "MPEG_LAYER_III", None)
         if self.format == "flac" and info.channels > 8:
             raise MssctlError(
-                f"{info.path}: flac cannot hold {info.channels} channels", hint="use --format wav"
+                f"{info.path}: flac cannot hold {info.channels} channels", hint="use `format=wav`"
             )
         bits = self._bits(info)
         subtype = f"PCM_{bits}" if bits else "FLOAT"
@@ -108,15 +101,3 @@ class StemFormat:
     def clipping(self, encoding: Encoding) -> ClipMode:
         """What happens to samples beyond full scale; floats cannot clip."""
         return self.clip_mode or ("none" if encoding.subtype == "FLOAT" else "rescale")
-
-
-def check_choice(name: str, value: str | None, known: tuple[str, ...]) -> None:
-    """Refuse a word that a parameter does not take: a type checker does, Python does not.
-
-    Raises:
-        MssctlError: exit 2.
-    """
-    if value is not None and value not in known:
-        raise MssctlError(
-            f"{name} {value!r}: must be one of {', '.join(known)}", exit_code=ExitCode.USAGE
-        )

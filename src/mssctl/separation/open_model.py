@@ -11,7 +11,6 @@ from pathlib import Path
 from mssctl.events import Notice, Reporter
 from mssctl.hardware.device import (
     DeviceChoice,
-    Dtype,
     DtypeChoice,
     choose_device,
     choose_dtype,
@@ -20,6 +19,7 @@ from mssctl.hardware.device import (
 from mssctl.models import weights
 from mssctl.models.run_config import RunConfig
 from mssctl.models.weights import LoadedModel
+from mssctl.options.separate import Dtype
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from string import Formatter
-from typing import Literal
 
 import numpy as np
 
@@ -16,13 +15,12 @@ from mssctl.audio import files
 from mssctl.audio.files import AudioInfo
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
 from mssctl.files import storage_error
+from mssctl.options.separate import Existing
 from mssctl.separation.inputs import Song
 from mssctl.staging import sweep
 
-Existing = Literal["error", "skip", "overwrite"]
-DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
-EXISTING_HINT = "--overwrite replaces it, --skip-existing keeps it"
-REDO_HINT = "--overwrite makes the stems of this song again"
+EXISTING_HINT = "`existing=overwrite` replaces it, `existing=skip` keeps it"
+REDO_HINT = "`existing=overwrite` makes the stems of this song again"
 
 _BLOCK = 65_536  # frames read at once
 _ROUNDING = 2.0**-13  # a few steps of 16 bit, for a GPU that does not repeat its last digits
@@ -65,8 +63,8 @@ class Namer:
         path = Path(os.path.normpath(name))
         if path.is_absolute() or ".." in path.parts or path == Path() or "\0" in name:
             raise MssctlError(
-                f"--filename {self._template}: '{name}' is not a file below the output folder",
-                hint="choose the folder with --out",
+                f"`filename` {self._template}: '{name}' is not a file below the output folder",
+                hint="choose the folder with `out`",
                 exit_code=ExitCode.USAGE,
             )
         return self.out / path
@@ -76,14 +74,14 @@ def _check_template(template: str) -> None:
     try:
         parts = list(Formatter().parse(template))
     except ValueError as error:
-        raise MssctlError(f"--filename {template}: {error}", exit_code=ExitCode.USAGE) from None
+        raise MssctlError(f"`filename` {template}: {error}", exit_code=ExitCode.USAGE) from None
     for _, field, spec, conversion in parts:
         if field is None:
             continue
         if field not in _FIELDS or spec or conversion:
             shown = field + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
             raise MssctlError(
-                f"--filename {template}: unknown field {{{shown}}}",
+                f"`filename` {template}: unknown field {{{shown}}}",
                 hint=did_you_mean(field, _FIELDS),
                 exit_code=ExitCode.USAGE,
             )
@@ -105,13 +103,13 @@ def check_distinct(namer: Namer, songs: Sequence[Song], stems: Sequence[str]) ->
             if other != source:
                 raise MssctlError(
                     f"{path}: both {other} and {source} would be written there",
-                    hint="tell them apart with --filename '{dir}/{track}.{trackext}/{stem}.{ext}'",
+                    hint="tell them apart with `filename` '{dir}/{track}.{trackext}/{stem}.{ext}'",
                     exit_code=ExitCode.USAGE,
                 )
             if path.resolve() in inputs:
                 raise MssctlError(
                     f"{path}: {source} would be written over an input",
-                    hint="choose another folder with --out",
+                    hint="choose another folder with `out`",
                     exit_code=ExitCode.USAGE,
                 )
 
@@ -127,7 +125,7 @@ def already_there(paths: Sequence[Path], existing: Existing) -> list[Path]:
     if folder:
         raise MssctlError(
             f"{folder}: a folder is in the place of an output",
-            hint="choose another folder with --out",
+            hint="choose another folder with `out`",
             exit_code=ExitCode.USAGE,
         )
     if there and existing == "error":

@@ -18,12 +18,13 @@ from mssctl.audio.streams import in_step
 from mssctl.events import Progress, Reporter, silent
 from mssctl.files import check_writable, storage_error
 from mssctl.models.base import Separator
+from mssctl.options.separate import Existing
 from mssctl.results.separate import SeparatedSong
 from mssctl.separation import outputs
 from mssctl.separation.encode import Target, write_stems
 from mssctl.separation.formats import StemFormat
 from mssctl.separation.inputs import Song
-from mssctl.separation.outputs import Existing, Namer
+from mssctl.separation.outputs import Namer
 from mssctl.separation.stems import Selection, project, with_rest
 from mssctl.separation.stream import (
     SeparationSettings,

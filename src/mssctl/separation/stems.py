@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -12,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
-
-OtherMethod = Literal["add", "minus", "none"]
+from mssctl.options.separate import OtherMethod
 
 
 def project(stems: Tensor, mix: Tensor) -> Tensor:
@@ -87,12 +85,12 @@ def select(
     """
     if only is not None and two_stems is not None:
         raise MssctlError(
-            "--stems and --two-stems exclude each other",
-            hint="--two-stems X --other-method none writes X alone",
+            "`stems` and `two_stems` exclude each other",
+            hint="`two_stems` X `other_method=none` writes X alone",
             exit_code=ExitCode.USAGE,
         )
     if other_method is not None and two_stems is None:
-        raise MssctlError("--other-method goes with --two-stems", exit_code=ExitCode.USAGE)
+        raise MssctlError("`other_method` goes with `two_stems`", exit_code=ExitCode.USAGE)
     if two_stems is not None:
         chosen = _index(stems, two_stems)
         others = tuple(i for i in range(len(stems) + (not whole)) if i != chosen)

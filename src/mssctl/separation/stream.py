@@ -17,7 +17,6 @@ from torch import Tensor
 
 from mssctl.audio.overlap import Fade, overlap_add
 from mssctl.audio.streams import in_step
-from mssctl.config import bounds
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.device import autocast
 from mssctl.models.base import Separator
@@ -26,8 +25,8 @@ from mssctl.separation.stems import project
 
 # What to do where a dtype does not do.
 _WIDER = {
-    "float16": "use --dtype fp32: float16 ends at 65504",
-    "bfloat16": "use --dtype fp32",
+    "float16": "use `dtype=fp32`: float16 ends at 65504",
+    "bfloat16": "use `dtype=fp32`",
 }
 
 # Longest random shift of the segments' grid, in seconds.
@@ -93,33 +92,6 @@ class SeparationSettings:
         )
 
 
-def check_numbers(
-    segment: float | None,
-    overlap: float | None,
-    batch: int | None,
-    shifts: int = 1,
-    seed: int | None = None,
-) -> None:
-    """Refuse numbers out of bounds, with the name of their flag.
-
-    Raises:
-        MssctlError: (exit 2).
-    """
-    numbers = {
-        "--segment": (segment, bounds.SEGMENT_SECONDS),
-        "--overlap": (overlap, bounds.OVERLAP),
-        "--batch": (batch, bounds.BATCH),
-        "--shifts": (shifts, bounds.SHIFTS),
-        "--seed": (seed, bounds.SEED),
-    }
-    for flag, (value, (lowest, highest)) in numbers.items():
-        if value is not None and not lowest <= value <= highest:
-            raise MssctlError(
-                f"{flag} {value}: must be from {lowest} to {highest}",
-                exit_code=ExitCode.USAGE,
-            )
-
-
 @torch.inference_mode()
 def separate_stream(
     model: Separator, blocks: Iterator[Tensor], settings: SeparationSettings
@@ -179,7 +151,7 @@ def memory_errors(song: object) -> Iterator[None]:
             raise
         raise MssctlError(
             f"{song}: out of memory: {str(error).splitlines()[0]}",
-            hint="a shorter --segment or a smaller --batch needs less memory",
+            hint="a shorter `segment` or a smaller `batch` needs less memory",
         ) from None
 
 

@@ -35,7 +35,9 @@ DEFINITION = {
 }
 
 
-def passport(window: float, hop: float, grid16: bool, engine: str = "mssctl") -> dict[str, Any]:
+def bsseval_settings(
+    window: float, hop: float, grid16: bool, engine: str = "mssctl"
+) -> dict[str, Any]:
     """What the scores depend on beside the audio.
 
     Args:

@@ -85,7 +85,7 @@ def chosen(names: Iterable[str]) -> tuple[list[str], bool]:
     known = [*METRICS, BSSEVAL, "all"]
     for name in sorted(asked - set(known)):
         raise MssctlError(
-            f"--metrics: no metric {name!r}",
+            f"`metrics`: no metric {name!r}",
             hint=did_you_mean(name, known),
             exit_code=ExitCode.USAGE,
         )

@@ -1,0 +1,159 @@
+"""Measures the steps of some work: times, memory, shares, and how near the machine's best."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mssctl.benchmark.clock import Clock, Watch, spread
+from mssctl.benchmark.environment import environment, matmul_rate
+from mssctl.benchmark.trace import profiled
+from mssctl.benchmark.work import Work
+from mssctl.events import Notice, Progress, Reporter
+from mssctl.options.bench import BenchOptions
+from mssctl.planning.cards import card_in
+from mssctl.planning.fit import GIB
+from mssctl.results.bench import StepBench
+
+STEPS, WARMUP = 50, 3
+_PARTS = 3  # more steps, for the shares of their parts
+
+
+def measure_steps(
+    work: Work, preset: str, device: torch.device, options: BenchOptions, report: Reporter
+) -> StepBench:
+    """Do the steps, and describe them.
+
+    Args:
+        work: what a step is.
+        preset: its name, for the result.
+        device: that it computes on.
+        options: how many steps, and whether they are profiled.
+        report: receives the progress.
+    """
+    clock, watch = Clock(device), Watch(device)
+    steps = STEPS if options.steps is None else options.steps
+    warmup = WARMUP if options.warmup is None else options.warmup
+    profile = None if options.profile is None else Path(options.profile)
+    measured = _marks(work, clock, watch, (warmup, steps), report)
+    seconds = [clock.between(start, end) for start, _, end in measured]
+    waited = sum(clock.between(start, there) for start, there, _ in measured) / sum(seconds)
+    times = spread(seconds)
+    cuda = device.type == "cuda"
+    resident = None if cuda else _resident()
+    allocated = torch.cuda.max_memory_allocated(device) / GIB if cuda else None
+    reserved = torch.cuda.max_memory_reserved(device) / GIB if cuda else None
+    flops, predicted, rate, whose = _arithmetic(work, device, report)
+    return StepBench(
+        preset=preset,
+        mode=options.mode,
+        device=str(device),
+        steps=steps,
+        warmup=warmup,
+        seconds=times.median,
+        seconds_p10=times.p10,
+        seconds_p90=times.p90,
+        seconds_least=times.least,
+        audio_seconds=work.audio,
+        speed=work.audio / times.median,
+        shares=_shares(work, clock, waited),
+        allocated_gib=allocated,
+        reserved_gib=reserved,
+        predicted_gib=predicted,
+        resident_gib=resident,
+        tflop=flops,
+        tflop_rate=flops / times.median if flops else None,
+        full_rate=rate,
+        full_rate_of=whose,
+        utilisation=watch.mean("utilisation"),
+        power=watch.mean("power"),
+        clock=watch.mean("clock"),
+        operators=profiled(lambda: work.step(work.read()), device, profile) if profile else [],
+        trace=None if profile is None else str(profile),
+        environment=environment(device, work.receipt),
+    )
+
+
+def _marks(
+    work: Work, clock: Clock, watch: Watch, counts: tuple[int, int], report: Reporter
+) -> list[tuple[Any, Any, Any]]:
+    """Start, data there, and end of each measured step, after the warm-up."""
+    warmup, steps = counts
+    total = warmup + steps
+    marks = []
+    with watch:
+        for number in range(total):
+            report(Progress("bench", number, total, "steps"))
+            if number == warmup:
+                clock.wait()
+                watch.samples.clear()
+                if clock.cuda:
+                    torch.cuda.reset_peak_memory_stats()
+            start = clock.now()
+            examples = work.read()
+            there = clock.now()
+            work.step(examples)
+            marks.append((start, there, clock.now()))
+        clock.wait()
+    report(Progress("bench", total, total, "steps"))
+    return marks[warmup:]
+
+
+def _shares(work: Work, clock: Clock, waited: float) -> dict[str, float]:
+    """Where the time goes: the wait as measured, the rest from steps that are looked into.
+
+    Looking costs time, so those are steps of their own; and before them, readers that run ahead
+    have had time to do so.
+    """
+    if work.parts is None:
+        return {}
+    parts = work.parts(clock)
+    try:
+        for _ in range(_PARTS):
+            examples = work.read()
+            with parts.step():
+                work.step(examples)
+        shares = parts.shares()
+    finally:
+        parts.remove()
+    return {"data wait": waited} | {part: (1 - waited) * x for part, x in shares.items()}
+
+
+def _arithmetic(
+    work: Work, device: torch.device, report: Reporter
+) -> tuple[float | None, float | None, float | None, str | None]:
+    """TFLOP of a step and its peak by the planner; TFLOP/s of the machine, and of what.
+
+    What was measured is kept, whatever the planner does.
+    """
+    if work.predict is None:
+        return None, None, None, None
+    cuda = device.type == "cuda"
+    try:
+        found = work.predict(torch.cuda.get_device_capability(device) if cuda else (9, 0))
+    except Exception as error:  # noqa: BLE001 (it runs the model's code in a way of its own)
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        report(Notice(f"no prediction beside the measurement: {reason}", level="warning"))
+        return None, None, None, None
+    if not cuda:
+        return (
+            found.tflop,
+            None,
+            matmul_rate(device, work.dtype),
+            f"a {work.dtype} matrix product here",
+        )
+    predicted = found.peak.allocated / GIB
+    card = card_in(torch.cuda.get_device_name(device))
+    if card is None or work.dtype != "bfloat16":
+        return found.tflop, predicted, None, None
+    return found.tflop, predicted, card.bf16, f"{card.name}'s bf16"
+
+
+def _resident() -> float:
+    """Peak of the process's memory so far, GiB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB
