@@ -132,7 +132,9 @@ def test_songs_are_separated_without_compiling(make_config: Callable[..., RunCon
 
 def test_a_model_without_such_parts_refuses_it() -> None:
     overrides = ["training.compile=true", "model.n_layers=1"]
-    with pytest.raises(MssctlError, match=r"training.compile: nothing of bsmamba2") as caught:
+    with pytest.raises(
+        MssctlError, match=r"training.compile: it compiles no part of bsmamba2"
+    ) as caught:
         prepare(presets.load("bsmamba2", overrides), CPU)
     assert caught.value.exit_code == ExitCode.ENVIRONMENT
 
