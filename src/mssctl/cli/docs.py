@@ -1,4 +1,4 @@
-"""Writes the generated pages: docs/cli.md from ``--help``, docs/presets.md from the schema.
+"""Writes the generated pages: commands from ``--help``, keys and metrics from what they carry.
 
 Run as ``python -m mssctl.cli.docs [FOLDER]``; ``make docs`` does. A test fails when the pages in
 the repository differ from what this writes.
@@ -7,6 +7,7 @@ the repository differ from what this writes.
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from typer.main import get_command
 
 from mssctl import presets
 from mssctl.cli.app import app
+from mssctl.config.metrics import FRAMEWISE, METRICS
 from mssctl.config.section import key_of, leaves
 from mssctl.models.run_config import RunConfig, forms_of
 
@@ -32,6 +34,10 @@ booleans, an integer is written in decimal digits (`8`, not `8.0`, `010` or `1:3
 is set key by key."""
 
 _KEYS = ["key", "type", "unit", "default", "meaning"]
+_METRICS = """\
+`mssctl eval` always computes `sdr`, `si_sdr` and `csdr`; `--metrics` adds others, and `bsseval` the
+four of BSSEval v4. A metric that is not of one stem depends on which stems are scored together.
+[evaluation.md](evaluation.md) says how they are averaged."""
 _RESUME = """\
 These keys leave the model, its examples and its loss as they are. Any other key would make it
 another run and is refused."""
@@ -167,7 +173,25 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-PAGES = {"cli.md": cli_page, "presets.md": presets_page}
+def metrics_page() -> str:
+    """Every metric, with what is known of it."""
+    head = ["metric", "title", "unit", "better", "range", "of one stem", "definition"]
+    rows = [
+        [
+            f"`{metric.name}`",
+            metric.title,
+            metric.unit,
+            metric.better,
+            "" if math.isinf(metric.range[0]) else "{:g} to {:g}".format(*metric.range),
+            "no" if metric.needs_all_stems else "yes",
+            metric.definition.replace("|", "\\|"),
+        ]
+        for metric in (*METRICS.values(), *FRAMEWISE.values())
+    ]
+    return "\n\n".join(["# Metrics", _NOTE, _METRICS, _table(head, rows)]) + "\n"
+
+
+PAGES = {"cli.md": cli_page, "presets.md": presets_page, "metrics.md": metrics_page}
 
 
 def main(folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from mssctl.config.bounds import BATCH, N_FFT, OVERLAP, SAMPLE_RATE, SEED, SEGMENT_SECONDS
+from mssctl.config.metrics import MetricName
 from mssctl.config.section import (
     Count,
     CountOrNone,
@@ -284,7 +285,7 @@ class TrainingConfig(Section):
         doc="Songs to validate on; 0: all. A change starts the best score over.",
         resumable=True,
     )
-    validate_metric: Literal["sdr", "csdr", "si_sdr"] = field(
+    validate_metric: MetricName = field(
         "sdr",
         doc="Metric that selects the best weights. A change starts the best score over.",
         resumable=True,
