@@ -1,4 +1,7 @@
-"""The losses by name: keys, types, defaults and checks of the section ``loss``."""
+"""The section ``loss``: keys, types, defaults and checks of each loss.
+
+A new loss is a class and a line of `LossConfig` here, and its formula in ``training/losses``.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,11 @@ class WeightedLossConfig(Section):
     """What all losses share."""
 
     stem_weights: Annotated[tuple[NonNegative, ...], Field(max_length=64)] = ()
+
+    @property
+    def shortest_segment(self) -> int:
+        """Samples that a training example must have at least."""
+        return 1
 
     @field_validator("stem_weights")
     @classmethod
@@ -42,29 +50,29 @@ class CombinedLossConfig(WeightedLossConfig):
         return self
 
 
-class MultiSTFTLossConfig(WeightedLossConfig):
-    """What the losses with several STFT windows share."""
-
-    l1_time_weight: NonNegative = 10.0
-    multi_stft_hop_size: FrameLength = 147
-    multi_stft_n_fft_min: FrameLength = 2048
-
-
-class BSMamba2LossConfig(MultiSTFTLossConfig):
+class BSMamba2LossConfig(WeightedLossConfig):
     """``bsmamba2`` loss: L1 on waveforms, plus L1 on complex spectrograms at several windows.
 
     The windows' terms are summed. A transform is at least ``multi_stft_n_fft_min`` long, and its
     window filled up with zeros.
     """
 
+    l1_time_weight: NonNegative = 10.0
+    multi_stft_hop_size: FrameLength = 147
+    multi_stft_n_fft_min: FrameLength = 2048
     name: Literal["bsmamba2"] = "bsmamba2"
     multi_stft_window_sizes: Windows = (4096, 2048, 1024, 512, 256)
 
+    @property
+    def shortest_segment(self) -> int:
+        """Reflecting half a window needs more samples than that."""
+        return max(*self.multi_stft_window_sizes, self.multi_stft_n_fft_min) // 2 + 1
 
-class BSMamba2LightLossConfig(MultiSTFTLossConfig):
+
+class BSMamba2LightLossConfig(BSMamba2LossConfig):
     """``bsmamba2_light`` loss: as ``bsmamba2``, on magnitudes and at fewer windows."""
 
-    name: Literal["bsmamba2_light"] = "bsmamba2_light"
+    name: Literal["bsmamba2_light"] = "bsmamba2_light"  # type: ignore[assignment]
     multi_stft_window_sizes: Windows = (2048, 1024, 512)
 
 
