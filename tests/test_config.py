@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 import mssctl
+from mssctl.config.section import Key, Section, key_of
 from mssctl.errors import MssctlError
 from mssctl.models.run_config import RunConfig, forms_of, parse
 
@@ -45,6 +47,22 @@ BY_PROPERTY = {"target_instrument": "outputs"}  # read as a property of its sect
 def test_a_key_is_read_outside_the_schema(key):
     name = key.rpartition(".")[2]
     assert BY_PROPERTY.get(name, name) in READ
+
+
+@pytest.mark.parametrize(("section", "name", "form"), FORMS)
+def test_a_key_says_what_it_means_and_a_number_its_unit(section, name, form):
+    for key, field in form.model_fields.items():
+        facts = key_of(form, key)
+        assert facts.doc.endswith("."), f"{section}.{key} of {name}: make it with field(doc=...)"
+        if re.search(r"\b(int|float)\b", str(field.annotation)):
+            assert facts.unit, f"{section}.{key} of {name}: a number has a unit, or 1"
+
+
+def test_a_key_of_a_bare_field_has_no_meaning_and_never_changes():
+    class Bare(Section):
+        width: int = 1
+
+    assert key_of(Bare, "width") == Key(doc="", unit="", resumable=False)
 
 
 @pytest.mark.parametrize(("section", "name", "form"), FORMS)

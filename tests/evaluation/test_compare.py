@@ -14,7 +14,7 @@ from mssctl.evaluation.compare import compare
 from mssctl.evaluation.paired import interval
 
 
-def summary(folder, numbers, *, model="m", metric="sdr", **passport):
+def summary(folder, numbers, *, model="m", metric="sdr", **provenance):
     """A result with one stem and one metric: track -> number."""
     folder.mkdir()
     scores = [
@@ -28,12 +28,12 @@ def summary(folder, numbers, *, model="m", metric="sdr", **passport):
     document = {
         "model": model,
         "definitions": {metric: "a ratio"},
-        "passport": {
+        "provenance": {
             "metrics": {metric: "a ratio"},
             "frames": {"hop_seconds": 1.0},
             "scored_together": {key: ["vocals"] for key in numbers},
             "references_sha256": {track: {"vocals": "f0"} for track in numbers},
-            **passport,
+            **provenance,
         },
         "scores": scores,
         "medians": {},
@@ -72,7 +72,7 @@ def test_where_lower_is_better_a_fall_is_a_win(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("passport", "what"),
+    ("provenance", "what"),
     [
         ({"frames": {"hop_seconds": 0.5}}, "frames hop_seconds: 1.0 against 0.5"),
         ({"metrics": {"sdr": "another"}}, "metrics sdr: a ratio against another"),
@@ -80,9 +80,9 @@ def test_where_lower_is_better_a_fall_is_a_win(tmp_path):
         ({"references_sha256": {"x": {"vocals": "e1"}}}, "x: other references"),
     ],
 )
-def test_unlike_definitions_are_refused_by_name(tmp_path, passport, what):
+def test_unlike_definitions_are_refused_by_name(tmp_path, provenance, what):
     one = summary(tmp_path / "a", {"x": 1.0})
-    two = summary(tmp_path / "b", {"x": 1.0}, **passport)
+    two = summary(tmp_path / "b", {"x": 1.0}, **provenance)
     with pytest.raises(MssctlError, match="not comparable") as caught:
         compare([one, two])
     assert what in caught.value.message

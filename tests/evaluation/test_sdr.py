@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from mssctl.evaluation.metrics.sdr import (
-    DEFINITIONS,
-    METRICS,
     SI_SDR_LIMIT,
     SILENCE,
     is_silent,
@@ -102,7 +100,7 @@ def test_single_precision_audio_is_summed_in_double():
     assert sdr(s, s - np.float32(0.5)) == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS.keys())
+@pytest.mark.parametrize("metric", [sdr, si_sdr])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("side", ["reference", "estimate"])
 def test_nan_and_infinity_are_errors_that_name_the_side(metric, bad, side):
@@ -112,7 +110,7 @@ def test_nan_and_infinity_are_errors_that_name_the_side(metric, bad, side):
         metric(pair["reference"], pair["estimate"])
 
 
-@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS.keys())
+@pytest.mark.parametrize("metric", [sdr, si_sdr])
 def test_unequal_shapes_and_empty_signals_are_errors(metric):
     with pytest.raises(ValueError, match=r"reference is \(2, 4000\), estimate \(2, 3999\)"):
         metric(noise(), noise()[:, :-1])
@@ -132,7 +130,3 @@ def test_silence_is_up_to_one_step_of_16_bits(peak, silent):
     signal = np.zeros((2, 100), dtype=np.float32)
     signal[1, 50] = -peak
     assert is_silent(signal) is silent
-
-
-def test_every_metric_has_its_definition():
-    assert METRICS.keys() == DEFINITIONS.keys()

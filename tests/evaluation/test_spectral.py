@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mssctl.audio.mel import mel_filters
 from mssctl.evaluation.metrics.spectral import (
     bleedless,
     fullness,
     l1_frequency,
     log_spectral_distance,
-    mel_bands,
 )
 
 RATE = 44_100
@@ -63,8 +63,8 @@ def test_unequal_shapes_are_refused(sound):
         l1_frequency(sound, sound[:, 1:])
 
 
-def test_mel_bands_have_equal_area_and_their_peaks_rise():
-    bank = mel_bands(RATE, 4096, 64)
+def test_mel_filters_have_equal_area_and_their_peaks_rise():
+    bank = mel_filters(RATE, 4096, 64)
     assert bank.shape == (64, 2049)
     assert (np.diff(bank.argmax(axis=1)) > 0).all()
     areas = bank[20:].sum(axis=1) * (RATE / 4096)

@@ -1,4 +1,4 @@
-"""Evaluating into a folder: museval's form, a passport, and going on after an interruption."""
+"""Evaluating into a folder: museval's form, provenance, and continuing after an interruption."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ import torch
 from mssctl import files
 from mssctl.api.evaluate import evaluate
 from mssctl.config.schema import AudioConfig, STFTConfig, TrainingConfig
+from mssctl.documents import sealed, unsealed
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation import estimates
+from mssctl.evaluation.compare import compare
 from mssctl.events import Progress
 from mssctl.models import weights
 from mssctl.models.build import build
@@ -67,15 +69,15 @@ def run(model, songs, out, **options):
     return evaluate(**{**given, **frames, **options})
 
 
-def test_a_document_per_track_has_the_form_of_museval_and_a_passport(model, songs, tmp_path):
+def test_a_document_per_track_has_the_form_of_museval_and_its_provenance(model, songs, tmp_path):
     run(model, songs, tmp_path / "out")
     document = json.loads((tmp_path / "out" / "test" / "ü b.json").read_text(encoding="utf-8"))
     assert [target["name"] for target in document["targets"]] == list(STEMS)
     frames = document["targets"][0]["frames"]
     assert [frame["time"] for frame in frames] == pytest.approx([0.0, 0.1, 0.2])
     assert set(frames[0]["metrics"]) == {"SDR", "ISR", "SIR", "SAR"}
-    assert document["passport"]["bsseval"]["filter_taps"] == 512
-    assert document["passport"]["estimates"]["sha256"] == files.sha256(Path(model))
+    assert document["provenance"]["bsseval"]["filter_taps"] == 512
+    assert document["provenance"]["estimates"]["sha256"] == files.sha256(Path(model))
     assert document["target_set"] == list(STEMS)
 
 
@@ -91,6 +93,23 @@ def test_the_summary_is_over_medians_of_frames(model, songs, tmp_path):
     spread = result.bsseval["vocals"]["SIR"]
     assert spread.median == pytest.approx(np.median(medians))
     assert (spread.tracks, spread.frames) == (2, 6)
+
+
+def test_results_with_the_key_of_older_versions_are_read(model, songs, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    run(model, songs, out)
+    for path in out.rglob("*.json"):
+        document = unsealed(json.loads(path.read_text(encoding="utf-8")), str(path))
+        document["passport"] = document.pop("provenance")
+        path.write_text(json.dumps(sealed(document)), encoding="utf-8")
+    assert compare([out, out]).others[0].differences
+
+    def refuse(*_given):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("mssctl.evaluation.estimates.separate_array", refuse)
+    assert run(model, songs, out).provenance["bsseval"]["filter_taps"] == 512
+    assert '"passport"' not in (out / "summary.json").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("before", [0, 1])

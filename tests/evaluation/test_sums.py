@@ -80,7 +80,7 @@ def test_a_sum_is_scored_but_is_no_source_beside_its_parts(song):
     assert note.startswith("a: accompaniment is the sum of drums, bass, other: it is not")
     assert five.counts["accompaniment"] == 1
     assert set(five.bsseval) == set(STEMS)
-    assert five.passport["scored_together"] == {"a": list(STEMS)}
+    assert five.provenance["scored_together"] == {"a": list(STEMS)}
     resumed = run("five")
     assert resumed.notes == five.notes
     for folder in ("songs", "est"):

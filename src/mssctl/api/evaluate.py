@@ -8,20 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.evaluation.documents import marked
+from mssctl.evaluation.documents import as_text, marked
 from mssctl.evaluation.estimates import FromModel
 from mssctl.evaluation.guard import guard
 from mssctl.evaluation.metrics import chosen
 from mssctl.evaluation.references import find_musdb, find_tracks
-from mssctl.evaluation.report import plots
-from mssctl.evaluation.report import report as report_page
 from mssctl.evaluation.request import Plan, provenance_of, with_model, without_model
 from mssctl.evaluation.result import result_of
 from mssctl.evaluation.run import score_all
 from mssctl.evaluation.scoring import Scoring, jobs_within
 from mssctl.evaluation.store import Store
 from mssctl.evaluation.tables import as_csv, as_markdown
-from mssctl.evaluation.track_document import as_text
 from mssctl.events import Notice, Reporter, silent
 from mssctl.options.evaluate import EvaluateOptions
 from mssctl.results.evaluate import EvalResult
@@ -74,9 +71,16 @@ def evaluate(
         }
         store.finish(plan.tracks, kinds, tables)
     if html is not None and out is not None:
-        pictures = {name: marked(text, provenance) for name, text in plots(out).items()}
-        store.write_page(html, marked(report_page(out), provenance), pictures)
+        _write_report(html, out, store, provenance)
     return result
+
+
+def _write_report(html: Path, out: Path, store: Store, provenance: Mapping[str, Any]) -> None:
+    # Imports matplotlib, which takes half a second.
+    from mssctl.evaluation.report import plots, report  # noqa: PLC0415
+
+    pictures = {name: marked(text, provenance) for name, text in plots(out).items()}
+    store.write_page(html, marked(report(out), provenance), pictures)
 
 
 def _check(given: EvaluateOptions, *, framewise: bool) -> None:

@@ -1,4 +1,4 @@
-"""Writes the generated pages: docs/cli.md from ``--help``, docs/presets.md from the schema.
+"""Writes the generated pages: commands from ``--help``, keys and metrics from what they carry.
 
 Run as ``python -m mssctl.cli.docs [FOLDER]``; ``make docs`` does. A test fails when the pages in
 the repository differ from what this writes.
@@ -7,6 +7,7 @@ the repository differ from what this writes.
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from typer.main import get_command
 
 from mssctl import presets
 from mssctl.cli.app import app
+from mssctl.config.metrics import FRAMEWISE, METRICS
+from mssctl.config.section import key_of, leaves
 from mssctl.models.run_config import RunConfig, forms_of
 
 _WIDTH = 78  # what an 80-column terminal leaves
@@ -29,6 +32,15 @@ a name from this page, or the path of a file of your own; `--set section.key=val
 key. An unknown key is an error, and so is a value of another type: only `true` and `false` are
 booleans, an integer is written in decimal digits (`8`, not `8.0`, `010` or `1:30`), and a section
 is set key by key."""
+
+_KEYS = ["key", "type", "unit", "default", "meaning"]
+_METRICS = """\
+`mssctl eval` always computes `sdr`, `si_sdr` and `csdr`; `--metrics` adds others, and `bsseval` the
+four of BSSEval v4. A metric that is not of one stem depends on which stems are scored together.
+[evaluation.md](evaluation.md) says how they are averaged."""
+_RESUME = """\
+These keys leave the model, its examples and its loss as they are. Any other key would make it
+another run and is refused."""
 
 
 def cli_page() -> str:
@@ -65,14 +77,37 @@ def presets_page() -> str:
     for section in RunConfig.model_fields:
         forms = forms_of(section)
         for name, model in forms.items():
-            rows = [
-                [f"`{section}.{key}`", _type(item), f"`{_plain(item.default)}`"]
-                for key, item in model.model_fields.items()
-            ]
             words = inspect.cleandoc(model.__doc__ or "").replace("``", "`")
             title = f"{section}: {name}" if len(forms) > 1 else section
-            parts += [f"### {title}", words, _table(["key", "type", "default"], rows)]
+            parts += [f"### {title}", words, _table(_KEYS, _keys(section, model))]
+    parts += [
+        "## What `resume --set` may change",
+        _RESUME,
+        _table(["key", "meaning"], _resumable()),
+    ]
     return "\n\n".join(parts) + "\n"
+
+
+def _keys(section: str, model: type[BaseModel]) -> list[list[str]]:
+    """One row per key of a section."""
+    rows = []
+    for name, item in model.model_fields.items():
+        key = key_of(model, name)
+        rows.append(
+            [f"`{section}.{name}`", _type(item), key.unit, f"`{_plain(item.default)}`", key.doc]
+        )
+    return rows
+
+
+def _resumable() -> list[list[str]]:
+    """One row per key that a run may change when it resumes."""
+    found = {
+        f"`{section}.{name}`": key_of(model, name)
+        for section in RunConfig.model_fields
+        for model in forms_of(section).values()
+        for name in model.model_fields
+    }
+    return [[name, key.doc] for name, key in found.items() if key.resumable]
 
 
 def _descriptions(configs: dict[str, RunConfig]) -> list[str]:
@@ -81,22 +116,16 @@ def _descriptions(configs: dict[str, RunConfig]) -> list[str]:
 
 def _differences(configs: dict[str, RunConfig]) -> list[list[str]]:
     """One row per key whose value is not the same in all presets."""
-    flat = {name: dict(_leaves(config)) for name, config in configs.items()}
+    flat = {
+        name: {key: value for key, value, _ in leaves(config) if key != "description"}
+        for name, config in configs.items()
+    }
     rows = []
-    for key in dict.fromkeys(key for leaves in flat.values() for key in leaves):
-        values = [_plain(leaves[key]) if key in leaves else "" for leaves in flat.values()]
+    for key in dict.fromkeys(key for keys in flat.values() for key in keys):
+        values = [_plain(keys[key]) if key in keys else "" for keys in flat.values()]
         if len(set(values)) > 1:
             rows.append([f"`{key}`", *values])
     return rows
-
-
-def _leaves(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key in type(model).model_fields:
-        value = getattr(model, key)
-        if isinstance(value, BaseModel):
-            yield from _leaves(value, f"{prefix}{key}.")
-        elif key != "description":
-            yield f"{prefix}{key}", value
 
 
 def _plain(value: Any) -> str:
@@ -144,7 +173,25 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-PAGES = {"cli.md": cli_page, "presets.md": presets_page}
+def metrics_page() -> str:
+    """Every metric, with what is known of it."""
+    head = ["metric", "title", "unit", "better", "range", "of one stem", "definition"]
+    rows = [
+        [
+            f"`{metric.name}`",
+            metric.title,
+            metric.unit,
+            metric.better,
+            "" if math.isinf(metric.range[0]) else "{:g} to {:g}".format(*metric.range),
+            "no" if metric.needs_all_stems else "yes",
+            metric.definition.replace("|", "\\|"),
+        ]
+        for metric in (*METRICS.values(), *FRAMEWISE.values())
+    ]
+    return "\n\n".join(["# Metrics", _NOTE, _METRICS, _table(head, rows)]) + "\n"
+
+
+PAGES = {"cli.md": cli_page, "presets.md": presets_page, "metrics.md": metrics_page}
 
 
 def main(folder: Path) -> None:

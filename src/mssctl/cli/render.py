@@ -15,6 +15,7 @@ from rich.table import Table
 
 from mssctl.cli.progress import clock
 from mssctl.cli.streams import escaped
+from mssctl.config.metrics import metric_of
 from mssctl.errors import ExitCode
 from mssctl.results.bench import ScanBench
 from mssctl.results.common import FileFailure
@@ -95,7 +96,8 @@ def _song(song: SeparatedSong) -> str:
 
 @as_text.register
 def _(result: TrainResult) -> str:
-    score = "none yet" if result.best_score is None else f"{result.best_score:.2f} dB"
+    unit = metric_of(result.best_metric).unit
+    score = "none yet" if result.best_score is None else f"{result.best_score:.2f} {unit}".rstrip()
     rows = [
         ["run", result.run],
         ["state", "finished" if result.finished else f"interrupted: mssctl resume {result.run}"],

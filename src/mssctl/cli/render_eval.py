@@ -81,9 +81,9 @@ def _bsseval(result: EvalResult) -> list[str]:
         f"ill-conditioned: {track}: ISR, SIR and SAR are not defined to 1e-3 dB"
         for track in result.ill_conditioned
     )
-    paper = result.passport["bsseval"]
-    window, hop = paper["window_seconds"], paper["hop_seconds"]
-    what = f"{paper['metric']}, medians, dB; {window:g} s frames, hop {hop:g} s"
+    kept = result.provenance["bsseval"]
+    window, hop = kept["window_seconds"], kept["hop_seconds"]
+    what = f"{kept['metric']}, medians, dB; {window:g} s frames, hop {hop:g} s"
     return [what, aligned(head, rows, numbers=True).rstrip("\n"), *marked]
 
 

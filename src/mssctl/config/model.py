@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from mssctl.config.schema import AudioConfig, STFTConfig
-from mssctl.config.section import Section
+from mssctl.config.section import Section, field
 
 
 class ModelSection(Section):
@@ -18,7 +18,7 @@ class ModelSection(Section):
 
     uses_stft: ClassVar[bool] = True
 
-    name: str = ""
+    name: str = field("", doc="The architecture.")
 
     def check(self, audio: AudioConfig, stft: STFTConfig) -> None:
         """Compare the section with those it must fit.

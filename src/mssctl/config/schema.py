@@ -1,4 +1,4 @@
-"""Every key of a preset: its type, default, unit and check.
+"""Every key of a preset: its type, default, unit, meaning and check.
 
 A preset (YAML) lists only what differs from the defaults here. Unknown keys are errors; a test
 asserts that each key is read somewhere outside this file. Imports neither torch nor numpy.
@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from mssctl.config.bounds import BATCH, N_FFT, OVERLAP, SAMPLE_RATE, SEED, SEGMENT_SECONDS
+from mssctl.config.metrics import MetricName
 from mssctl.config.section import (
     Count,
     CountOrNone,
@@ -26,6 +27,7 @@ from mssctl.config.section import (
     Size,
     Tail,
     Tempo,
+    field,
     within,
 )
 
@@ -35,25 +37,22 @@ Batch = Annotated[int, within(BATCH)]
 
 
 class AudioConfig(Section):
-    """What goes in and comes out: ``(channels, samples)`` at ``sample_rate`` Hz, per stem.
+    """The signals: ``(channels, samples)`` for the mixture and for each stem."""
 
-    ``stems`` add up to the mixture. A model gives all of them, or with ``target_instrument`` that
-    one alone.
-    """
-
-    sample_rate: Annotated[int, within(SAMPLE_RATE)] = 44_100
-    channels: Annotated[int, Field(ge=1, le=2)] = 2
-    stems: Annotated[tuple[StemName, ...], Field(min_length=1, max_length=64)] = (
-        "vocals",
-        "drums",
-        "bass",
-        "other",
+    sample_rate: Annotated[int, within(SAMPLE_RATE)] = field(
+        44_100, unit="Hz", doc="Sample rate of the model's input and output."
     )
-    target_instrument: str | None = None
+    channels: Annotated[int, Field(ge=1, le=2)] = field(2, unit="channels", doc="Mono or stereo.")
+    stems: Annotated[tuple[StemName, ...], Field(min_length=1, max_length=64)] = field(
+        ("vocals", "drums", "bass", "other"), doc="Names of the stems, which add up to the mixture."
+    )
+    target_instrument: str | None = field(
+        None, doc="The one stem that the model estimates; null: all of `stems`."
+    )
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The stems that the model gives."""
+        """The stems that the model estimates."""
         return self.stems if self.target_instrument is None else (self.target_instrument,)
 
     @property
@@ -79,11 +78,13 @@ class AudioConfig(Section):
 
 
 class STFTConfig(Section):
-    """The transform around a spectral model: periodic window, centred, reflect padding."""
+    """The transform around a spectral model: periodic window, centered, reflect padding."""
 
-    n_fft: Annotated[int, within(N_FFT), Field(multiple_of=2)] = 2048
-    hop_length: Size = 512
-    window: Literal["hann", "sqrt_hann"] = "hann"
+    n_fft: Annotated[int, within(N_FFT), Field(multiple_of=2)] = field(
+        2048, unit="samples", doc="Length of the transform and of its window."
+    )
+    hop_length: Size = field(512, unit="samples", doc="Distance between frames, up to n_fft / 2.")
+    window: Literal["hann", "sqrt_hann"] = field("hann", doc="Window of analysis and synthesis.")
 
     @model_validator(mode="after")
     def _overlaps(self) -> STFTConfig:
@@ -93,73 +94,120 @@ class STFTConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """AdamW. ``fused`` runs the whole update in one kernel."""
+    """AdamW."""
 
-    name: Literal["adamw"] = "adamw"
-    lr: Positive = 5e-4
-    weight_decay: NonNegative = 0.01
-    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
-    eps: Positive = 1e-8
-    fused: bool = True
+    name: Literal["adamw"] = field("adamw", doc="The optimizer.")
+    lr: Positive = field(5e-4, unit="1", doc="Learning rate.", resumable=True)
+    weight_decay: NonNegative = field(0.01, unit="1", doc="Decoupled weight decay.", resumable=True)
+    betas: tuple[Momentum, Momentum] = field(
+        (0.9, 0.999), unit="1", doc="Decay of the averages of the gradient and of its square."
+    )
+    eps: Positive = field(1e-8, unit="1", doc="Added to the denominator of a step.")
+    fused: bool = field(True, doc="Run the whole update in one kernel.", resumable=True)
 
 
 class SchedulerConfig(Section):
-    """Linear warm-up over ``warmup_steps``, then halving when validation stops improving.
+    """The learning rate over a run, after a linear warm-up."""
 
-    ``cosine`` falls to ``min_lr`` over the whole run instead, and ``constant`` stays: neither needs
-    a validation.
-    """
-
-    name: Literal["plateau", "cosine", "constant"] = "plateau"
-    warmup_steps: CountOrNone = 0
-    factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
-    patience: CountOrNone = 8
-    min_lr: NonNegative = 1e-7
+    name: Literal["plateau", "cosine", "constant"] = field(
+        "plateau",
+        doc="`plateau` lowers it when validation stops improving; `cosine` falls to `min_lr` over "
+        "the whole run.",
+        resumable=True,
+    )
+    warmup_steps: CountOrNone = field(
+        0, unit="steps", doc="Length of the linear warm-up.", resumable=True
+    )
+    factor: Annotated[float, Field(gt=0.0, lt=1.0)] = field(
+        0.5, unit="1", doc="`plateau`: factor for the learning rate.", resumable=True
+    )
+    patience: CountOrNone = field(
+        8,
+        unit="validations",
+        doc="`plateau`: how many may pass without a better score.",
+        resumable=True,
+    )
+    min_lr: NonNegative = field(
+        1e-7, unit="1", doc="Smallest learning rate of `plateau` and `cosine`.", resumable=True
+    )
 
 
 class DataConfig(Section):
     """How training examples are drawn from stems, changed and mixed.
 
-    ``remix``: probability that each stem of an example comes from another song.
-    ``active_db``: segments quieter than this (dBFS RMS) are drawn again, up to ``redraws`` times.
-    ``weights``: how often each ``--data`` root is drawn from, in their order; null: by its songs.
-
-    Each effect has a probability (0 is off) and, where it has a strength, the range that this is
-    drawn from evenly. To all stems from one place alike: ``pitch`` in semitones and ``tempo`` (1.1
-    is 10 % faster), which need the package python-stretch. To each stem on its own, in this order:
-    ``eq`` (gain of each of three bands in dB), ``compress`` (ratio), ``clip`` (dB into soft
-    clipping), ``reverb`` (seconds to -60 dB, and level in dB relative to the stem), then ``gain``,
-    ``flip_polarity``, ``swap_channels`` and ``stem_dropout`` (never all stems). To the whole
-    example: ``mono`` makes all channels the same, and ``codec`` adds coding noise
-    (signal-to-noise ratio in dB, and the highest frequency kept, in Hz).
+    Each effect has a probability (0 turns it off) and, where it has a strength, the range from
+    which the strength is drawn uniformly. ``pitch`` and ``tempo``, which need the package
+    python-stretch, come first; then, for each stem, ``eq``, ``compress``, ``clip``, ``reverb``,
+    ``gain``, ``flip_polarity``, ``swap_channels`` and ``stem_dropout``; then, for the whole
+    example, ``mono`` and ``codec``.
     """
 
-    remix: Probability = 0.5
-    active_db: Decibels = -50.0
-    redraws: Annotated[int, Field(ge=0, le=1000)] = 4
-    weights: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=4096)] | None = None
-    gain: Probability = 1.0
-    gain_db: Range = (-6.0, 6.0)
-    stem_dropout: Probability = 0.05
-    swap_channels: Probability = 0.5
-    flip_polarity: Probability = 0.5
-    pitch: Probability = 0.0
-    pitch_semitones: tuple[Semitones, Semitones] = (-2.0, 2.0)
-    tempo: Probability = 0.0
-    tempo_ratio: tuple[Tempo, Tempo] = (0.9, 1.1)
-    eq: Probability = 0.0
-    eq_db: Range = (-6.0, 6.0)
-    compress: Probability = 0.0
-    compress_ratio: tuple[Ratio, Ratio] = (1.5, 6.0)
-    clip: Probability = 0.0
-    clip_db: tuple[NonNegative, NonNegative] = (0.0, 12.0)
-    reverb: Probability = 0.0
-    reverb_seconds: tuple[Tail, Tail] = (0.2, 1.5)
-    reverb_db: Range = (-24.0, -9.0)
-    mono: Probability = 0.0
-    codec: Probability = 0.0
-    codec_db: tuple[NonNegative, NonNegative] = (9.0, 24.0)
-    codec_hz: tuple[Positive, Positive] = (11_000.0, 19_000.0)
+    remix: Probability = field(
+        0.5, unit="probability", doc="Take a stem of an example from another song."
+    )
+    active_db: Decibels = field(
+        -50.0, unit="dBFS RMS", doc="Segments quieter than this are drawn again."
+    )
+    redraws: Annotated[int, Field(ge=0, le=1000)] = field(
+        4, unit="draws", doc="How often a quiet segment is drawn again."
+    )
+    weights: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=4096)] | None = field(
+        None, unit="1", doc="Share of each `--data` folder, in their order; null: by its songs."
+    )
+    gain: Probability = field(1.0, unit="probability", doc="Change the level of a stem.")
+    gain_db: Range = field((-6.0, 6.0), unit="dB", doc="Range of that gain.")
+    stem_dropout: Probability = field(
+        0.05, unit="probability", doc="Silence a stem, but never all of them."
+    )
+    swap_channels: Probability = field(
+        0.5, unit="probability", doc="Swap left and right of a stem."
+    )
+    flip_polarity: Probability = field(
+        0.5, unit="probability", doc="Invert the polarity of a stem."
+    )
+    pitch: Probability = field(
+        0.0, unit="probability", doc="Shift the pitch of all stems of an excerpt alike."
+    )
+    pitch_semitones: tuple[Semitones, Semitones] = field(
+        (-2.0, 2.0), unit="semitones", doc="Range of that shift."
+    )
+    tempo: Probability = field(
+        0.0, unit="probability", doc="Change the tempo of all stems of an excerpt alike."
+    )
+    tempo_ratio: tuple[Tempo, Tempo] = field(
+        (0.9, 1.1), unit="1", doc="Range of that change; 1.1 is 10 % faster."
+    )
+    eq: Probability = field(
+        0.0, unit="probability", doc="Equalize a stem: low shelf, peak and high shelf."
+    )
+    eq_db: Range = field((-6.0, 6.0), unit="dB", doc="Range of the gain of each of its bands.")
+    compress: Probability = field(0.0, unit="probability", doc="Compress the dynamics of a stem.")
+    compress_ratio: tuple[Ratio, Ratio] = field(
+        (1.5, 6.0), unit="1", doc="Range of the compression ratio."
+    )
+    clip: Probability = field(0.0, unit="probability", doc="Clip a stem softly.")
+    clip_db: tuple[NonNegative, NonNegative] = field(
+        (0.0, 12.0), unit="dB", doc="Range of the drive into soft clipping."
+    )
+    reverb: Probability = field(0.0, unit="probability", doc="Add reverb to a stem.")
+    reverb_seconds: tuple[Tail, Tail] = field(
+        (0.2, 1.5), unit="s", doc="Range of its decay to -60 dB."
+    )
+    reverb_db: Range = field(
+        (-24.0, -9.0), unit="dB", doc="Range of its level, relative to the stem."
+    )
+    mono: Probability = field(
+        0.0, unit="probability", doc="Make all channels of an example the same."
+    )
+    codec: Probability = field(
+        0.0, unit="probability", doc="Add coding noise to an example, as a lossy codec does."
+    )
+    codec_db: tuple[NonNegative, NonNegative] = field(
+        (9.0, 24.0), unit="dB", doc="Range of its signal-to-noise ratio."
+    )
+    codec_hz: tuple[Positive, Positive] = field(
+        (11_000.0, 19_000.0), unit="Hz", doc="Range of the highest frequency that is kept."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> DataConfig:
@@ -171,47 +219,110 @@ class DataConfig(Section):
 
 
 class TrainingConfig(Section):
-    """The run: lengths in samples, batch per device, and what the machine should do.
+    """The run: its length, the batch, what it computes with and what it keeps.
 
-    ``segment_length``: samples per example. One optimizer step sees
-    ``batch_size * gradient_accumulation_steps`` examples. ``ema_momentum`` 0 turns the moving
-    average of the weights off. ``validate_songs`` 0 means all. ``save_every_steps`` 0 means at
-    the end of each epoch only. ``early_stopping`` ends the run after so many validations without
-    a better score; 0 never. ``tensorboard`` writes curves and audio to RUN/tensorboard. ``compile``
-    puts the repeated parts of the model through torch.compile; memory is predicted without it.
+    One optimizer step sees ``batch_size * gradient_accumulation_steps`` examples, whatever the
+    number of processes.
     """
 
-    num_epochs: Count = 300
-    steps_per_epoch: Count = 1000
-    segment_length: Annotated[int, Field(ge=1, le=2**28)] = 220_500
-    batch_size: Batch = 4
-    gradient_accumulation_steps: Size = 1
-    gradient_clip: Positive = 5.0
-    gradient_checkpointing: Checkpointing = "none"
-    ema_momentum: Momentum = 0.999
-    amp_dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    tf32: bool = True
-    cudnn_benchmark: bool = True
-    flash_attention: bool = True
-    compile: bool = False
-    seed: Annotated[int, within(SEED)] = 0
-    num_workers: Annotated[int, Field(ge=0, le=1024)] = 4
-    prefetch_factor: Annotated[int, Field(ge=1, le=1024)] = 4
-    validate_songs: CountOrNone = 0
-    validate_metric: Literal["sdr", "csdr", "si_sdr"] = "sdr"
-    early_stopping: CountOrNone = 0
-    save_every_steps: CountOrNone = 0
-    keep_last: Count = 2
-    tensorboard: bool = False
+    num_epochs: Count = field(300, unit="epochs", doc="Length of the run.", resumable=True)
+    steps_per_epoch: Count = field(
+        1000, unit="steps", doc="Optimizer steps from one validation to the next."
+    )
+    segment_length: Annotated[int, Field(ge=1, le=2**28)] = field(
+        220_500, unit="samples", doc="Length of an example."
+    )
+    batch_size: Batch = field(
+        4,
+        unit="examples",
+        doc="Examples per forward pass; changes with `gradient_accumulation_steps` only, so that "
+        "their product stays.",
+        resumable=True,
+    )
+    gradient_accumulation_steps: Size = field(
+        1, unit="passes", doc="Forward passes per optimizer step.", resumable=True
+    )
+    gradient_clip: Positive = field(
+        5.0, unit="L2 norm", doc="Clip the gradient norm to this.", resumable=True
+    )
+    gradient_checkpointing: Checkpointing = field(
+        "none",
+        doc="Recompute activations in the backward pass: none of them, or from the input of each "
+        "`block`, or of each `path` within it.",
+        resumable=True,
+    )
+    ema_momentum: Momentum = field(
+        0.999, unit="1", doc="Momentum of the moving average of the weights; 0 turns it off."
+    )
+    amp_dtype: Literal["bfloat16", "float32"] = field(
+        "bfloat16", doc="Dtype of autocast.", resumable=True
+    )
+    tf32: bool = field(True, doc="Allow TF32 in float32 matrix products.", resumable=True)
+    cudnn_benchmark: bool = field(
+        True, doc="Let cuDNN time its convolutions and choose.", resumable=True
+    )
+    flash_attention: bool = field(
+        True, doc="Use fused attention kernels; false: the math kernel.", resumable=True
+    )
+    compile: bool = field(
+        False,
+        doc="Put the repeated parts of the model through torch.compile; memory is predicted "
+        "without it.",
+        resumable=True,
+    )
+    seed: Annotated[int, within(SEED)] = field(
+        0, unit="1", doc="Seed of the weights and of all examples."
+    )
+    num_workers: Annotated[int, Field(ge=0, le=1024)] = field(
+        4, unit="processes", doc="Processes that load examples; 0: the main one.", resumable=True
+    )
+    prefetch_factor: Annotated[int, Field(ge=1, le=1024)] = field(
+        4, unit="batches", doc="Batches that each of them loads ahead.", resumable=True
+    )
+    validate_songs: CountOrNone = field(
+        0,
+        unit="songs",
+        doc="Songs to validate on; 0: all. A change starts the best score over.",
+        resumable=True,
+    )
+    validate_metric: MetricName = field(
+        "sdr",
+        doc="Metric that selects the best weights. A change starts the best score over.",
+        resumable=True,
+    )
+    early_stopping: CountOrNone = field(
+        0,
+        unit="validations",
+        doc="End the run after this many without a better score; 0: never.",
+        resumable=True,
+    )
+    save_every_steps: CountOrNone = field(
+        0,
+        unit="steps",
+        doc="Steps between checkpoints; 0: one at the end of each epoch.",
+        resumable=True,
+    )
+    keep_last: Count = field(
+        2, unit="checkpoints", doc="How many of the newest checkpoints to keep.", resumable=True
+    )
+    tensorboard: bool = field(
+        False, doc="Write curves and audio to RUN/tensorboard.", resumable=True
+    )
 
 
 class SeparationConfig(Section):
-    """How whole songs are cut, in validation, ``eval`` and ``separate`` alike.
+    """How whole songs are split into segments, in validation, ``eval`` and ``separate`` alike.
 
-    ``segment_seconds`` None: the training segment. ``overlap`` is a fraction of the segment.
+    A change starts the best score of a run over.
     """
 
-    segment_seconds: Annotated[float, within(SEGMENT_SECONDS)] | None = None
-    overlap: Annotated[float, within(OVERLAP)] = 0.25
-    fade: Literal["hann", "linear"] = "hann"
-    batch_size: Batch = 1
+    segment_seconds: Annotated[float, within(SEGMENT_SECONDS)] | None = field(
+        None, unit="s", doc="Length of a segment; null: as in training.", resumable=True
+    )
+    overlap: Annotated[float, within(OVERLAP)] = field(
+        0.25, unit="of a segment", doc="Overlap of neighboring segments.", resumable=True
+    )
+    fade: Literal["hann", "linear"] = field(
+        "hann", doc="Shape of the cross-fade between segments.", resumable=True
+    )
+    batch_size: Batch = field(1, unit="segments", doc="Segments per forward pass.", resumable=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
@@ -33,6 +35,34 @@ Size = Annotated[int, within(HOP_LENGTH)]  # of a tensor
 WindowLength = Annotated[int, within(N_FFT), Field(multiple_of=4)]
 
 
+@dataclass(frozen=True)
+class Key:
+    """What a key of a preset means; its type and bounds are those of the field.
+
+    Attributes:
+        doc: its meaning, in one sentence.
+        unit: of its value; ``1`` for a number without one, empty for what is no number.
+        resumable: whether `resume --set` may change it: the model, its examples and its loss
+            stay what they are.
+    """
+
+    doc: str
+    unit: str
+    resumable: bool
+
+
+def field(default: Any, *, doc: str, unit: str = "", resumable: bool = False) -> Any:
+    """A field of a section, with what `Key` says of it."""
+    return Field(default, json_schema_extra={"key": Key(doc, unit, resumable)})  # type: ignore[dict-item]
+
+
+def key_of(section: type[BaseModel], name: str) -> Key:
+    """What a key means; without `field` it has no meaning and no resume may change it."""
+    extra = section.model_fields[name].json_schema_extra
+    found: Any = extra.get("key") if isinstance(extra, dict) else None
+    return found if isinstance(found, Key) else Key(doc="", unit="", resumable=False)
+
+
 class Section(BaseModel):
     """Base of all sections: immutable, an unknown key is an error, and no type is converted.
 
@@ -50,6 +80,16 @@ class Section(BaseModel):
         if not isinstance(tree, dict):
             return tree
         return {key: tuple(v) if isinstance(v, list) else v for key, v in tree.items()}
+
+
+def leaves(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, Key]]:
+    """Each key below a section, as ``training.lr``, with its value and meaning."""
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value, key_of(type(section), name)
 
 
 def named(default: str) -> Discriminator:

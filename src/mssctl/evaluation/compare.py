@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mssctl.config.metrics import metric_of
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.evaluation.metrics import CSDR, METRICS
 from mssctl.evaluation.paired import RESAMPLES, interval
 from mssctl.evaluation.summary import read_summary
 from mssctl.results.evaluate import ComparedResult, EvalComparison, PairedDifference
 
 SUMMARY = "summary.json"
 _MUST_AGREE = ("metrics", "frames", "bsseval", "gain", "musdb")
-_OF_ONE_STEM = set(METRICS) - {CSDR}
 
 Numbers = dict[tuple[str, str], dict[str, float]]  # (stem, metric) -> track -> number
 
@@ -57,7 +56,7 @@ def _compared(
     for (stem, metric), found in numbers.items():
         ours = base.get((stem, metric), {})
         tracks = [track for track in found if track in ours]
-        if metric not in _OF_ONE_STEM and unlike.intersection(tracks):
+        if metric_of(metric).needs_all_stems and unlike.intersection(tracks):
             left_out.append(f"{stem}: {metric}: scored together with other stems")
         elif tracks:
             pairs = [(found[track], ours[track]) for track in tracks]
@@ -70,7 +69,6 @@ def _compared(
 
 def _difference(stem: str, metric: str, pairs: Sequence[tuple[float, float]]) -> PairedDifference:
     less = [new - old for new, old in pairs]
-    sign = -1.0 if metric in METRICS and not METRICS[metric].higher else 1.0
     low, high = interval(less)
     return PairedDifference(
         stem=stem,
@@ -79,14 +77,14 @@ def _difference(stem: str, metric: str, pairs: Sequence[tuple[float, float]]) ->
         median=statistics.median(less),
         low=low,
         high=high,
-        wins=sum(sign * value > 0.0 for value in less),
+        wins=sum(metric_of(metric).sign * value > 0.0 for value in less),
         tracks=len(less),
     )
 
 
 def _scored_with_others(first: dict[str, Any], other: dict[str, Any]) -> set[str]:
     """Tracks of both whose stems are not the same: frames that count, SIR and SAR depend on it."""
-    one, two = (result["passport"]["scored_together"] for result in (first, other))
+    one, two = (result["provenance"]["scored_together"] for result in (first, other))
     return {track for track in one if track in two and set(one[track]) != set(two[track])}
 
 
@@ -98,13 +96,13 @@ def _refuse_unlike(a: Path, first: dict[str, Any], b: Path, other: dict[str, Any
     """Numbers of other definitions, or about other references, are no comparison."""
     reasons: list[str] = []
     for key in _MUST_AGREE:
-        one, two = first["passport"].get(key), other["passport"].get(key)
+        one, two = first["provenance"].get(key), other["provenance"].get(key)
         if isinstance(one, dict) and isinstance(two, dict) and one and two:
             inner = [k for k in {**one, **two} if one.get(k) != two.get(k)]
             reasons += [f"{key} {k}: {one.get(k)} against {two.get(k)}" for k in inner]
         elif one != two:
             reasons.append(f"{key}: {one or 'none'} against {two or 'none'}")
-    true, same = (result["passport"]["references_sha256"] for result in (first, other))
+    true, same = (result["provenance"]["references_sha256"] for result in (first, other))
     for track in sorted(true.keys() & same.keys()):
         stems = true[track].keys() & same[track].keys()
         if any(true[track][stem] != same[track][stem] for stem in stems):

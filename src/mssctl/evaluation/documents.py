@@ -1,4 +1,4 @@
-"""Where an evaluation keeps the documents of its tracks, and how it recognizes its own files.
+"""A track's document: its scores as JSON with a checksum, where it is kept, whose it is.
 
 Documents that museval's readers can read are in ``test``, where they look and read all there is;
 others are in ``tracks``. Older versions wrote them beside ``summary.json``.
@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mssctl.evaluation.bsseval.frames import readable_by_museval
+from mssctl.documents import CHECKSUM, read_json, sealed, unsealed
+from mssctl.errors import MssctlError
+from mssctl.evaluation.bsseval.frames import readable_by_museval, spreads
+from mssctl.results.evaluate import Score, StemScore
+
+Document = dict[str, Any]
 
 SUMMARY = "summary.json"
 FOLDERS = ("test", "tracks")
@@ -39,10 +45,38 @@ def find_document(folder: Path, track: str) -> Path:
     return next((place for place in places if place.is_file()), places[0])
 
 
+def read(path: Path, *, damaged: bool = False) -> Document:
+    """A document of a track or a summary, in today's form.
+
+    Args:
+        path: the file.
+        damaged: whether it may have changed since it was written.
+
+    Raises:
+        MssctlError: unreadable, or changed (exit 4).
+    """
+    document = read_json(path)
+    if CHECKSUM in document and not damaged:  # older versions wrote none
+        document = unsealed(document, str(path))
+    for part in (document, document.get("data")):  # `eval --json` prints a summary under "data"
+        if isinstance(part, dict) and "passport" in part:  # what older versions called it
+            part["provenance"] = part.pop("passport")
+    return document
+
+
 def provenance_of(summary: Mapping[str, Any]) -> dict[str, Any]:
     """What a summary's scores depend on besides the audio."""
-    passport = summary["passport"]
-    return {key: value for key, value in passport.items() if key not in _OF_THE_AUDIO}
+    found = summary["provenance"]
+    return {key: value for key, value in found.items() if key not in _OF_THE_AUDIO}
+
+
+def provenance_in(path: Path) -> dict[str, Any] | None:
+    """The provenance in a document of a track; None if it is not a document."""
+    try:
+        found = read(path, damaged=True).get("provenance")
+    except MssctlError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def marked(text: str, provenance: Mapping[str, Any]) -> str:
@@ -63,3 +97,48 @@ def is_marked(path: Path, provenance: Mapping[str, Any]) -> bool:
 def _mark(provenance: Mapping[str, Any]) -> str:
     text = json.dumps(provenance, sort_keys=True)
     return f"<!-- mssctl eval {hashlib.sha256(text.encode()).hexdigest()[:32]} -->\n"
+
+
+def has_failures(path: Path) -> bool:
+    """Whether a document says that a file of its track could not be read."""
+    document = whole(path)
+    return document is not None and bool(document.get("failures"))
+
+
+def whole(path: Path) -> Document | None:
+    """A track's document; None if it is not there or damaged."""
+    try:
+        document = read(path)
+        unpacked(document), spreads([document]), list(document["skipped"])
+        document["track"], document["scored_together"], document["references_sha256"]
+    except (MssctlError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return document
+
+
+def as_text(document: Mapping[str, Any]) -> str:
+    """JSON with a checksum; a name whose bytes are not UTF-8 is escaped."""
+    whole = sealed(document)
+    text = json.dumps(whole, indent=1, allow_nan=False, ensure_ascii=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(whole, indent=1, allow_nan=False)
+    return text + "\n"
+
+
+def packed(scores: Sequence[StemScore], skipped: Sequence[str]) -> Document:
+    """Scores as JSON's own types."""
+    return {"scores": [asdict(item) for item in scores], "skipped": list(skipped)}
+
+
+def unpacked(document: Document) -> list[StemScore]:
+    """Scores of a document."""
+    return [
+        StemScore(
+            item["track"],
+            item["stem"],
+            {name: Score(**score) for name, score in item["metrics"].items()},
+        )
+        for item in document["scores"]
+    ]

@@ -53,7 +53,7 @@ class Estimates(Protocol):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What it is, for the passport."""
+        """What it is, for the provenance of scores."""
         ...
 
     @property
@@ -187,7 +187,7 @@ class FromOracle:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """For the passport."""
+        """For the provenance."""
         return {"oracle": self.kind}
 
     def of(self, track: ReferenceTrack, audio: ReferenceAudio) -> Found:
@@ -244,7 +244,7 @@ def form_of(tracks: Sequence[ReferenceTrack], stems: Sequence[str]) -> AudioConf
 
 
 def content_hashes(stems: Mapping[str, Array]) -> dict[str, str]:
-    """Stem -> SHA-256 of its samples, for passports: the same audio, wherever it lies."""
+    """Stem -> SHA-256 of its samples, for the provenance: the same audio, wherever it lies."""
     return {
         stem: hashlib.sha256(np.ascontiguousarray(audio, dtype=np.float32).tobytes()).hexdigest()
         for stem, audio in stems.items()

@@ -9,11 +9,11 @@ from typing import Any
 from mssctl.data.names import some
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.bsseval.frames import spreads
+from mssctl.evaluation.documents import Document, unpacked
 from mssctl.evaluation.metrics import definitions
 from mssctl.evaluation.request import Plan
 from mssctl.evaluation.scores import counts, means
 from mssctl.evaluation.scoring import Scoring
-from mssctl.evaluation.track_document import Document, unpacked
 from mssctl.results.common import FileFailure
 from mssctl.results.evaluate import EvalResult
 
@@ -22,7 +22,7 @@ def result_of(
     plan: Plan,
     scoring: Scoring,
     documents: Sequence[Document],
-    papers: Mapping[str, Any],
+    provenance: Mapping[str, Any],
     reference: str,
     out: Path | str | None,
     per_track: bool,
@@ -57,8 +57,8 @@ def result_of(
         skipped=skipped,
         notes=[*plan.notes, *_notes(documents)],
         marks=list(plan.marks),
-        passport={
-            **papers,
+        provenance={
+            **provenance,
             "scored_together": {made["track"]: made["scored_together"] for made in whole},
             "references_sha256": {made["track"]: made["references_sha256"] for made in whole},
         },

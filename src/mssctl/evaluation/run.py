@@ -11,6 +11,7 @@ from pathlib import Path
 from mssctl.audio.writer import AtomicWriter
 from mssctl.config.schema import AudioConfig
 from mssctl.errors import MssctlError
+from mssctl.evaluation.documents import Document
 from mssctl.evaluation.estimates import Estimates
 from mssctl.evaluation.excerpts import write_excerpt
 from mssctl.evaluation.metrics.sdr import Array
@@ -18,7 +19,6 @@ from mssctl.evaluation.references import ReferenceAudio, ReferenceTrack, check, 
 from mssctl.evaluation.request import Plan
 from mssctl.evaluation.scoring import Scoring, document, in_order, scored, unscored
 from mssctl.evaluation.store import Store
-from mssctl.evaluation.track_document import Document
 from mssctl.events import Notice, Progress, Reporter
 
 

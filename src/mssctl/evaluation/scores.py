@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from mssctl.config.metrics import CSDR, DEFAULT, METRICS, metric_of
 from mssctl.errors import MssctlError
 from mssctl.evaluation.bsseval import framewise_sdr
-from mssctl.evaluation.metrics import CSDR, DEFAULT, METRICS
+from mssctl.evaluation.metrics import compute
 from mssctl.evaluation.metrics.sdr import SI_SDR_LIMIT, Array, is_silent
 from mssctl.results.evaluate import Score, StemScore
 
@@ -35,7 +36,7 @@ def score_track(
         estimates: stem -> separated audio ``(C, N)``; its order is that of the scores.
         mixture: the unprocessed song ``(C, N)``, the baseline; None where there is none.
         rate: samples per second.
-        metrics: names in `mssctl.evaluation.metrics.METRICS`.
+        metrics: names in `mssctl.config.metrics.METRICS`.
         frames: seconds of a frame of cSDR, and from one to the next.
         apart: stems that are no sources beside the others, such as their sum: they have no cSDR.
 
@@ -85,10 +86,10 @@ def _plain(
     """Metrics that need one stem only."""
     found: dict[str, Score] = {}
     for name in metrics:
-        of = METRICS[name].of
-        if of is not None:
-            base = None if mixture is None else of(reference, mixture, rate)
-            found[name] = score(of(reference, estimate, rate), base)
+        metric = METRICS[name]
+        if not metric.needs_all_stems:
+            base = None if mixture is None else compute(metric, reference, mixture, rate)
+            found[name] = score(compute(metric, reference, estimate, rate), base)
     return found
 
 
@@ -151,7 +152,7 @@ def means(
         rows = [item.metrics for item in scores if item.stem == stem]
         names = dict.fromkeys(name for row in rows for name in row)
         table[stem] = {
-            name: _over([row[name] for row in rows if name in row], median=METRICS[name].median)
+            name: _over([row[name] for row in rows if name in row], median=metric_of(name).median)
             for name in names
         }
     rows_of_stems = [row for stem, row in table.items() if stem not in apart]

@@ -14,12 +14,12 @@ import numpy as np
 from mssctl.errors import MssctlError
 from mssctl.evaluation.bsseval import MEMORY, TAPS
 from mssctl.evaluation.bsseval.frames import score_frames
+from mssctl.evaluation.documents import Document, packed
 from mssctl.evaluation.estimates import content_hashes
 from mssctl.evaluation.metrics.sdr import Array
 from mssctl.evaluation.references import ReferenceAudio
 from mssctl.evaluation.scores import score_track
 from mssctl.evaluation.sums import sums
-from mssctl.evaluation.track_document import Document, packed
 from mssctl.failures import failure
 from mssctl.hardware import machine
 from mssctl.hardware.processes import serve, start_tracker

@@ -14,18 +14,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mssctl.documents import parse_json, read_json
+from mssctl.documents import parse_json
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.documents import (
     FOLDERS,
     SUMMARY,
+    Document,
+    as_text,
     document_place,
     document_places,
+    has_failures,
     is_marked,
+    provenance_in,
     provenance_of,
+    read,
+    whole,
 )
 from mssctl.evaluation.references import ReferenceTrack
-from mssctl.evaluation.track_document import Document, as_text, has_failures, passport_in, whole
 from mssctl.files import FileSet, check_writable, copy_tree
 
 Mark = Callable[[ReferenceTrack], Mapping[str, Any]]
@@ -36,11 +41,11 @@ _HINT = "choose another folder with `out`, or replace what is there with `overwr
 
 
 class Store:
-    """Documents of tracks, each with the passport it was made under.
+    """Documents of tracks, each with the provenance it was made under.
 
     Args:
         folder: where they lie, made by `check`; None keeps nothing.
-        passport: what the scores depend on.
+        provenance: what the scores depend on.
         mark: what the estimates of a track depend on besides.
         overwrite: replace the results of other evaluations.
     """
@@ -48,13 +53,13 @@ class Store:
     def __init__(
         self,
         folder: Path | None,
-        passport: Mapping[str, Any],
+        provenance: Mapping[str, Any],
         mark: Mark,
         *,
         overwrite: bool = False,
     ) -> None:
         self.folder = folder
-        self.passport = parse_json(json.dumps(passport), "provenance")  # as it reads
+        self.provenance = parse_json(json.dumps(provenance), "provenance")  # as it reads
         self._mark_of = mark
         self._overwrite = overwrite
         self._place = folder  # where new files go
@@ -98,7 +103,7 @@ class Store:
         return notes
 
     def find(self, track: ReferenceTrack, kinds: Sequence[str] = ()) -> Document | None:
-        """The track's document, if it was made from the same files under the same passport.
+        """The track's document, if it was made from the same files under the same provenance.
 
         ``kinds`` are the folders for audio that must be there, too.
         """
@@ -111,7 +116,7 @@ class Store:
                 document = whole(path)
                 if (
                     document
-                    and document.get("passport") == self._mark(track)
+                    and document.get("provenance") == self._mark(track)
                     and not document.get("failures")  # another try may succeed
                 ):
                     return document
@@ -131,7 +136,7 @@ class Store:
             raise _unwritable(self._place, error) from None
 
     def keep(self, track: ReferenceTrack, made: Document) -> Document:
-        """Publish the document of a track that was begun; returns it with its passport.
+        """Publish the document of a track that was begun; returns it with its provenance.
 
         One that has no scores because something failed is not kept.
 
@@ -141,7 +146,7 @@ class Store:
         if made.get("failures") and not made["scores"]:
             self.drop(track)
             return made
-        document = {**made, "passport": self._mark(track)}
+        document = {**made, "provenance": self._mark(track)}
         if self._place is not None:
             files = self._open[track.name]
             path = document_place(self._place, track.name, document)
@@ -192,7 +197,7 @@ class Store:
         assert self.folder is not None
 
         def own(path: Path) -> bool:
-            return self._overwrite or is_marked(path, self.passport)
+            return self._overwrite or is_marked(path, self.provenance)
 
         try:
             page.parent.mkdir(parents=True, exist_ok=True)
@@ -231,7 +236,7 @@ class Store:
         """A track has one document: with BSSEval and without, its places differ."""
         for track in tracks:
             for path in document_places(folder, track.name):
-                if passport_in(path) is not None and not self._is_own(path, track):
+                if provenance_in(path) is not None and not self._is_own(path, track):
                     path.unlink()
 
     def _foreign(
@@ -267,7 +272,7 @@ class Store:
                 hint="name another file",
                 exit_code=ExitCode.USAGE,
             )
-        own = not os.path.lexists(page) or is_marked(page, self.passport)
+        own = not os.path.lexists(page) or is_marked(page, self.provenance)
         return [] if own else [(page, "was not written by this evaluation")]
 
     def _others(self, folder: Path, tracks: Sequence[ReferenceTrack]) -> list[str]:
@@ -300,21 +305,21 @@ class Store:
 
     def _is_own(self, path: Path, track: ReferenceTrack) -> bool:
         """Whether a document is this evaluation's, or an earlier try of it that failed in part."""
-        return passport_in(path) == self._mark(track) or (
+        return provenance_in(path) == self._mark(track) or (
             has_failures(path) and self._is_related(path)
         )
 
     def _is_related(self, path: Path) -> bool:
-        """Whether a document of any track was made under the same passport."""
-        passport = passport_in(path) or {}
-        return all(passport.get(key) == value for key, value in self.passport.items())
+        """Whether a document of any track was made under the same provenance."""
+        provenance = provenance_in(path) or {}
+        return all(provenance.get(key) == value for key, value in self.provenance.items())
 
     def _summary_is_own(self, folder: Path, tracks: Sequence[ReferenceTrack]) -> bool:
         """Whether the summary that is there is of this evaluation, of these tracks or fewer."""
         try:
-            summary = read_json(folder / SUMMARY)
-            scored = set(summary["passport"]["scored_together"])
-            return provenance_of(summary) == self.passport and scored <= {
+            summary = read(folder / SUMMARY, damaged=True)
+            scored = set(summary["provenance"]["scored_together"])
+            return provenance_of(summary) == self.provenance and scored <= {
                 track.name for track in tracks
             }
         except (MssctlError, KeyError, TypeError, AttributeError):
@@ -323,10 +328,10 @@ class Store:
     def _mark(self, track: ReferenceTrack) -> dict[str, Any]:
         estimates = self._mark_of(track)
         if track.packed is not None:
-            return {**self.passport, **estimates, "files": {"packed": _state(track.packed)}}
+            return {**self.provenance, **estimates, "files": {"packed": _state(track.packed)}}
         mixture = {} if track.mixture is None else {"mixture": track.mixture}
         files = {stem: _state(path) for stem, path in sorted({**track.stems, **mixture}.items())}
-        return {**self.passport, **estimates, "files": files}
+        return {**self.provenance, **estimates, "files": files}
 
 
 def _state(path: Path) -> list[Any]:

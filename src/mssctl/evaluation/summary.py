@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mssctl.documents import CHECKSUM, read_json, unsealed
 from mssctl.errors import MssctlError, shown
+from mssctl.evaluation.documents import read
 
 
 class _Form(BaseModel):
@@ -36,7 +36,7 @@ class _Spread(_Form):
     frames: int
 
 
-class _Passport(_Form):
+class _Provenance(_Form):
     program: str = ""
     scored_together: dict[str, list[str]]
     references_sha256: dict[str, dict[str, str]]
@@ -58,7 +58,7 @@ class _Summary(_Form):
     skipped: list[str] = []
     notes: list[str] = []
     marks: list[str] = []
-    passport: _Passport
+    provenance: _Provenance
     bsseval: dict[str, dict[str, _Spread]] = {}
     medians: dict[str, dict[str, dict[str, float]]]
     ill_conditioned: list[str] = []
@@ -84,10 +84,8 @@ def read_summary(path: Path) -> dict[str, Any]:
     Raises:
         MssctlError: unreadable, changed since it was written, or of another form (exit 4).
     """
-    tree = read_json(path)
+    tree = read(path)
     data = tree.get("data")
-    if CHECKSUM in tree:  # older versions wrote none
-        tree = unsealed(tree, str(path))
     return _checked(_Summary, data if isinstance(data, dict) else tree, path)
 
 
@@ -97,7 +95,7 @@ def read_track(path: Path) -> dict[str, Any]:
     Raises:
         MssctlError: unreadable, or of another form (exit 4).
     """
-    return _checked(_Track, read_json(path), path)
+    return _checked(_Track, read(path), path)
 
 
 def _checked(form: type[_Form], tree: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from mssctl.config.schema import STFTConfig
-from mssctl.config.section import Size
+from mssctl.config.section import Size, field
 
 Bands = Literal["bands62", "rule"] | Annotated[tuple[Size, ...], Field(max_length=4096)]
+
+
+def bands_field() -> Any:
+    """The key ``freqs_per_bands``, which all models that split bands share."""
+    return field(
+        "bands62",
+        unit="bins",
+        doc="Widths of the bands: `bands62` (62 bands, the same in Hz at n_fft 2048 and 4096), "
+        "`rule` (from frequency ranges, for any rate and n_fft), or a list.",
+    )
 
 
 def check_bands(bands: Bands, stft: STFTConfig) -> None:

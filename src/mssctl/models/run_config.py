@@ -31,7 +31,7 @@ from mssctl.config.schema import (
     STFTConfig,
     TrainingConfig,
 )
-from mssctl.config.section import Section, named
+from mssctl.config.section import Section, field, named
 from mssctl.errors import ExitCode, MssctlError, did_you_mean, shown
 from mssctl.models.registry import ARCHITECTURES, DEFAULT, check_packages
 
@@ -45,7 +45,9 @@ else:
 class RunConfig(Section):
     """Everything a run needs, resolved: what ``config.yaml`` in a run folder holds."""
 
-    description: Annotated[str, Field(max_length=10_000)] = ""
+    description: Annotated[str, Field(max_length=10_000)] = field(
+        "", doc="One line about the preset, for `plan` and docs/presets.md.", resumable=True
+    )
     audio: AudioConfig = AudioConfig()
     stft: STFTConfig = STFTConfig()
     model: ModelConfig = DEFAULT.config()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from mssctl.config import bounds
+from mssctl.config.metrics import BSSEVAL, DEFAULT, FRAMEWISE, METRICS
 from mssctl.options.base import Options, option
 from mssctl.options.separate import (
     Dtype,
@@ -60,8 +61,9 @@ class EvaluateOptions(Options):
     metrics: str | Sequence[str] = option(
         "default",
         "--metrics",
-        help="More than sdr, si_sdr and csdr: bsseval (SDR, ISR, SIR, SAR as museval), l1_freq, "
-        "lsd, bleedless, fullness or all; several with commas.",
+        help=f"More than {', '.join(DEFAULT)}: {BSSEVAL} ({', '.join(FRAMEWISE)} as museval), "
+        f"{', '.join(name for name in METRICS if name not in DEFAULT)} or all; several with "
+        "commas.",
         metavar="LIST",
         repeatable=True,
     )

@@ -61,7 +61,7 @@ class EvalResult:
             have is left out, and named in ``skipped`` as well.
         notes: what had to be decided on the way, e.g. a mixture made as the sum of the stems.
         marks: why the scores must not be read as others', e.g. trained on these tracks.
-        passport: what the scores depend on beside the audio; ``bsseval`` in it is empty if that
+        provenance: what the scores depend on beside the audio; ``bsseval`` in it is empty if that
             was not asked for.
         bsseval: stem -> metric of BSSEval v4 -> its distribution over tracks.
         medians: track -> stem -> metric of BSSEval -> median over its frames.
@@ -84,7 +84,7 @@ class EvalResult:
     skipped: list[str]
     notes: list[str]
     marks: list[str] = field(default_factory=list)
-    passport: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
     bsseval: dict[str, dict[str, Spread]] = field(default_factory=dict)
     medians: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     ill_conditioned: list[str] = field(default_factory=list)

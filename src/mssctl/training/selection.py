@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from mssctl.config.metrics import METRICS
 from mssctl.config.schema import TrainingConfig
 from mssctl.events import Saved
 from mssctl.models import weights
@@ -20,6 +21,7 @@ class Selection:
 
     def __init__(self, state: TrainState, training: TrainingConfig, run: Run) -> None:
         self._state, self._training, self._run = state, training, run
+        self._metric = METRICS[training.validate_metric]
 
     def is_due(self) -> bool:
         """Whether an epoch is complete and has not been validated."""
@@ -29,9 +31,11 @@ class Selection:
     def add(self, epoch: int, scores: dict[str, float]) -> bool:
         """Take the scores of a validation into the history; whether they are the best so far."""
         state = self._state
-        score = scores[self._training.validate_metric]
-        best = math.isfinite(score) and (state.best_score is None or score > state.best_score)
-        state.schedule.validated(state.step, score)
+        score, sign = scores[self._metric.name], self._metric.sign
+        best = math.isfinite(score) and (
+            state.best_score is None or sign * score > sign * state.best_score
+        )
+        state.schedule.validated(state.step, sign * score)
         kept: dict[str, Any] = {name: finite(value) for name, value in scores.items()}
         state.history.append({"step": state.step, "epoch": epoch, "scores": kept})
         if best:
@@ -53,10 +57,12 @@ class Selection:
     def why_stopped(self) -> str:
         """The reason in words."""
         return (
-            f"stopping early: {self._training.validate_metric} has not risen for {self.waited()} "
-            f"validations; the best was {self._state.best_score:.2f} dB at step "
-            f"{self._state.best_step}"
+            f"stopping early: {self._metric.name} has not improved for {self.waited()} "
+            f"validations; the best was {self._best(2)} at step {self._state.best_step}"
         )
+
+    def _best(self, digits: int) -> str:
+        return f"{self._state.best_score:.{digits}f} {self._metric.unit}".rstrip()
 
     def export(self, config: RunConfig) -> None:
         """Write the weights that `mssctl separate -n RUN/best.safetensors` takes."""
@@ -64,12 +70,11 @@ class Selection:
         if not run.world.leads:
             return
         path = run.folder / "best.safetensors"
-        metric = self._training.validate_metric
         card = {
             "run": run.folder.name,
             "step": str(state.step),
             "validation": (
-                f"{metric} {state.best_score:.3f} dB on {len(run.songs.valid)} held-out songs"
+                f"{self._metric.name} {self._best(3)} on {len(run.songs.valid)} held-out songs"
             ),
             "training_songs": str(len(run.songs.train)),
             **{f"{name}_version": text for name, text in versions().items()},

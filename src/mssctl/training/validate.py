@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import torch
 
+from mssctl.config.metrics import CSDR, DEFAULT, METRICS
 from mssctl.data.layouts import Song
 from mssctl.data.segments import read_song
-from mssctl.evaluation.metrics import CSDR
-from mssctl.evaluation.metrics.sdr import METRICS, Array, is_silent
+from mssctl.evaluation.metrics import compute
+from mssctl.evaluation.metrics.sdr import Array, is_silent
 from mssctl.evaluation.scores import csdr
 from mssctl.events import Progress, Reporter
 from mssctl.hardware.compiler import uncompiled
@@ -34,7 +35,7 @@ def validate(
     Silent references are not scored.
 
     Args:
-        model: weights to judge; its training mode is put back afterwards.
+        model: weights to score; its training mode is restored afterwards.
         songs: at most ``training.validate_songs`` of them are used, spread evenly.
         config: of the run.
         report: gets a `Progress` after each song.
@@ -42,11 +43,13 @@ def validate(
         listen: gets the number of each song and its estimated stems, ``(C, N)``.
 
     Returns:
-        ``{"sdr": mean over stems, "sdr/vocals": mean over songs, ...}`` for each metric in dB, or
-        None when stopped. A stem that is silent in all songs has no entry.
+        ``{"sdr": mean over stems, "sdr/vocals": mean over songs, ...}`` for `DEFAULT`
+        and the metric that selects, or None when stopped. A stem that is silent in all songs has
+        no entry.
     """
     chosen = spread(songs, config.training.validate_songs)
     settings = SeparationSettings.from_config(config, amp_dtype=config.training.amp_dtype)
+    metrics = {*DEFAULT, config.training.validate_metric}
     scores: dict[str, list[float]] = {}
     training = model.training
     model.eval()
@@ -55,7 +58,8 @@ def validate(
             if stop():
                 return None
             references, estimates = _separate(model, song, settings)
-            for name, value in _score(references, estimates, model.sample_rate).items():
+            found = _score(references, estimates, model.sample_rate, metrics)
+            for name, value in found.items():
                 scores.setdefault(name, []).append(value)
             if listen:
                 listen(number, estimates)
@@ -85,14 +89,18 @@ def _separate(
 
 
 def _score(
-    references: dict[str, Array], estimates: dict[str, Array], sample_rate: int
+    references: dict[str, Array],
+    estimates: dict[str, Array],
+    sample_rate: int,
+    metrics: Collection[str],
 ) -> dict[str, float]:
-    """``metric/stem`` -> dB of one song, without silent references."""
+    """``metric/stem`` -> number of one song, without silent references."""
     sounding = {stem: true for stem, true in references.items() if not is_silent(true)}
     scores = {
-        f"{metric}/{stem}": measure(true, estimates[stem])
+        f"{metric.name}/{stem}": compute(metric, true, estimates[stem], sample_rate)
         for stem, true in sounding.items()
-        for metric, measure in METRICS.items()
+        for metric in METRICS.values()
+        if metric.name in metrics and not metric.needs_all_stems
     }
     if sounding:
         for stem, value in csdr(sounding, estimates, sample_rate).items():
@@ -104,6 +112,6 @@ def _means(scores: dict[str, float]) -> dict[str, float]:
     """Add the mean over stems under each metric's plain name."""
     plain = {
         metric: [value for name, value in scores.items() if name.startswith(f"{metric}/")]
-        for metric in (*METRICS, CSDR)
+        for metric in METRICS
     }
     return {metric: float(np.mean(values)) for metric, values in plain.items() if values} | scores

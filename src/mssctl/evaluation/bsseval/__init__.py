@@ -22,12 +22,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mssctl.config.metrics import FRAMEWISE
 from mssctl.evaluation.bsseval.spectra import Real, Spectra, correlations, energies
 from mssctl.evaluation.bsseval.toeplitz import ILL_CONDITIONED, Filters, solve
 
 TAPS = 512
 MEMORY = 2.0e9  # bytes of spectra held at a time
-METRICS = ("SDR", "ISR", "SIR", "SAR")
+METRICS = tuple(FRAMEWISE)  # in the order of museval
 
 
 @dataclass(frozen=True)

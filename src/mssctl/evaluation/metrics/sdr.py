@@ -1,13 +1,12 @@
 """How close an estimate is to its reference: uSDR and SI-SDR of one stem, in dB.
 
 Arrays are ``(C, N)`` (channels, samples) of any real dtype; all sums run in float64 over the
-channels and samples jointly. `METRICS` and `DEFINITIONS` list the metrics by name.
+channels and samples jointly.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -76,26 +75,12 @@ def si_sdr(reference: Array, estimate: Array) -> float:
 def is_silent(reference: Array) -> bool:
     """Whether no sample exceeds one step of 16-bit audio: digital silence or its dither.
 
-    Scores against such a reference say nothing about separation, so it is left out by name.
+    Scores against such a reference say nothing about separation.
 
     Args:
         reference: ``(C, N)``, full scale 1.
     """
     return reference.size == 0 or bool(np.max(np.abs(reference)) <= SILENCE)
-
-
-METRICS: dict[str, Callable[[Array, Array], float]] = {"sdr": sdr, "si_sdr": si_sdr}
-
-DEFINITIONS: dict[str, str] = {
-    "sdr": (
-        "SDR is uSDR (MDX 2021): 10 log10((sum s^2 + 1e-7) / (sum (s - s')^2 + 1e-7)) dB, "
-        "sums over all samples and channels of a track"
-    ),
-    "si_sdr": (
-        "SI-SDR (Le Roux et al. 2019): 10 log10(|a s|^2 / |a s - s'|^2) dB, a = <s', s> / |s|^2, "
-        "channels joint, mean not removed, limited to +-100 dB"
-    ),
-}
 
 
 def _pair(reference: Array, estimate: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.signal
 from numpy.typing import NDArray
 
+from mssctl.audio.mel import mel_filters
 from mssctl.evaluation.metrics.sdr import Array
 
 Real = NDArray[np.float64]
@@ -99,7 +100,7 @@ def fullness(reference: Array, estimate: Array, rate: int) -> float:
 
 def _mel_differences(reference: Array, estimate: Array, rate: int) -> tuple[float, float]:
     """Mean excess and mean lack of the estimate, dB."""
-    bank = mel_bands(rate, 4096, _MEL_BANDS)
+    bank = mel_filters(rate, 4096, _MEL_BANDS)
     more, less = [], []
     for s, e in _channels(reference, estimate):
         S, E = (bank @ _magnitudes(x, 4096, 1024, "hann") for x in (s, e))
@@ -107,30 +108,6 @@ def _mel_differences(reference: Array, estimate: Array, rate: int) -> tuple[floa
         more.append(difference[difference > 0.0])
         less.append(-difference[difference < 0.0])
     return _mean(np.concatenate(more)), _mean(np.concatenate(less))
-
-
-def mel_bands(rate: int, n_fft: int, bands: int) -> Real:
-    """Triangles of equal area on Slaney's mel scale from 0 to ``rate / 2`` Hz, ``(bands, bins)``.
-
-    The scale is linear up to 1 kHz (66.7 Hz a mel) and logarithmic above (27 mel a factor of 6.4).
-    """
-    top = _mel(np.array(rate / 2.0))
-    edges = _hertz(np.linspace(0.0, float(top), bands + 2))
-    frequencies = np.linspace(0.0, rate / 2.0, n_fft // 2 + 1)
-    low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    rising = (frequencies - low) / (centre - low)
-    falling = (high - frequencies) / (high - centre)
-    triangles = np.maximum(0.0, np.minimum(rising, falling))
-    return np.asarray(triangles * 2.0 / (high - low))
-
-
-def _mel(hertz: Real) -> Real:
-    above = 15.0 + 27.0 * np.log(np.maximum(hertz, 1000.0) / 1000.0) / np.log(6.4)
-    return np.where(hertz < 1000.0, hertz * 3.0 / 200.0, above)
-
-
-def _hertz(mel: Real) -> Real:
-    return np.where(mel < 15.0, mel * 200.0 / 3.0, 1000.0 * 6.4 ** ((mel - 15.0) / 27.0))
 
 
 def _channels(reference: Array, estimate: Array) -> Iterator[tuple[Real, Real]]:

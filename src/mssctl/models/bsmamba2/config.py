@@ -8,42 +8,47 @@ from pydantic import model_validator
 
 from mssctl.config.model import ModelSection
 from mssctl.config.schema import AudioConfig, STFTConfig
-from mssctl.config.section import Count, Few, Layers, Positive, Size, Width
-from mssctl.models.bands_config import Bands, check_bands
+from mssctl.config.section import Count, Few, Layers, Positive, Size, Width, field
+from mssctl.models.bands_config import Bands, bands_field, check_bands
 
 ScanBackend = Literal["auto", "torch", "compiled", "mamba_ssm"]
 
 
 class BSMamba2Config(ModelSection):
-    """BSMamba2 (arXiv:2508.14556): Mamba-2 mixers along time and bands, in both directions.
+    """BSMamba2 (arXiv:2508.14556): Mamba-2 mixers along time and bands, in both directions."""
 
-    ``freqs_per_bands`` as for ``tf_locoformer``. A mixer has ``expand * emb_dim`` inner features
-    in heads of ``headdim``, a state of ``d_state`` per feature and a convolution of ``d_conv``
-    steps. At the start decay rates are drawn from ``A_init_range`` and step sizes
-    log-uniformly between ``dt_min`` and ``dt_max``, at least ``dt_init_floor``.
-
-    ``chunk_size`` (steps per chunk of the scan) and ``slice_positions`` (positions that go through
-    a mixer at once, whole sequences but at least one) bound memory and change no result.
-    ``scan_backend``: ``torch``, ``compiled`` (the same under torch.compile), ``mamba_ssm`` (the
-    kernels of that package), or ``auto``: compiled on CUDA, torch elsewhere.
-    """
-
-    name: Literal["bsmamba2"] = "bsmamba2"
-    freqs_per_bands: Bands = "bands62"
-    n_layers: Layers = 6
-    emb_dim: Width = 256
-    expand: Few = 4
-    d_state: Width = 128
-    d_conv: Few = 4
-    headdim: Width = 64
-    A_init_range: tuple[Positive, Positive] = (1.0, 16.0)
-    dt_min: Positive = 1e-3
-    dt_max: Positive = 0.1
-    dt_init_floor: Positive = 1e-4
-    mask_expansion: Few = 4
-    chunk_size: Size = 64
-    slice_positions: Count = 16_384
-    scan_backend: ScanBackend = "auto"
+    name: Literal["bsmamba2"] = field("bsmamba2", doc="The architecture.")
+    freqs_per_bands: Bands = bands_field()
+    n_layers: Layers = field(6, unit="layers", doc="Layers, each along time and along bands.")
+    emb_dim: Width = field(256, unit="features", doc="Features of a band.")
+    expand: Few = field(4, unit="1", doc="Inner features of a mixer, as a multiple of `emb_dim`.")
+    d_state: Width = field(128, unit="features", doc="State of each inner feature.")
+    d_conv: Few = field(4, unit="steps", doc="Length of a mixer's convolution.")
+    headdim: Width = field(64, unit="features", doc="Inner features of a head.")
+    A_init_range: tuple[Positive, Positive] = field(
+        (1.0, 16.0), unit="1", doc="Range of the initial decay rates."
+    )
+    dt_min: Positive = field(1e-3, unit="1", doc="Smallest initial step size (log-uniform).")
+    dt_max: Positive = field(0.1, unit="1", doc="Largest initial step size.")
+    dt_init_floor: Positive = field(1e-4, unit="1", doc="Lower bound of initial step sizes.")
+    mask_expansion: Few = field(
+        4, unit="1", doc="Hidden features of the mask decoder, as a multiple of `emb_dim`."
+    )
+    chunk_size: Size = field(
+        64, unit="steps", doc="Steps per chunk of the scan; bounds memory.", resumable=True
+    )
+    slice_positions: Count = field(
+        16_384,
+        unit="positions",
+        doc="Positions that pass a mixer at once, in whole sequences; bounds memory.",
+        resumable=True,
+    )
+    scan_backend: ScanBackend = field(
+        "auto",
+        doc="`torch`, `compiled` (the same under torch.compile) or `mamba_ssm` (that package's "
+        "kernels); `auto`: compiled on CUDA, else torch.",
+        resumable=True,
+    )
 
     @model_validator(mode="after")
     def _divides(self) -> BSMamba2Config:

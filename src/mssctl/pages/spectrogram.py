@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import math
-import struct
-import zlib
 
 import numpy as np
 import scipy.signal
+from matplotlib import colormaps
 from numpy.typing import NDArray
+from PIL import Image
 
-from mssctl.evaluation.metrics.sdr import Array
+Array = NDArray[np.floating]
 
 _N_FFT = 4096
 LOWEST = 30.0  # Hz
 RANGE_DB = 80.0
-# Dark blue over purple and orange to pale yellow: even steps of lightness, also for the
-# colour-blind. Points of (level 0 to 1, red, green, blue).
-_POINTS = np.array(
-    [
-        (0.0, 6, 4, 24),
-        (0.25, 66, 16, 92),
-        (0.5, 152, 45, 98),
-        (0.75, 229, 105, 53),
-        (0.9, 250, 180, 60),
-        (1.0, 252, 250, 190),
-    ]
-)
 
 
 def spectrogram(
@@ -47,7 +36,12 @@ def spectrogram(
     rows = np.stack([_between(S, edges[i], edges[i + 1]) for i in range(height)])
     columns = np.linspace(0, S.shape[1] - 1, width).round().astype(int)
     level = 20.0 * np.log10(np.maximum(rows[::-1, columns], 1e-12) / max(loudest, 1e-12))
-    return _png(_coloured(np.clip(1.0 + level / RANGE_DB, 0.0, 1.0)))
+    shades = (255.0 * np.clip(1.0 + level / RANGE_DB, 0.0, 1.0)).round().astype(np.uint8)
+    image = Image.fromarray(shades, "P")
+    image.putpalette(colormaps["inferno"](range(256), bytes=True)[:, :3].tobytes())
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return file.getvalue()
 
 
 def peak(audio: Array) -> float:
@@ -76,20 +70,3 @@ def _between(S: NDArray[np.float64], low: float, high: float) -> NDArray[np.floa
         return np.asarray(S[int(np.ceil(low)) : int(high) + 1].max(axis=0))
     below, share = int(low), low - int(low)
     return np.asarray((1.0 - share) * S[below] + share * S[min(below + 1, len(S) - 1)])
-
-
-def _coloured(level: NDArray[np.float64]) -> NDArray[np.uint8]:
-    channels = [np.interp(level, _POINTS[:, 0], _POINTS[:, i]) for i in (1, 2, 3)]
-    return np.stack(channels, axis=-1).round().astype(np.uint8)
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    """``(H, W, 3)`` as a PNG file."""
-    height, width, _ = pixels.shape
-    rows = np.concatenate([np.zeros((height, 1), np.uint8), pixels.reshape(height, -1)], axis=1)
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )

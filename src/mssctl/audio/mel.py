@@ -1,0 +1,23 @@
+"""Mel filter banks."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def mel_filters(rate: int, n_fft: int, bands: int) -> NDArray[np.float64]:
+    """Triangles of equal area on Slaney's mel scale from 0 to ``rate / 2`` Hz, ``(bands, bins)``.
+
+    torchaudio's, in float32. Bands that are narrower than a bin may be empty.
+    """
+    from torchaudio.functional import melscale_fbanks  # noqa: PLC0415 - slow to import
+
+    with warnings.catch_warnings():  # it warns of empty bands
+        warnings.simplefilter("ignore", UserWarning)
+        bank = melscale_fbanks(
+            n_fft // 2 + 1, 0.0, rate / 2.0, bands, rate, norm="slaney", mel_scale="slaney"
+        )
+    return np.asarray(bank.T, np.float64)

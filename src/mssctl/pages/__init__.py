@@ -1,0 +1,35 @@
+"""What every page shares: the frame, tables, plots, spectrograms and players."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+
+def render(package: str, template: str, **values: Any) -> str:
+    """One HTML page with nothing outside it.
+
+    Args:
+        package: the one that holds the template, which extends ``page.html.j2`` of this package.
+        template: its name.
+        values: for the template; text is escaped.
+    """
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(package, ""), PackageLoader(__name__, "")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(values) + "\n"
+
+
+def number(value: float | None, *, sign: bool = False) -> str:
+    """A number with two decimals and a real minus; a dash for none."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return (f"{value:+.2f}" if sign else f"{value:.2f}").replace("-", "−")
