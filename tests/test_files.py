@@ -277,7 +277,11 @@ def test_where_locks_cannot_tell_only_what_is_old_is_swept(
 ):
     path = leftover(tmp_path, host=staging._host() if here else "0" * 8, age=age)
     if not locks:
-        monkeypatch.setattr(staging, "fcntl", None)
+
+        def refuse(*_args, **_options):
+            raise OSError(errno.ENOLCK, "no locks")
+
+        monkeypatch.setattr(staging, "lock_descriptor", refuse)
     staging.sweep(tmp_path)
     assert path.exists() == kept
 

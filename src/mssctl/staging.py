@@ -20,13 +20,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from filelock import lock_descriptor
+
 from mssctl.documents import parse_json
 from mssctl.errors import MssctlError
-
-try:
-    import fcntl
-except ImportError:  # not POSIX: leftovers are recognized by their age
-    fcntl = None  # type: ignore[assignment]
 
 NAME = re.compile(r"\.mssctl-(?P<host>[0-9a-f]{8})-\d+-[0-9a-f]{16}\.part")
 
@@ -165,21 +162,18 @@ def _last_change(path: Path) -> float:
 
 def _locked(path: Path) -> int | None:
     """A lock until this process ends; None where there are no locks, `_TAKEN` if it is held."""
-    if fcntl is None:
-        return None
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
+    except OSError:  # gone, or a system that does not open folders
         return None if path.is_dir() else _TAKEN
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return _TAKEN
-    except OSError:  # some network file systems
+        if lock_descriptor(descriptor, blocking=False):
+            return descriptor
+    except OSError:  # some network file systems have no locks
         os.close(descriptor)
         return None
-    return descriptor
+    os.close(descriptor)
+    return _TAKEN
 
 
 def _unlock(lock: int | None) -> None:

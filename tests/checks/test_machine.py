@@ -25,7 +25,6 @@ def look(check, settings=None):
     [
         (machine.Memory(64 * GIB, 60 * GIB, limited=False), "ok"),
         (machine.Memory(8 * GIB, 1 * GIB, limited=True), "warning"),
-        (None, "note"),
     ],
 )
 def test_memory(monkeypatch, found, state):

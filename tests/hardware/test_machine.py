@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import ast
+from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
+import mssctl
 from mssctl.hardware import machine
-
-KIB_IN_GIB = 1024**2
 
 
 @pytest.fixture
@@ -18,12 +20,9 @@ def container(tmp_path, monkeypatch):
     def make(**files: str):
         for name, text in files.items():
             (tmp_path / name.replace("_", ".")).write_text(text)
-        meminfo = tmp_path / "meminfo"
-        meminfo.write_text(
-            f"MemTotal: {64 * KIB_IN_GIB} kB\nMemAvailable: {48 * KIB_IN_GIB} kB\nHugePages: 0\n"
-        )
+        found = SimpleNamespace(total=64 * machine.GIB, available=48 * machine.GIB)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: found)
         monkeypatch.setattr(machine, "CGROUP", tmp_path)
-        monkeypatch.setattr(machine, "MEMINFO", meminfo)
 
     return make
 
@@ -38,13 +37,8 @@ def test_a_containers_limit_counts_and_what_it_uses(container):
     assert machine.memory() == machine.Memory(8 * 2**30, 5 * 2**30, limited=True)
 
 
-def test_no_meminfo_is_no_answer(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "MEMINFO", tmp_path / "none")
-    assert machine.memory() is None
-
-
 def test_a_quota_of_cores_counts(container, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
+    monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda self: list(range(16)))
     container(cpu_max="250000 100000\n")
     assert machine.cores() == 2.5
     container(cpu_max="max 100000\n")
@@ -55,3 +49,22 @@ def test_no_shared_memory_is_no_answer(tmp_path, monkeypatch):
     assert machine.shared_memory() is None or len(machine.shared_memory()) == 2
     monkeypatch.setattr(machine, "SHM", tmp_path / "none")
     assert machine.shared_memory() is None
+
+
+UNIX_ONLY = set(
+    "fcntl resource termios tty pty pwd grp posix syslog crypt spwd curses readline".split()
+)
+
+
+def test_no_module_needs_unix_to_be_imported():
+    for path in Path(mssctl.__file__).parent.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in (item for item in tree.body if isinstance(item, ast.Import | ast.ImportFrom)):
+            names = (
+                [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+            )
+            assert not {str(name).split(".")[0] for name in names} & UNIX_ONLY, path
+
+
+def test_the_peak_is_at_least_what_is_held_now():
+    assert machine.peak_memory() >= 0.9 * psutil.Process().memory_info().rss

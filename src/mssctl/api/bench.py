@@ -14,8 +14,8 @@ from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
 from mssctl.files import check_new
 from mssctl.hardware.device import choose_device
+from mssctl.hardware.machine import GIB
 from mssctl.options.bench import BenchOptions
-from mssctl.planning.fit import GIB
 from mssctl.results.bench import StepBench
 
 ON_CPU = "starter"  # a step takes about two seconds on two cores

@@ -15,6 +15,7 @@ from mssctl.hardware.device import (
     check_separation_dtype,
     check_training_dtype,
 )
+from mssctl.hardware.machine import GIB
 from mssctl.models.run_config import RunConfig
 from mssctl.planning import explain
 from mssctl.planning.cache import remembered, training_peak_of
@@ -23,7 +24,6 @@ from mssctl.planning.closed_form import estimate, knows, parameter_count, tokens
 from mssctl.planning.command import load_preset, separate_command, train_command
 from mssctl.planning.command import write as write_preset
 from mssctl.planning.fit import (
-    GIB,
     LEVELS,
     Budget,
     LargestBatch,

@@ -15,9 +15,9 @@ from mssctl.errors import MssctlError
 from mssctl.events import Notice, Reporter, silent
 from mssctl.files import sha256, write_whole
 from mssctl.hardware.device import choose_device, let_segments_grow
+from mssctl.hardware.machine import GIB
 from mssctl.models.run_config import RunConfig
 from mssctl.options.train import Paths, ResumeOptions, TrainOptions
-from mssctl.planning.fit import GIB
 from mssctl.planning.memory import check_memory, explained
 from mssctl.planning.predict.fake_step import Peak
 from mssctl.results.train import DryRunResult, TrainResult

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,9 @@ from mssctl.benchmark.environment import environment, matmul_rate
 from mssctl.benchmark.trace import profiled
 from mssctl.benchmark.work import Work
 from mssctl.events import Notice, Progress, Reporter
+from mssctl.hardware.machine import GIB, peak_memory
 from mssctl.options.bench import BenchOptions
 from mssctl.planning.cards import card_in
-from mssctl.planning.fit import GIB
 from mssctl.results.bench import StepBench
 
 STEPS, WARMUP = 50, 3
@@ -44,7 +42,7 @@ def measure_steps(
     waited = sum(clock.between(start, there) for start, there, _ in measured) / sum(seconds)
     times = spread(seconds)
     cuda = device.type == "cuda"
-    resident = None if cuda else _resident()
+    resident = None if cuda else peak_memory() / GIB
     allocated = torch.cuda.max_memory_allocated(device) / GIB if cuda else None
     reserved = torch.cuda.max_memory_reserved(device) / GIB if cuda else None
     flops, predicted, rate, whose = _arithmetic(work, device, report)
@@ -151,9 +149,3 @@ def _arithmetic(
     if card is None or work.dtype != "bfloat16":
         return found.tflop, predicted, None, None
     return found.tflop, predicted, card.bf16, f"{card.name}'s bf16"
-
-
-def _resident() -> float:
-    """Peak of the process's memory so far, GiB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB

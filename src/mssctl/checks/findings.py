@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mssctl.hardware.machine import GIB
 from mssctl.results.doctor import Finding, State
-
-GIB = 2**30
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mssctl.checks.findings import GIB, Settings, failed, gib, needs_gpu, note, ok, warning
+from mssctl.checks.findings import Settings, failed, gib, needs_gpu, note, ok, warning
 from mssctl.hardware import nvml
 from mssctl.hardware.builds import (
     OLDEST_DRIVER,
@@ -14,6 +14,7 @@ from mssctl.hardware.builds import (
     install_line,
     runs_on,
 )
+from mssctl.hardware.machine import GIB
 from mssctl.hardware.nvml import Gpu, NvmlError
 from mssctl.results.doctor import Finding
 

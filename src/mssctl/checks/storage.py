@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mssctl.checks.findings import GIB, Settings, failed, gib, note, ok, warning
+from mssctl.checks.findings import Settings, failed, gib, note, ok, warning
 from mssctl.checks.machine import nearest
 from mssctl.data.names import is_audio, is_stem_mp4, is_visible, split_of
+from mssctl.hardware.machine import GIB, MIB
 from mssctl.results.doctor import Finding
 
-MIB = 2**20
 SAMPLE = 32 * MIB
 LEAST_ROOM = 5 * GIB  # a few checkpoints, or the stems of some albums
 SLOW = 50.0  # MiB/s; a batch of `small` is 162 MiB

@@ -161,9 +161,7 @@ def jobs_within(jobs: int | None, memory: float | None, samples: int) -> int:
         samples: of the longest track: stems times channels times its length.
     """
     wanted = jobs or max(1, int(machine.cores()) // 2)
-    free = machine.memory()
-    unasked = 0.8 * free.available if free else float("inf")
-    limit = unasked if memory is None else memory * 2**30
+    limit = 0.8 * machine.memory().available if memory is None else memory * machine.GIB
     each = _PROCESS + MEMORY + samples * 2 * (4 + 8)  # both signals, float32 and float64
     return max(1, int(min(wanted, limit // each)))
 

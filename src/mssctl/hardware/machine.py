@@ -9,11 +9,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
+MIB = 2**20
+GIB = 2**30
 CGROUP = Path("/sys/fs/cgroup")
-MEMINFO = Path("/proc/meminfo")
 SHM = Path("/dev/shm")  # noqa: S108 (where PyTorch's data workers put batches)
-
-
 _PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 
 
@@ -26,15 +27,10 @@ class Memory:
     limited: bool
 
 
-def memory() -> Memory | None:
-    """Main memory; None where the system does not say."""
-    try:
-        lines = MEMINFO.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    pairs = (line.partition(":")[::2] for line in lines)
-    values = {name: int(rest.split()[0]) * 1024 for name, rest in pairs}
-    total, available = values["MemTotal"], values["MemAvailable"]
+def memory() -> Memory:
+    """Main memory."""
+    found = psutil.virtual_memory()
+    total, available = found.total, found.available
     limit, used = _number(CGROUP / "memory.max"), _number(CGROUP / "memory.current")
     if limit is None or limit >= total:
         return Memory(total, available, limited=False)
@@ -43,9 +39,9 @@ def memory() -> Memory | None:
 
 def cores() -> float:
     """CPU cores this process may use: its affinity, and a container's quota."""
-    allowed = float(
-        len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    )
+    own = psutil.Process()
+    affinity = own.cpu_affinity() if hasattr(own, "cpu_affinity") else None  # not on macOS
+    allowed = float(len(affinity) if affinity else psutil.cpu_count() or 1)
     try:
         quota, period = (CGROUP / "cpu.max").read_text(encoding="ascii").split()
     except (OSError, ValueError):
@@ -56,10 +52,10 @@ def cores() -> float:
 def shared_memory() -> tuple[int, int] | None:
     """Bytes of ``/dev/shm`` in all and free; None where there is none."""
     try:
-        stat = os.statvfs(SHM)
-    except (OSError, AttributeError):
+        found = psutil.disk_usage(str(SHM))
+    except OSError:
         return None
-    return stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize
+    return found.total, found.free
 
 
 def end_with_parent(parent: int) -> None:
@@ -72,6 +68,16 @@ def end_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() != parent:  # it has ended already
             os._exit(1)
+
+
+def peak_memory() -> float:
+    """Bytes of main memory that this process held at most so far; what it holds now on Windows."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return float(psutil.Process().memory_info().rss)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
 def _number(path: Path) -> int | None:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
 from mssctl.planning.predict.fake_step import Peak
 
-GIB = 2**30
-
 
 @dataclass(frozen=True)
 class Card:

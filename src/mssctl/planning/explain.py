@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mssctl.errors import MssctlError
 from mssctl.hardware.device import BF16_CAPABILITY
+from mssctl.hardware.machine import GIB
 from mssctl.models.registry import architecture
 from mssctl.models.run_config import RunConfig
 from mssctl.planning.closed_form import estimate, knows
-from mssctl.planning.fit import GIB, LEVELS, with_training
+from mssctl.planning.fit import LEVELS, with_training
 from mssctl.planning.predict.fake_step import BUILT, Peak
 from mssctl.planning.predict.tracker import BACKWARD, GRADIENTS, OUTSIDE
 from mssctl.planning.predictions import AVERAGE, BATCH, OPTIMIZER, WEIGHTS

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mssctl.config.schema import Checkpointing
+from mssctl.hardware.machine import GIB
 from mssctl.models.run_config import RunConfig
 from mssctl.planning.predict.fake_step import Peak
 from mssctl.planning.predict.workspaces import CONTEXT
 
-GIB = 2**30
 LEVELS: tuple[Checkpointing, ...] = ("none", "block", "path")
 MARGIN = 0.98  # predictions were within 2 % of measurements
 

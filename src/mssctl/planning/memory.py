@@ -10,10 +10,11 @@ import torch
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter
 from mssctl.hardware.device import check_training_dtype
+from mssctl.hardware.machine import GIB
 from mssctl.models.run_config import RunConfig
 from mssctl.planning.cache import training_peak_of
 from mssctl.planning.explain import remedies
-from mssctl.planning.fit import GIB, Budget
+from mssctl.planning.fit import Budget
 from mssctl.planning.predict.fake_step import Peak
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware import nvml
-from mssctl.planning.cards import GIB, Card, card_in, card_named
+from mssctl.hardware.machine import GIB
+from mssctl.planning.cards import Card, card_in, card_named
 from mssctl.planning.fit import Budget
 
 _CAPABILITY = (9, 0)  # where no card is known: the larger cuBLAS workspace

@@ -9,9 +9,9 @@ import torch
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Progress, Reporter, silent
 from mssctl.hardware.device import check_training_dtype, choose_device
+from mssctl.hardware.machine import GIB
 from mssctl.models.run_config import RunConfig
 from mssctl.planning.command import load_preset
-from mssctl.planning.fit import GIB
 from mssctl.planning.predictions import training_peak
 from mssctl.results.plan import CheckedPrediction, PlanVerification
 from mssctl.training.prepare import prepare

@@ -17,6 +17,7 @@ from mssctl.audio.files import AudioInfo
 from mssctl.audio.writer import AtomicWriter
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.files import FileSet, storage_error
+from mssctl.hardware.machine import GIB
 from mssctl.options.separate import ClipMode, Existing
 from mssctl.separation.formats import Encoding
 from mssctl.separation.outputs import (
@@ -189,8 +190,8 @@ def _check_space(target: Target, scratch: Path) -> None:
     free = shutil.disk_usage(scratch).free
     if needed > free:
         raise MssctlError(
-            f"{scratch}: the disk is too full: {needed / 2**30:.2f} GiB needed, "
-            f"{free / 2**30:.2f} GiB free",
+            f"{scratch}: the disk is too full: {needed / GIB:.2f} GiB needed, "
+            f"{free / GIB:.2f} GiB free",
             hint="free some space, or choose another folder with `out`",
             exit_code=ExitCode.ENVIRONMENT,
         )

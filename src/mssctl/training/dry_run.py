@@ -15,10 +15,10 @@ from mssctl.data.loader import batches
 from mssctl.data.mixing import Mixer
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter
+from mssctl.hardware.machine import GIB
 from mssctl.models.run_config import RunConfig
 from mssctl.training.prepare import prepare
 from mssctl.training.receipt import make_receipt, receipt_text
-from mssctl.training.run_log import GIB
 from mssctl.training.step import train_step
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import lock_descriptor
 
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
@@ -26,16 +27,17 @@ def locked(run: Path, report: Reporter = silent) -> Iterator[None]:
     folder = os.open(run, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            alone = lock_descriptor(folder, blocking=False)
+        except OSError as error:  # some network file systems
+            message = f"{run}: cannot be locked ({error.strerror}): train it from one process only"
+            report(Notice(message, level="warning"))
+            alone = True
+        if not alone:
             raise MssctlError(
                 f"{run}: another process is training this run",
                 hint="wait for it, or end it with Ctrl-C",
                 exit_code=ExitCode.ENVIRONMENT,
-            ) from None
-        except OSError as error:  # some network file systems
-            message = f"{run}: cannot be locked ({error.strerror}): train it from one process only"
-            report(Notice(message, level="warning"))
+            )
         yield
     finally:
         os.close(folder)

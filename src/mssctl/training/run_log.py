@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from mssctl.config.schema import TrainingConfig
 from mssctl.errors import MssctlError
 from mssctl.events import Notice, Step, Validated
+from mssctl.hardware.machine import GIB
 from mssctl.training.metrics_file import MetricsFile
 from mssctl.training.run import Run
 from mssctl.training.step import StepOutcome, TrainState
 from mssctl.training.tensorboard import LISTEN_SONGS, TensorBoard
 
 BAD_STEPS = 10  # skipped in a row before a run stops
-GIB = 2**30
 
 
 class RunLog:

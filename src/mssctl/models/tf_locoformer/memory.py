@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mssctl.hardware.machine import GIB
 from mssctl.models.bands import band_widths
 from mssctl.models.run_config import RunConfig
 from mssctl.models.tf_locoformer.config import TFLocoformerConfig
-
-GIB = 2**30
 
 # Found by least squares on fake steps: what the loss, its gradient and the inverse transform hold
 # at the peak, per sample and per bin of each stem and channel; and what the backward pass of one

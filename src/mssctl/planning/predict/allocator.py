@@ -12,7 +12,8 @@ from __future__ import annotations
 import bisect
 from dataclasses import dataclass, field
 
-MIB = 2**20
+from mssctl.hardware.machine import MIB
+
 _SMALL = MIB
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mssctl.planning.predict.allocator import MIB, rounded
+from mssctl.hardware.machine import MIB
+from mssctl.planning.predict.allocator import rounded
 
 aten = torch.ops.aten
 
