@@ -44,7 +44,7 @@ def export_model(
         name: bundled model, or path of a ``.safetensors`` file, such as a run's best.
         out: the file to write; must not exist.
         half: store float16, half the size; the model still computes as before.
-        card: ``key=value``, for example ``licence=CC BY 4.0``.
+        card: ``key=value``, for example ``license=CC BY 4.0``.
 
     Raises:
         MssctlError: no such model, ``out`` exists or cannot be written, a malformed entry.

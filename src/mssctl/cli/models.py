@@ -58,7 +58,7 @@ def info_command(name: Name, json: Json = False) -> None:
 def export_command(
     name: Name, out: Out, half: Half = False, card: Card = None, json: Json = False
 ) -> None:
-    """Write a copy of a model to pass on, with its licence and the like set."""
+    """Write a copy of a model to pass on, with its license and the like set."""
     with session(json=json) as ui:
         from mssctl.api.models import export_model
 

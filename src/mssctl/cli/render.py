@@ -166,12 +166,12 @@ def _(result: DataCheckResult) -> str:
 @as_text.register
 def _(result: ModelList) -> str:
     rows = [
-        [entry.name, entry.architecture, ", ".join(entry.stems), _size(entry), entry.licence]
+        [entry.name, entry.architecture, ", ".join(entry.stems), _size(entry), entry.license]
         for entry in result.models
     ]
     if not rows:
         return "no models\n"
-    return aligned(["name", "architecture", "stems", "parameters", "licence"], rows)
+    return aligned(["name", "architecture", "stems", "parameters", "license"], rows)
 
 
 @as_text.register
@@ -182,7 +182,7 @@ def _(result: ModelEntry) -> str:
         ["stems", ", ".join(result.stems)],
         ["audio", f"{result.sample_rate} Hz, {count(result.channels, 'channel')}"],
         ["parameters", _size(result)],
-        ["licence", result.licence],
+        ["license", result.license],
         ["file", result.path],
         ["sha256", result.sha256],
     ]
