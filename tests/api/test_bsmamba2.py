@@ -93,7 +93,7 @@ def test_an_imported_checkpoint_gives_the_official_output(wrapping, tmp_path, ms
     )  # fmt: skip
     entry = outcome.document["data"]
     assert (entry["architecture"], entry["stems"]) == ("bsmamba2", ["vocals"])
-    assert entry["licence"] == "not stated"
+    assert entry["license"] == "not stated"
     model = weights.load(str(out), CPU)
     assert model.card.pop("weights", None) in (
         None,

@@ -201,7 +201,7 @@ def test_json_holds_every_field(example):
         (
             "models",
             [
-                "name     architecture   stems   parameters  licence",
+                "name     architecture   stems   parameters  license",
                 "starter  tf_locoformer  vocals  1.23 M      CC",
             ],
         ),

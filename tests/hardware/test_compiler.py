@@ -15,6 +15,7 @@ from mssctl.hardware import compiler
 from mssctl.hardware import device as hardware
 from mssctl.models.run_config import RunConfig
 from mssctl.models.tf_locoformer.blocks import LocoformerPath, RotaryEmbedding
+from mssctl.models.tf_locoformer.config import TFLocoformerConfig
 from mssctl.training.prepare import prepare
 from mssctl.training.receipt import make_receipt, receipt_text
 from mssctl.training.step import train_step
@@ -187,9 +188,10 @@ def test_a_path_is_one_piece(dropout: float, gpu: bool, monkeypatch: pytest.Monk
     if gpu:
         monkeypatch.setitem(hardware._ALLOWED, "math", dropout > 0.0)  # a CPU's flash has none
         monkeypatch.setattr("mssctl.models.tf_locoformer.blocks.attention", _attention_of_a_gpu)
-    path = LocoformerPath(
-        16, attention_dim=16, heads=2, hidden=(8, 8), kernel=4, groups=4, eps=1e-5, dropout=dropout
+    model = TFLocoformerConfig(
+        emb_dim=16, attention_dim=16, n_heads=2, ffn_hidden_dim=(8, 8), dropout=dropout
     )
+    path = LocoformerPath(model)
     path.compile(backend="eager", fullgraph=True, dynamic=False)
     rope = RotaryEmbedding(8)
     for length in (30, hardware.SHORT_AXIS + 10):

@@ -86,18 +86,18 @@ def test_saved_weights_come_back(
     model: Separator, config: RunConfig, tmp_path: Path, dtype: torch.dtype | None
 ) -> None:
     path = tmp_path / "mein Modell ä.safetensors"
-    weights.save(path, model, config, {"licence": "CC0"}, dtype)
+    weights.save(path, model, config, {"license": "CC0"}, dtype)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     loaded = weights.load(str(path), CPU)
     assert loaded.config == config
-    assert loaded.card == {"licence": "CC0"}
+    assert loaded.card == {"license": "CC0"}
     assert not loaded.separator.training
     for key, value in model.state_dict().items():
         kept = value.to(dtype).float() if dtype else value
         torch.testing.assert_close(loaded.separator.state_dict()[key], kept, rtol=0, atol=0)
     entry = weights.describe(str(path))
     assert entry.parameters == sum(p.numel() for p in model.parameters())
-    assert (entry.licence, entry.sha256) == ("CC0", loaded.sha256)
+    assert (entry.license, entry.sha256) == ("CC0", loaded.sha256)
 
 
 def test_an_identity_mask_gives_the_input_back(

@@ -32,7 +32,7 @@ def original(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("models") / "model.safetensors"
     config = parse(TREE, "tree")
     torch.manual_seed(0)
-    weights.save(path, build(config), config, {"licence": "CC0"})
+    weights.save(path, build(config), config, {"license": "CC0"})
     return path
 
 
@@ -74,7 +74,7 @@ DAMAGED = {
     "a deep card": {"card": "[" * 100_000},
     "a list for a card": {"card": "[]"},
     "null for a card": {"card": "null"},
-    "numbers in a card": {"card": '{"licence": 3}'},
+    "numbers in a card": {"card": '{"license": 3}'},
     "no card": {"card": ""},
     "another format": {"format": "99"},
 }
@@ -96,13 +96,27 @@ def test_damaged_metadata_is_one_sentence_and_takes_no_memory(rewritten, metadat
     "metadata",
     [
         config_with("audio", stems=["drums", "vocals"]),
-        {"card": '{"licence": "none"}'},
+        {"card": '{"license": "none"}'},
         {"sha256": "0" * 64},
     ],
 )
 def test_changed_metadata_is_noticed(rewritten, metadata):
     with pytest.raises(MssctlError, match="its checksum differs"):
         weights.load(str(rewritten(metadata)), CPU)
+
+
+@pytest.mark.parametrize(
+    ("card", "kept"),
+    [
+        ({"licence": "CC0", "run": "a"}, "CC0"),
+        ({"licence": "old", "license": "new", "run": "a"}, "new"),
+    ],
+)
+def test_a_file_of_an_earlier_version_keeps_its_license(tmp_path, card, kept):
+    path, config = tmp_path / "model.safetensors", parse(TREE, "tree")
+    weights.save(path, build(config), config, card)
+    assert weights.load(str(path), CPU).card == {"license": kept, "run": "a"}
+    assert weights.describe(str(path)).license == kept
 
 
 def test_one_flipped_bit_of_any_tensor_is_noticed(original, tmp_path):

@@ -58,12 +58,12 @@ def import_command(ui: Session, options: ImportOptions, *, file: File, out: Out)
 def list_text(result: ModelList) -> str:
     """One line per model."""
     rows = [
-        [entry.name, entry.architecture, ", ".join(entry.stems), _size(entry), entry.licence]
+        [entry.name, entry.architecture, ", ".join(entry.stems), _size(entry), entry.license]
         for entry in result.models
     ]
     if not rows:
         return "no models\n"
-    return aligned(["name", "architecture", "stems", "parameters", "licence"], rows)
+    return aligned(["name", "architecture", "stems", "parameters", "license"], rows)
 
 
 def model_text(result: ModelEntry) -> str:
@@ -74,7 +74,7 @@ def model_text(result: ModelEntry) -> str:
         ["stems", ", ".join(result.stems)],
         ["audio", f"{result.sample_rate} Hz, {count(result.channels, 'channel')}"],
         ["parameters", _size(result)],
-        ["licence", result.licence],
+        ["license", result.license],
         ["file", result.path],
         ["sha256", result.sha256],
     ]

@@ -1,4 +1,7 @@
-"""The losses by name: keys, types, defaults and checks of the section ``loss``."""
+"""The section ``loss``: keys, types, defaults and checks of each loss.
+
+A new loss is a class and a line of `LossConfig` here, and its formula in ``training/losses``.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,11 @@ class WeightedLossConfig(Section):
     stem_weights: Annotated[tuple[NonNegative, ...], Field(max_length=64)] = field(
         (), unit="1", doc="Weight of each stem, in the order of the model's; empty: all alike."
     )
+
+    @property
+    def shortest_segment(self) -> int:
+        """Samples that a training example must have at least."""
+        return 1
 
     @field_validator("stem_weights")
     @classmethod
@@ -48,8 +56,11 @@ class CombinedLossConfig(WeightedLossConfig):
         return self
 
 
-class MultiSTFTLossConfig(WeightedLossConfig):
-    """What the losses with several STFT windows share."""
+class BSMamba2LossConfig(WeightedLossConfig):
+    """``bsmamba2`` loss: L1 on waveforms, plus L1 on complex spectrograms at several windows.
+
+    The windows' terms are summed.
+    """
 
     l1_time_weight: NonNegative = field(
         10.0, unit="1", doc="Weight of the L1 distance of waveforms."
@@ -60,24 +71,21 @@ class MultiSTFTLossConfig(WeightedLossConfig):
     multi_stft_n_fft_min: FrameLength = field(
         2048, unit="samples", doc="Shortest transform; shorter windows are padded with zeros."
     )
-
-
-class BSMamba2LossConfig(MultiSTFTLossConfig):
-    """``bsmamba2`` loss: L1 on waveforms, plus L1 on complex spectrograms at several windows.
-
-    The windows' terms are summed.
-    """
-
     name: Literal["bsmamba2"] = field("bsmamba2", doc="The published loss of BSMamba2.")
     multi_stft_window_sizes: Windows = field(
         (4096, 2048, 1024, 512, 256), unit="samples", doc="Windows of the transforms."
     )
 
+    @property
+    def shortest_segment(self) -> int:
+        """Reflecting half a window needs more samples than that."""
+        return max(*self.multi_stft_window_sizes, self.multi_stft_n_fft_min) // 2 + 1
 
-class BSMamba2LightLossConfig(MultiSTFTLossConfig):
+
+class BSMamba2LightLossConfig(BSMamba2LossConfig):
     """``bsmamba2_light`` loss: as ``bsmamba2``, on magnitudes and at fewer windows."""
 
-    name: Literal["bsmamba2_light"] = field(
+    name: Literal["bsmamba2_light"] = field(  # type: ignore[assignment]
         "bsmamba2_light", doc="The same on magnitudes, at fewer windows."
     )
     multi_stft_window_sizes: Windows = field(

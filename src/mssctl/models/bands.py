@@ -20,6 +20,8 @@ from mssctl.hardware.device import full_precision
 
 _BANDS62 = [2] * 24 + [4] * 12 + [12] * 8 + [24] * 8 + [48] * 8
 
+_EPS = 1e-5  # added to the variance of a band
+
 # Upper edge of each range in Hz and bins per band within it.
 _RULE = [(1_000, 2), (2_000, 4), (4_000, 12), (8_000, 24), (16_000, 48)]
 
@@ -65,7 +67,7 @@ def _ruled_widths(sample_rate: int, n_fft: int) -> list[int]:
 
 
 def equal_runs(widths: Sequence[int]) -> list[tuple[int, int]]:
-    """Runs of neighbouring bands of one width, as (number of bands, width)."""
+    """Runs of neighboring bands of one width, as (number of bands, width)."""
     return [(len(list(run)), width) for width, run in groupby(widths)]
 
 
@@ -91,22 +93,20 @@ class BandLinear(nn.Module):
 class BandSplit(nn.Module):
     """Turn each frequency band of a complex spectrogram into one feature vector.
 
-    Each band is normalised over its features and all its frames together, then mapped linearly.
+    Each band is normalized over its features and all its frames together, then mapped linearly.
 
     Args:
         widths: STFT bins per band, low to high; they sum to ``F``.
         channels: audio channels ``C``.
         dim: features per band ``D``.
-        eps: added to the variance.
 
     Shape:
         input ``(B, C, F, T)`` complex -> output ``(B, T, K, D)`` real, ``K = len(widths)``.
     """
 
-    def __init__(self, widths: Sequence[int], channels: int, dim: int, eps: float = 1e-5) -> None:
+    def __init__(self, widths: Sequence[int], channels: int, dim: int) -> None:
         super().__init__()
         self.runs = equal_runs(widths)
-        self.eps = eps
         sizes = [(bands, 2 * channels * width) for bands, width in self.runs]
         self.gain = nn.ParameterList([torch.ones(bands, 1, size) for bands, size in sizes])
         self.shift = nn.ParameterList([torch.zeros(bands, 1, size) for bands, size in sizes])
@@ -121,7 +121,7 @@ class BandSplit(nn.Module):
             with full_precision(spec.device):
                 x = part.reshape(batch, channels, bands, width, frames, 2)
                 x = x.permute(2, 0, 4, 3, 5, 1).reshape(bands, batch, -1)  # (K, B, T·w·2·C)
-                x = F.layer_norm(x, x.shape[-1:], eps=self.eps)
+                x = F.layer_norm(x, x.shape[-1:], eps=_EPS)
                 x = x.reshape(bands, batch * frames, -1)  # (K, B·T, w·2·C)
                 x = x * self.gain[index] + self.shift[index]
             outputs.append(self.linear[index](x))  # (K, B·T, D)
@@ -143,7 +143,6 @@ class BandMask(nn.Module):
         dim: features per band ``D``.
         expansion: ``hidden = expansion * dim``.
         mlp: ``standalone``, ``mixit`` or ``tuss``.
-        eps: added to the variance.
 
     Shape:
         input ``(B, T, K, D)`` -> output ``(B, S, C, F, T)`` complex64.
@@ -158,11 +157,10 @@ class BandMask(nn.Module):
         *,
         expansion: int = 4,
         mlp: str = "standalone",
-        eps: float = 1e-5,
     ) -> None:
         super().__init__()
         self.runs = equal_runs(widths)
-        self.channels, self.stems, self.mlp, self.eps = channels, stems, mlp, eps
+        self.channels, self.stems, self.mlp = channels, stems, mlp
         bands, hidden = len(widths), expansion * dim
         self.gain = nn.Parameter(torch.ones(bands, 1, dim))
         self.shift = nn.Parameter(torch.zeros(bands, 1, dim))
@@ -187,7 +185,7 @@ class BandMask(nn.Module):
         batch, frames, bands, dim = x.shape
         with full_precision(x.device):
             x = x.permute(2, 0, 1, 3).float().reshape(bands, batch, frames * dim)
-            x = F.layer_norm(x, x.shape[-1:], eps=self.eps)
+            x = F.layer_norm(x, x.shape[-1:], eps=_EPS)
             x = x.reshape(bands, batch * frames, dim) * self.gain + self.shift  # (K, B·T, D)
         x = self.first(x)
         x = torch.tanh(x) if self.mlp in ("standalone", "tuss") else x

@@ -20,12 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from mssctl.config.losses import (
-    BSMamba2LightLossConfig,
-    BSMamba2LossConfig,
-    CombinedLossConfig,
-    LossConfig,
-)
+from mssctl.config.losses import CombinedLossConfig, LossConfig
 from mssctl.config.model import ModelSection
 from mssctl.config.schema import (
     AudioConfig,
@@ -71,10 +66,8 @@ class RunConfig(Section):
         weights, outputs = len(self.loss.stem_weights), len(self.audio.outputs)
         if weights not in (0, outputs):
             raise ValueError(f"loss.stem_weights has {weights} values, the model {outputs} stems")
-        if isinstance(self.loss, BSMamba2LossConfig | BSMamba2LightLossConfig):
-            longest = max(*self.loss.multi_stft_window_sizes, self.loss.multi_stft_n_fft_min)
-            if self.training.segment_length <= longest // 2:
-                raise ValueError("training.segment_length is too short for the loss's windows")
+        if self.training.segment_length < self.loss.shortest_segment:
+            raise ValueError("training.segment_length is too short for the loss's windows")
         if self.model.uses_stft and self.training.segment_length < self.stft.n_fft:
             raise ValueError("training.segment_length is shorter than stft.n_fft")
         return self

@@ -38,7 +38,7 @@ class LoadedModel:
     Attributes:
         separator: in eval mode, on the device asked for, float32.
         config: of the run that made it.
-        card: licence, training data and the like, as free text by name.
+        card: license, training data and the like, as free text by name.
         name: bundled name, or the file's name without its ending.
         path: the weights file.
         sha256: of that file.
@@ -67,7 +67,7 @@ def save(
         path: ends in ``.safetensors``.
         model: the separator.
         config: what `load` will rebuild it from.
-        card: free text by name, e.g. ``licence``.
+        card: free text by name, e.g. ``license``.
         dtype: of the tensors in the file; None keeps the model's.
         overwrite: replace an existing file.
 
@@ -213,7 +213,7 @@ def describe(name: str) -> ModelEntry:
         sample_rate=config.audio.sample_rate,
         channels=config.audio.channels,
         parameters=parameters,
-        licence=card.get("licence", "not stated"),
+        license=card.get("license", "not stated"),
         sha256=sha256(path),
     )
 
@@ -253,6 +253,8 @@ def parse_metadata(metadata: Mapping[str, str], path: Path) -> tuple[RunConfig, 
         raise _damaged(path, error.message) from None
     if not isinstance(card, dict) or not all(isinstance(text, str) for text in card.values()):
         raise _damaged(path, "its metadata: card is not a mapping of text")
+    if "licence" in card:  # how earlier versions spelled it
+        card.setdefault("license", card.pop("licence"))
     return config, card
 
 

@@ -16,7 +16,7 @@ class ModelEntry:
     sample_rate: int
     channels: int
     parameters: int
-    licence: str
+    license: str
     sha256: str
 
 

@@ -19,11 +19,11 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.models.bsmamba2.config import ScanBackend
-from mssctl.models.bsmamba2.ssd import ssd_scan
+from mssctl.models.bsmamba2.ssd import ssd_output
 
 Name = Literal["torch", "compiled", "mamba_ssm"]
 
-# x, dt, A, B, C, D, chunk size -> y, as in `ssd_scan`
+# x, dt, A, B, C, D, chunk size -> y, as in `ssd_output`
 Scan = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int], Tensor]
 
 
@@ -71,24 +71,18 @@ def scan(name: Name) -> Scan:
     return _SCANS[name]
 
 
-def _torch_scan(
-    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, chunk_size: int
-) -> Tensor:
-    return ssd_scan(x, dt, A, B, C, D, chunk_size=chunk_size, keep_state=False)[0]
-
-
 def _compiled_scan(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, chunk_size: int
 ) -> Tensor:
     # A fake tensor has nothing to compute: the trace of the plain form is what it is for.
-    run = _torch_scan if isinstance(x, FakeTensor) else _compiled()
+    run = ssd_output if isinstance(x, FakeTensor) else _compiled()
     return run(x, dt, A, B, C, D, chunk_size)
 
 
 @cache
 def _compiled() -> Scan:
     # The axes (time, bands) and the slices have a handful of shapes: dynamic after the second.
-    return torch.compile(_torch_scan)
+    return torch.compile(ssd_output)
 
 
 def _mamba_scan(
@@ -106,7 +100,7 @@ def _mamba_kernel() -> Any:
 
 
 _SCANS: dict[Name, Scan] = {
-    "torch": _torch_scan,
+    "torch": ssd_output,
     "compiled": _compiled_scan,
     "mamba_ssm": _mamba_scan,
 }

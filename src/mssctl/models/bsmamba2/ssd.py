@@ -36,8 +36,7 @@ def ssd_scan(
     *,
     chunk_size: int = 64,
     initial_state: Tensor | None = None,
-    keep_state: bool = True,
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor]:
     """Run the recurrence over whole sequences.
 
     Saves only its inputs and the state at each chunk for the backward pass. Can be
@@ -52,23 +51,31 @@ def ssd_scan(
         D: weight of the input in the output ``(H,)``; None is 0.
         chunk_size: steps ``Q`` per chunk. Changes memory and speed, and no result.
         initial_state: ``(N, H, P, K)``; None is 0.
-        keep_state: return the last state. Without it, and without an initial one, sequences of
-            one chunk need no states at all.
 
     Returns:
         Output ``(N, L, H, P)`` in the dtype of ``x``, and the state after the last step
-        ``(N, H, P, K)``, float32 (float64 for float64 inputs), or None.
+        ``(N, H, P, K)``, float32 (float64 for float64 inputs).
 
     Raises:
         ValueError: shapes that do not go together.
     """
     _check(x, dt, A, B, C, initial_state)
     with full_precision(x.device):
-        result = _Scan.apply(x, dt, A, B, C, initial_state, chunk_size, keep_state)  # type: ignore[no-untyped-call]
+        result = _Scan.apply(x, dt, A, B, C, initial_state, chunk_size, True)  # type: ignore[no-untyped-call]
         y, final = result
         if D is not None:
             y = y + D[:, None] * x
         return y.to(x.dtype), final
+
+
+def ssd_output(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, chunk_size: int
+) -> Tensor:
+    """The output of `ssd_scan` alone, from state 0: one chunk then needs no states at all."""
+    _check(x, dt, A, B, C)
+    with full_precision(x.device):
+        y: Tensor = _Scan.apply(x, dt, A, B, C, None, chunk_size, False)[0]  # type: ignore[no-untyped-call]
+        return (y + D[:, None] * x).to(x.dtype)
 
 
 def ssd_loop(
@@ -160,7 +167,7 @@ class _Chunks:
         self.xd = self.cut(x.to(full) * dt.to(full)[..., None])
         self.a = self.cut(dt.to(full) * A.to(full)).transpose(1, 2).contiguous()
         self.since = self.a.cumsum(-1)
-        self.until = _sum_after(self.a)
+        self.until = F.pad(_sum_from(self.a)[..., 1:], (0, 1))
 
     def cut(self, values: Tensor) -> Tensor:
         """``(N, L, ...) -> (Z, Q, ...)``."""
@@ -197,10 +204,9 @@ class _Chunks:
         single = self.count == 1 and initial is None
         if single and not keep:
             return None, None
-        heads, features = self.xd.shape[2:]
         weighted = self.xd * _per_head(self.until.exp())
         made = self.product(self.B.transpose(1, 2), weighted.flatten(2))  # (Z, K, H·P)
-        made = made.view(self.sequences, self.count, -1, heads, features)
+        made = made.view(self.sequences, self.count, -1, *self.xd.shape[2:])
         if single:
             return None, made[:, 0]
         decay = self._whole_decay()
@@ -213,8 +219,7 @@ class _Chunks:
 
     def _whole_decay(self) -> Tensor:
         """Decay over each whole chunk ``(N, c, 1, H, 1)``."""
-        decay = self.since[..., -1].exp()
-        return decay.view(self.sequences, self.count, 1, -1, 1)
+        return self.since[..., -1].exp().view(self.sequences, self.count, 1, -1, 1)
 
     def output(self, entering: Tensor | None) -> Tensor:
         """``(N, L, H, P)`` in full precision, from the states entering the chunks."""
@@ -226,8 +231,7 @@ class _Chunks:
 
     def _carried(self, entering: Tensor) -> Tensor:
         """What the entering states give to each step before decay, ``(Z, Q, H, P)``."""
-        y = self.product(self.C, entering.flatten(0, 1).flatten(2))
-        return y.view_as(self.xd)
+        return self.product(self.C, entering.flatten(0, 1).flatten(2)).view_as(self.xd)
 
     def gradients(
         self, grad_y: Tensor, grad_final: Tensor | None, entering: Tensor | None
@@ -248,7 +252,8 @@ class _Chunks:
             grad_B += self.product((self.xd * decay).flatten(2), states.transpose(1, 2))
             through = self.product(self.B, states).view_as(dy) * decay  # (Z, Q, H, P)
             grad_xd += through
-            grad_a += _sum_before((through * self.xd).sum(-1).transpose(1, 2))
+            by_step = (through * self.xd).sum(-1).transpose(1, 2)  # (Z, H, Q)
+            grad_a += F.pad(by_step.cumsum(-1)[..., :-1], (1, 0))  # of what precedes each step
 
         grad_a, grad_xd = self.join(grad_a.transpose(1, 2)), self.join(grad_xd)
         dt, A = self.dt.to(grad_a.dtype), self.A.to(grad_a.dtype)
@@ -323,31 +328,19 @@ def _sum_from(values: Tensor) -> Tensor:
     return values.flip(-1).cumsum(-1).flip(-1)
 
 
-def _sum_after(values: Tensor) -> Tensor:
-    """Sum of what follows each place on the last axis."""
-    return F.pad(_sum_from(values)[..., 1:], (0, 1))
-
-
-def _sum_before(values: Tensor) -> Tensor:
-    """Sum of what precedes each place on the last axis."""
-    return F.pad(values.cumsum(-1)[..., :-1], (1, 0))
-
-
 def _check(
-    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, initial_state: Tensor | None
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, initial_state: Tensor | None = None
 ) -> None:
     sequences, length, heads, features = x.shape
     state = B.shape[-1]
-    wanted = {
-        "dt": (dt, (sequences, length, heads)),
-        "A": (A, (heads,)),
-        "B": (B, (sequences, length, state)),
-        "C": (C, (sequences, length, state)),
-    }
-    if initial_state is not None:
-        wanted["initial_state"] = initial_state, (sequences, heads, features, state)
-    for name, (tensor, shape) in wanted.items():
-        if tuple(tensor.shape) != shape:
+    for name, tensor, shape in (
+        ("dt", dt, (sequences, length, heads)),
+        ("A", A, (heads,)),
+        ("B", B, (sequences, length, state)),
+        ("C", C, (sequences, length, state)),
+        ("initial_state", initial_state, (sequences, heads, features, state)),
+    ):
+        if tensor is not None and tuple(tensor.shape) != shape:
             raise ValueError(f"{name}: expected {shape}, got {tuple(tensor.shape)}")
     if length < 1:
         raise ValueError("empty sequences")

@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from mssctl.hardware.device import attention, full_precision
 from mssctl.hardware.dropout import Dropout
+from mssctl.models.tf_locoformer.config import TFLocoformerConfig
 
 
 class RMSGroupNorm(nn.Module):
@@ -24,13 +25,13 @@ class RMSGroupNorm(nn.Module):
         ``(..., D) -> (..., D)``.
     """
 
-    def __init__(self, groups: int, dim: int, eps: float = 1e-5) -> None:
+    def __init__(self, groups: int, dim: int, eps: float) -> None:
         super().__init__()
         self.groups, self.eps = groups, eps
         self.gain = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last axis."""
+        """Normalize the last axis."""
         with full_precision(x.device):
             grouped = x.float().unflatten(-1, (self.groups, -1))
             rms = grouped.square().mean(dim=-1, keepdim=True).sqrt()
@@ -108,7 +109,7 @@ class ConvSwiGLU(nn.Module):
         self.drop = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix features and neighbouring positions."""
+        """Mix features and neighboring positions."""
         pad = self.kernel - 1
         x = F.pad(x.transpose(1, 2), (pad, pad))  # (N, D, L + 2p)
         value, gate = self.conv(x).chunk(2, dim=1)  # (N, C, L + p)
@@ -124,25 +125,16 @@ class LocoformerPath(nn.Module):
         ``(N, L, D) -> (N, L, D)``.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        attention_dim: int,
-        heads: int,
-        hidden: tuple[int, int],
-        kernel: int,
-        groups: int,
-        eps: float,
-        dropout: float,
-    ) -> None:
+    def __init__(self, model: TFLocoformerConfig) -> None:
         super().__init__()
+        dim, groups, eps = model.emb_dim, model.num_groups, model.eps
+        before, after = model.ffn_hidden_dim
         self.norm_before = RMSGroupNorm(groups, dim, eps)
-        self.ffn_before = ConvSwiGLU(dim, hidden[0], kernel, dropout)
+        self.ffn_before = ConvSwiGLU(dim, before, model.conv1d_kernel, model.dropout)
         self.norm_attention = RMSGroupNorm(groups, dim, eps)
-        self.attention = SelfAttention(dim, attention_dim, heads, dropout)
+        self.attention = SelfAttention(dim, model.attention_dim, model.n_heads, model.dropout)
         self.norm_after = RMSGroupNorm(groups, dim, eps)
-        self.ffn_after = ConvSwiGLU(dim, hidden[1], kernel, dropout)
+        self.ffn_after = ConvSwiGLU(dim, after, model.conv1d_kernel, model.dropout)
 
     def forward(self, x: Tensor, rope: RotaryEmbedding | None) -> Tensor:
         """Run the three branches one after the other."""

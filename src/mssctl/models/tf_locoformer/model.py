@@ -66,21 +66,8 @@ class TFBlock(nn.Module):
 
     def __init__(self, model: TFLocoformerConfig) -> None:
         super().__init__()
-
-        def path() -> LocoformerPath:
-            return LocoformerPath(
-                model.emb_dim,
-                attention_dim=model.attention_dim,
-                heads=model.n_heads,
-                hidden=model.ffn_hidden_dim,
-                kernel=model.conv1d_kernel,
-                groups=model.num_groups,
-                eps=model.eps,
-                dropout=model.dropout,
-            )
-
-        self.freq_path = path()
-        self.time_path = path()
+        self.freq_path = LocoformerPath(model)
+        self.time_path = LocoformerPath(model)
 
     def along_freq(self, x: Tensor, rope: RotaryEmbedding | None) -> Tensor:
         """Treat each frame as a sequence over frequency."""
