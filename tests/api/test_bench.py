@@ -18,8 +18,8 @@ from mssctl.benchmark import clock as bench_clock
 from mssctl.benchmark import work as bench_work
 from mssctl.benchmark.clock import spread
 from mssctl.benchmark.compare import compare
-from mssctl.cli import render_bench  # noqa: F401 (registers the text form)
-from mssctl.cli.render import as_json, as_text
+from mssctl.cli.bench import comparison_text, steps_text
+from mssctl.cli.render import as_json
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Progress
 from mssctl.hardware import nvml
@@ -70,7 +70,7 @@ def test_a_training_step_is_measured(tiny):
     assert (result.allocated_gib, result.predicted_gib) == (None, None)
     assert result.resident_gib > 0.1
     assert result.environment["effective_batch"] == 4
-    text = as_text(result)
+    text = steps_text(result)
     assert "mode train" in text
     assert "GiB resident" in text
 
@@ -87,7 +87,7 @@ def test_separation_and_reading_are_measured(tiny, mode):
     assert result.speed > 0.0
     assert result.shares == {}
     assert (result.tflop is None) is (mode == "loader")
-    assert f"mode {mode}" in as_text(result)
+    assert f"mode {mode}" in steps_text(result)
 
 
 def test_the_arithmetic_of_separation_counts_its_segments(tiny):
@@ -158,7 +158,7 @@ def test_a_profile_names_the_operators_and_leaves_a_trace(tiny, tmp_path):
     )
     assert json.loads((tmp_path / "trace.json").read_text(encoding="utf-8"))["traceEvents"]
     assert not list(tmp_path.glob(".*"))
-    assert "ms a step" in as_text(result)
+    assert "ms a step" in steps_text(result)
 
 
 def test_a_trace_that_cannot_be_written_is_refused_before_the_work(tiny, tmp_path, monkeypatch):
@@ -198,7 +198,7 @@ def test_two_results_beside_each_other(tiny, tmp_path):
     found = compare(tmp_path / "a.json", tmp_path / "b.json")
     assert {item.name: item.ratio for item in found.numbers}["seconds"] == pytest.approx(2.0)
     assert list(found.differs) == ["threads"]
-    assert "differs: threads" in as_text(found)
+    assert "differs: threads" in comparison_text(found)
 
 
 def test_unlike_work_is_not_compared(tiny, tmp_path):

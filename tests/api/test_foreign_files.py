@@ -89,7 +89,7 @@ def test_where_nothing_can_be_written_shows_before_any_work(tmp_path, monkeypatc
         "bench --profile": lambda path: bench("starter", device="cpu", profile=path),
     }
     monkeypatch.setattr(weights, "load", lambda *_: pytest.fail("weights were loaded"))
-    monkeypatch.setattr("mssctl.api.plan.target", lambda *_: pytest.fail("planned"))
+    monkeypatch.setattr("mssctl.planning.request.target", lambda *_: pytest.fail("planned"))
     monkeypatch.setattr("mssctl.api.bench.work_of", lambda *_: pytest.fail("measured"))
     if place == "file":
         (tmp_path / "a").write_text("mine")

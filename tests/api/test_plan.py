@@ -11,7 +11,7 @@ from mssctl.errors import MssctlError
 from mssctl.events import Notice
 from mssctl.hardware import nvml
 from mssctl.hardware.device import DeviceChoice
-from mssctl.planning import memory, target, verify
+from mssctl.planning import memory, one, target, verify
 from mssctl.planning.cards import CARDS
 from mssctl.planning.fit import GIB
 from mssctl.planning.predict.fake_step import Peak
@@ -144,7 +144,7 @@ def test_a_plan_to_separate_says_what_to_type_with_its_settings(tiny, tmp_path):
     assert written.separation.batch_size == much.largest_batch
     assert written.training == asked.training
     nothing = plan.plan(tiny, vram=CONTEXT / GIB, mode="separate")
-    assert nothing.command.startswith("nothing of this fits")
+    assert nothing.command.startswith("no configuration fits")
 
 
 def test_what_is_written_is_a_preset_that_fits(tiny, tmp_path):
@@ -209,7 +209,7 @@ def test_a_model_without_a_closed_form_is_planned_and_told_what_helps_in_proport
 
 def test_where_a_step_takes_long_the_largest_batch_is_worked_out_and_not_run(monkeypatch):
     exact = plan.plan("bsmamba2", vram=CONTEXT / GIB + 1.0, overrides=MAMBA).largest_batch
-    monkeypatch.setattr(plan, "_LONG", 1)
+    monkeypatch.setattr(one, "_LONG", 1)
     result = plan.plan("bsmamba2", vram=CONTEXT / GIB + 1.0, overrides=MAMBA)
     assert result.next_gib is None
     assert result.largest_batch == pytest.approx(exact, rel=0.2)

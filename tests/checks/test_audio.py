@@ -10,11 +10,11 @@ import pytest
 import soundfile
 
 from mssctl.checks import audio as checks
-from mssctl.checks.findings import Settings
+from mssctl.options.doctor import DoctorOptions
 
 
 def look(check):
-    (finding,) = check(Settings())
+    (finding,) = check(DoctorOptions())
     assert (finding.state == "ok") == (finding.remedy is None)
     return finding
 

@@ -9,16 +9,16 @@ import torch
 
 from mssctl.checks import device as checks
 from mssctl.checks import numerics
-from mssctl.checks.findings import Settings
 from mssctl.hardware.device import DeviceChoice
 from mssctl.models.bsmamba2 import kernel
+from mssctl.options.doctor import DoctorOptions
 
 CPU = DeviceChoice(torch.device("cpu"), "this machine has no GPU")
 CUDA = DeviceChoice(torch.device("cuda"), "a card")
 
 
 def look(check, settings=None):
-    findings = list(check(settings or Settings()))
+    findings = list(check(settings or DoctorOptions()))
     for finding in findings:
         assert (finding.state == "ok") == (finding.remedy is None)
     return findings
@@ -47,7 +47,7 @@ def test_a_machine_without_a_gpu_is_a_note_and_says_why():
     (finding,) = look(checks.device)
     assert finding.state == "note"
     assert "this machine has no GPU" in finding.summary
-    (finding,) = look(checks.device, Settings(require_gpu=True))
+    (finding,) = look(checks.device, DoctorOptions(require_gpu=True))
     assert finding.state == "failed"
 
 

@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from mssctl.checks import gpu as checks
-from mssctl.checks.findings import Settings
 from mssctl.hardware import nvml
+from mssctl.options.doctor import DoctorOptions
 
 _PATH = Path(__file__).parents[1] / "hardware" / "fake_gpus.py"
 _SPEC = importlib.util.spec_from_file_location("fake_gpus", _PATH)
 fake = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(fake)
 GIB = fake.GIB
-SETTINGS = Settings()
+SETTINGS = DoctorOptions()
 
 
 @pytest.fixture
@@ -52,13 +52,13 @@ def test_no_driver_is_a_note_and_a_failure_where_a_gpu_is_required(machine):
     machine(fails=pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
     for check in (checks.driver, checks.gpus, checks.build):
         assert states(look(check)) == ["note"]
-        assert states(look(check, Settings(require_gpu=True))) == ["failed"]
+        assert states(look(check, DoctorOptions(require_gpu=True))) == ["failed"]
 
 
 def test_a_driver_without_gpus_counts_as_none(machine):
     machine()
     assert states(look(checks.gpus)) == ["note"]
-    assert states(look(checks.gpus, Settings(require_gpu=True))) == ["failed"]
+    assert states(look(checks.gpus, DoctorOptions(require_gpu=True))) == ["failed"]
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import torch
 
 from mssctl import presets
 from mssctl.checks import kernels as checks
-from mssctl.checks.findings import Settings
 from mssctl.errors import MssctlError
 from mssctl.hardware.device import DeviceChoice
+from mssctl.options.doctor import DoctorOptions
 
 FLASH, CUDNN, EFFICIENT, MATH = checks.SHORT_NAMES
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -32,7 +32,7 @@ def test_shapes_are_those_of_a_training_step():
 
 def test_on_the_cpu_every_preset_with_attention_is_run(monkeypatch):
     monkeypatch.setattr(checks, "choose_device", lambda: DeviceChoice(CPU, "no GPU"))
-    findings = list(checks.kernels(Settings()))
+    findings = list(checks.kernels(DoctorOptions()))
     assert {finding.state for finding in findings} == {"ok"}
     names = [finding.name for finding in findings]
     assert "attention of base" in names

@@ -9,12 +9,13 @@ import pytest
 
 from mssctl import presets
 from mssctl.checks import machine as checks
-from mssctl.checks.findings import GIB, Settings
+from mssctl.checks.findings import GIB
 from mssctl.hardware import machine
+from mssctl.options.doctor import DoctorOptions
 
 
 def look(check, settings=None):
-    findings = list(check(settings or Settings()))
+    findings = list(check(settings or DoctorOptions()))
     for finding in findings:
         assert (finding.state == "ok") == (finding.remedy is None)
     return findings
@@ -78,7 +79,9 @@ def test_queued_batches_are_reckoned_from_the_preset():
 
 
 def test_names_come_back_from_this_disk(tmp_path):
-    assert [finding.state for finding in look(checks.language, Settings(out=str(tmp_path)))] == [
+    assert [
+        finding.state for finding in look(checks.language, DoctorOptions(out=str(tmp_path)))
+    ] == [
         "ok",
         "ok",
     ]
@@ -87,7 +90,7 @@ def test_names_come_back_from_this_disk(tmp_path):
 
 def test_a_locale_without_utf8_is_a_warning(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
-    finding, _ = look(checks.language, Settings(out=str(tmp_path)))
+    finding, _ = look(checks.language, DoctorOptions(out=str(tmp_path)))
     assert finding.state == "warning"
     assert "UTF-8" in finding.remedy
 
@@ -95,7 +98,7 @@ def test_a_locale_without_utf8_is_a_warning(monkeypatch, tmp_path):
 def test_a_disk_that_refuses_names_fails_and_one_that_changes_them_is_a_warning(
     monkeypatch, tmp_path
 ):
-    settings = Settings(out=str(tmp_path))
+    settings = DoctorOptions(out=str(tmp_path))
 
     def refuse(path, data):
         raise UnicodeEncodeError("ascii", "歌", 0, 1, "ordinal not in range")

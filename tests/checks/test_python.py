@@ -8,15 +8,15 @@ from types import SimpleNamespace
 import pytest
 
 from mssctl.checks import python as checks
-from mssctl.checks.findings import Settings
 from mssctl.config.bundled import bundled_folder
 from mssctl.config.checksums import WEIGHTS
 from mssctl.files import sha256
 from mssctl.models.weights import bundled
+from mssctl.options.doctor import DoctorOptions
 
 
 def look(check):
-    findings = list(check(Settings()))
+    findings = list(check(DoctorOptions()))
     for finding in findings:
         assert (finding.state == "ok") == (finding.remedy is None)
     (finding,) = findings
@@ -103,7 +103,7 @@ def test_a_torch_that_a_variable_of_its_allocator_stops_is_not_installed_again_f
 def test_an_allocator_variable_that_stops_torch_is_told_apart(monkeypatch, value, states):
     monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
     monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", value)
-    findings = list(checks.allocator_form(Settings()))
+    findings = list(checks.allocator_form(DoctorOptions()))
     assert [finding.state for finding in findings] == states
     assert all("unset PYTORCH_CUDA_ALLOC_CONF" in finding.remedy for finding in findings)
 

@@ -9,9 +9,9 @@ import pytest
 
 from mssctl.api.doctor import examine
 from mssctl.checks import run
-from mssctl.checks.findings import Settings
 from mssctl.checks.run import Check
 from mssctl.events import Progress
+from mssctl.options.doctor import DoctorOptions
 
 CHECKS = """
 import os, signal, subprocess, sys, time
@@ -68,7 +68,7 @@ def check(tmp_path, monkeypatch):
 
 
 def examined(*groups, **settings):
-    result = examine(groups, Settings(**settings))
+    result = examine(groups, DoctorOptions(**settings))
     return result, [(finding.name, finding.state) for finding in result.findings]
 
 
@@ -141,7 +141,9 @@ def test_what_needs_a_broken_check_is_not_run(check, name):
 
 def test_groups_run_at_the_same_time_and_are_reported_in_order(check):
     seen = []
-    result = examine([[check("two")], [check("fine"), check("noisy")]], Settings(), seen.append)
+    result = examine(
+        [[check("two")], [check("fine"), check("noisy")]], DoctorOptions(), seen.append
+    )
     assert [finding.name for finding in result.findings] == ["first", "second", "fine", "noisy"]
     assert [(event.done, event.total) for event in seen if isinstance(event, Progress)] == [
         (1, 3),
@@ -151,7 +153,7 @@ def test_groups_run_at_the_same_time_and_are_reported_in_order(check):
 
 
 def test_an_interruption_ends_the_children(check):
-    group = run.Group([check("hangs"), check("fine")], Settings(), lambda _: None)
+    group = run.Group([check("hangs"), check("fine")], DoctorOptions(), lambda _: None)
     thread = threading.Thread(target=group.run)
     thread.start()
     while group.child is None:
@@ -167,7 +169,7 @@ def test_an_interruption_of_the_report_is_passed_on(check):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        examine([[check("fine"), check("hangs")]], Settings(), interrupt)
+        examine([[check("fine"), check("hangs")]], DoctorOptions(), interrupt)
 
 
 def test_a_machine_that_can_start_no_process_still_gets_a_report(check, monkeypatch):
@@ -191,11 +193,10 @@ def test_a_module_in_the_current_folder_is_not_taken_for_a_package(check, tmp_pa
 
 def test_what_the_system_refuses_is_a_failure_and_no_crash(monkeypatch):
     from mssctl.checks import child, machine
-    from mssctl.checks.findings import Settings
 
-    def closed(_: Settings) -> None:
+    def closed(_: DoctorOptions) -> None:
         raise PermissionError(13, "Permission denied", "nr/sub")
 
     monkeypatch.setattr(machine, "closed", closed, raising=False)
-    (finding,) = child.look("mssctl.checks.machine:closed", Settings(None, "nr/sub", False))
+    (finding,) = child.look("mssctl.checks.machine:closed", DoctorOptions(out="nr/sub"))
     assert (finding.state, finding.summary) == ("failed", "nr/sub: Permission denied")

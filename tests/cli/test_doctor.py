@@ -22,8 +22,8 @@ def report(monkeypatch):
     def make(*findings):
         fit = not {"failed", "crashed"} & {finding.state for finding in findings}
 
-        def doctor(**arguments):
-            asked.update(arguments)
+        def doctor(options, **arguments):
+            asked.update(vars(options), **arguments)
             return DoctorResult("0.1", list(findings), fit, 1.5)
 
         monkeypatch.setattr(task, "doctor", doctor)

@@ -19,6 +19,7 @@ import typer
 
 from mssctl.cli.app import app
 from mssctl.cli.options import Json, with_display
+from mssctl.cli.separate import songs_text
 from mssctl.cli.session import run, session
 from mssctl.cli.streams import LONGEST, escaped, printable
 from mssctl.errors import MssctlError
@@ -201,7 +202,7 @@ def test_of_several_that_train_together_the_first_prints_the_result(monkeypatch,
         @one.command()
         def command(json: bool = False) -> None:
             with session(json=json, trains=True) as ui:
-                ui.show(SeparateResult("starter", "cpu", "fp32", [SONG], []))
+                ui.show(SeparateResult("starter", "cpu", "fp32", [SONG], []), songs_text)
 
         assert run(one, ["--json"]) == 0
         return capsys.readouterr().out
@@ -287,7 +288,7 @@ def chatty(ui) -> None:
     ui.report(STEP)
     sys.stderr.write("a library\n")
     failed = FileFailure("b.wav", "damaged", None, 4)
-    ui.show(SeparateResult("starter", "cpu", "fp32", [SONG], [failed]))
+    ui.show(SeparateResult("starter", "cpu", "fp32", [SONG], [failed]), songs_text)
 
 
 @pytest.fixture
@@ -342,7 +343,7 @@ def test_a_terminal_that_cannot_be_written_changes_nothing(end, monkeypatch, err
 def test_a_reader_that_has_gone_does_not_change_the_exit_code(end, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Broken(BrokenPipeError(errno.EPIPE, "Broken pipe")))
     result = SeparateResult("starter", "cpu", "fp32", [SONG], [])
-    assert end(lambda ui: ui.show(result))[0] == 0
+    assert end(lambda ui: ui.show(result, songs_text))[0] == 0
     assert end(chatty)[0] == 1
 
 
@@ -375,6 +376,7 @@ REAL = r"""
 import os, sys
 import typer
 from mssctl.cli.app import app, main
+from mssctl.cli.models import list_text
 from mssctl.cli.session import session
 from mssctl.errors import MssctlError
 from mssctl.results.models import ModelList
@@ -382,7 +384,7 @@ from mssctl.results.models import ModelList
 @app.command()
 def result(json: bool = False):
     with session(json=json) as ui:
-        ui.show(ModelList([]))
+        ui.show(ModelList([]), list_text)
 
 @app.command()
 def fail(json: bool = False):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mssctl.api import plan
+from mssctl import presets
 from mssctl.planning import target
 
 TINY = """
@@ -78,7 +78,7 @@ def test_plan_refuses(mssctl, monkeypatch, arguments, code, sentence):
 
 
 def test_the_table_and_the_comparison_are_printed(mssctl, tiny, monkeypatch):
-    monkeypatch.setattr(plan.presets, "names", lambda: [str(tiny)])
+    monkeypatch.setattr(presets, "names", lambda: [str(tiny)])
     table = mssctl("plan", "--vram", 4)
     assert table.exit_code == 0
     assert "pick:" in table.stdout

@@ -10,7 +10,9 @@ import pytest
 import typer
 
 from mssctl.cli.options import Json, with_display
+from mssctl.cli.separate import songs_text
 from mssctl.cli.session import run, session
+from mssctl.cli.train import train_text
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Saved, Step, Validated
 from mssctl.results.common import FileFailure
@@ -115,17 +117,17 @@ def test_sigterm_ends_a_forked_process_at_once(end, monkeypatch):
         monkeypatch.setattr(os, "getpid", lambda: -1)  # as in a worker that was forked
         with pytest.raises(KeyboardInterrupt):  # where it is not the end
             signal.raise_signal(signal.SIGTERM)
-        ui.show(trained(finished=True))
+        ui.show(trained(finished=True), train_text)
 
     assert end(body)[0] == 0
     assert ended == [128 + signal.SIGTERM]
 
 
 def test_an_interrupted_training_run_exits_130_and_says_how_to_go_on(end):
-    code, stdout, _ = end(lambda ui: ui.show(trained(finished=False)))
+    code, stdout, _ = end(lambda ui: ui.show(trained(finished=False), train_text))
     assert code == 130
     assert "mssctl resume runs/a" in stdout
-    assert end(lambda ui: ui.show(trained(finished=True)))[0] == 0
+    assert end(lambda ui: ui.show(trained(finished=True), train_text))[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -140,12 +142,12 @@ def test_an_interrupted_training_run_exits_130_and_says_how_to_go_on(end):
 )
 def test_failed_inputs_decide_the_exit_code_and_are_named(end, songs, failures, code):
     result = separated([song(name) for name in songs], [failure(*item) for item in failures])
-    got, stdout, stderr = end(lambda ui: ui.show(result))
+    got, stdout, stderr = end(lambda ui: ui.show(result, songs_text))
     assert got == code
     assert bool(stdout) == bool(songs)
     for name, _ in failures:
         assert f"error: {name}: 0 frames of audio\n" in stderr
-    document = json.loads(end(lambda ui: ui.show(result), "--json")[1])
+    document = json.loads(end(lambda ui: ui.show(result, songs_text), "--json")[1])
     assert document["exit_code"] == code
     assert len(document["data"]["failures"]) == len(failures)
     assert (document["error"] is None) == (not failures)
@@ -153,7 +155,7 @@ def test_failed_inputs_decide_the_exit_code_and_are_named(end, songs, failures, 
 
 @pytest.mark.parametrize("speed", [float("nan"), float("inf"), float("-inf")])
 def test_what_json_cannot_say_becomes_null(end, speed):
-    stdout = end(lambda ui: ui.show(separated([song("a", speed)])), "--json")[1]
+    stdout = end(lambda ui: ui.show(separated([song("a", speed)]), songs_text), "--json")[1]
     assert json.loads(stdout)["data"]["songs"][0]["speed"] is None
     assert "NaN" not in stdout
     assert "Infinity" not in stdout
@@ -161,7 +163,7 @@ def test_what_json_cannot_say_becomes_null(end, speed):
 
 def test_a_failure_after_the_result_still_gives_one_document(end):
     def body(ui):
-        ui.show(separated([song("a")]))
+        ui.show(separated([song("a")]), songs_text)
         raise MssctlError("disk full")
 
     code, stdout, _ = end(body, "--json")
@@ -172,11 +174,11 @@ def test_a_failure_after_the_result_still_gives_one_document(end):
 @pytest.mark.parametrize("name", ["[bold]x[/].wav", "ça va ♪.wav", "-rf.wav", "bad\udcff.wav"])
 def test_a_name_is_printed_as_it_is_and_whole(end, name):
     path = "long folder/" * 30 + name
-    code, stdout, _ = end(lambda ui: ui.show(separated([song(path)])))
+    code, stdout, _ = end(lambda ui: ui.show(separated([song(path)]), songs_text))
     assert code == 0
     shown = path.encode("utf-8", "backslashreplace").decode()
     assert f"{shown}-vocals\n" in stdout
-    document = json.loads(end(lambda ui: ui.show(separated([song(path)])), "--json")[1])
+    document = json.loads(end(lambda ui: ui.show(separated([song(path)]), songs_text), "--json")[1])
     assert document["data"]["songs"][0]["path"] == path
 
 
@@ -186,7 +188,7 @@ def test_events_go_to_stderr_and_the_result_to_stdout(end):
         ui.report(STEP)
         ui.report(Validated(1, 5, {"sdr": 3.456, "sdr/bass": 1.0}, best=True))
         ui.report(Saved("run/last", "checkpoint"))
-        ui.show(separated([song("a")]))
+        ui.show(separated([song("a")]), songs_text)
 
     code, stdout, stderr = end(body)
     assert code == 0

@@ -7,8 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from mssctl.cli import render_eval  # noqa: F401 (registers the text form)
-from mssctl.cli.render import as_text
+from mssctl.cli.eval import comparison_text
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.compare import compare
 from mssctl.evaluation.paired import interval
@@ -59,7 +58,7 @@ def test_differences_are_paired_and_counted_over_common_tracks(tmp_path):
     assert (item.mean, item.median, item.tracks, item.wins) == (2.0, 2.0, 2, 2)
     assert 1.0 <= item.low < 2.0 < item.high <= 3.0
     assert (other.only_here, other.missing) == (["w"], ["z"])
-    text = as_text(result)
+    text = comparison_text(result)
     assert "new less old" in text
     assert "not in new: z" in text
 

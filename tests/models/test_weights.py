@@ -106,17 +106,17 @@ def test_changed_metadata_is_noticed(rewritten, metadata):
 
 
 @pytest.mark.parametrize(
-    ("card", "wanted"),
+    ("card", "kept"),
     [
         ({"licence": "CC0", "run": "a"}, "CC0"),
         ({"licence": "old", "license": "new", "run": "a"}, "new"),
     ],
 )
-def test_a_file_of_an_earlier_version_keeps_its_license(tmp_path, card, wanted):
+def test_a_file_of_an_earlier_version_keeps_its_license(tmp_path, card, kept):
     path, config = tmp_path / "model.safetensors", parse(TREE, "tree")
     weights.save(path, build(config), config, card)
-    assert weights.load(str(path), CPU).card == {"license": wanted, "run": "a"}
-    assert weights.describe(str(path)).license == wanted
+    assert weights.load(str(path), CPU).card == {"license": kept, "run": "a"}
+    assert weights.describe(str(path)).license == kept
 
 
 def test_one_flipped_bit_of_any_tensor_is_noticed(original, tmp_path):

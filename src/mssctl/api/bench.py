@@ -15,6 +15,7 @@ from mssctl.events import Notice, Reporter, silent
 from mssctl.files import check_new
 from mssctl.hardware.device import choose_device
 from mssctl.hardware.machine import GIB
+from mssctl.options.base import as_overrides
 from mssctl.options.bench import BenchOptions
 from mssctl.results.bench import StepBench
 
@@ -63,7 +64,8 @@ def bench(
         chosen = torch.device("cpu")
     if given.batch is not None:
         section = "separation" if mode == "separate" else "training"
-        overrides = [*overrides, f"{section}.batch_size={given.batch}"]
+        key = f"{section}.batch_size"
+        overrides = as_overrides({key: ("batch", given.batch)}, overrides)
     config = presets.load(preset, overrides)
     if given.data is not None and mode == "separate":
         raise MssctlError("`data` does nothing in mode separate", exit_code=ExitCode.USAGE)

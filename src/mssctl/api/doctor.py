@@ -6,16 +6,15 @@ written whatever a broken driver or package does.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 from mssctl._version import __version__
-from mssctl.checks.findings import Settings
 from mssctl.checks.run import Check, Group
 from mssctl.events import Progress, Reporter, silent
+from mssctl.options.doctor import DoctorOptions
 from mssctl.results.doctor import DoctorResult
 
 _HERE = "mssctl.checks"
@@ -59,34 +58,28 @@ WITH_TORCH = (
 
 
 def doctor(
-    *,
-    data: str | Path | None = None,
-    out: str | Path = ".",
-    require_gpu: bool = False,
-    report: Reporter = silent,
+    options: DoctorOptions | None = None, *, report: Reporter = silent, **changes: Any
 ) -> DoctorResult:
     """Check this machine.
 
     Args:
-        data: folder of training data; ``MUSDB_PATH`` if None.
-        out: folder that results will go to.
-        require_gpu: a machine without a usable GPU is not fit.
+        options: what is looked at besides; the defaults if None.
         report: is told how far the checks are.
+        changes: fields of `DoctorOptions`, instead of those in ``options``.
 
     Returns:
         What was found. Nothing that is broken raises: it is a finding.
     """
-    settings = Settings(None if data is None else os.fspath(data), os.fspath(out), require_gpu)
-    return examine((LIGHT, WITH_TORCH), settings, report)
+    return examine((LIGHT, WITH_TORCH), DoctorOptions.given(options, changes), report)
 
 
 def examine(
-    groups: Sequence[Sequence[Check]], settings: Settings, report: Reporter = silent
+    groups: Sequence[Sequence[Check]], options: DoctorOptions, report: Reporter = silent
 ) -> DoctorResult:
     """Run groups of checks at the same time, each in order."""
     started = time.perf_counter()
     total, counted = sum(map(len, groups)), threading.Semaphore(0)
-    running = [Group(checks, settings, lambda _: counted.release()) for checks in groups]
+    running = [Group(checks, options, lambda _: counted.release()) for checks in groups]
     threads = [threading.Thread(target=group.run, daemon=True) for group in running]
     try:
         for thread in threads:

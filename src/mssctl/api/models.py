@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,6 +15,7 @@ from mssctl.models import official, weights
 from mssctl.models.official_files import read_tree
 from mssctl.models.weights import bundled, describe
 from mssctl.models.wrappers import find_weights
+from mssctl.options.models import ExportOptions, ImportOptions
 from mssctl.results.models import ModelEntry, ModelList
 
 
@@ -36,25 +37,26 @@ def model_info(name: str) -> ModelEntry:
 
 
 def export_model(
-    name: str, out: str | Path, *, half: bool = False, card: Sequence[str] = ()
+    name: str, out: str | Path, options: ExportOptions | None = None, **changes: Any
 ) -> ModelEntry:
     """Write a copy of a model, smaller if wanted, with entries of its card set.
 
     Args:
         name: bundled model, or path of a ``.safetensors`` file, such as a run's best.
         out: the file to write; must not exist.
-        half: store float16, half the size; the model still computes as before.
-        card: ``key=value``, for example ``license=CC BY 4.0``.
+        options: how it is stored, and the entries; the defaults if None.
+        changes: fields of `ExportOptions`, instead of those in ``options``.
 
     Raises:
         MssctlError: no such model, ``out`` exists or cannot be written, a malformed entry.
     """
     path = _new_model_file(out)
-    entries = [entry.partition("=") for entry in card]
+    given = ExportOptions.given(options, changes)
+    entries = [entry.partition("=") for entry in given.card]
     for key, equals, value in entries:
         if not (key and equals and value):
             raise MssctlError(
-                f"--card {key}{equals}{value}: expected key=value", exit_code=ExitCode.USAGE
+                f"`card` {key}{equals}{value}: expected key=value", exit_code=ExitCode.USAGE
             )
     model = weights.load(name, torch.device("cpu"))
     weights.save(
@@ -62,7 +64,7 @@ def export_model(
         model.separator,
         model.config,
         {**model.card, **{key: value for key, _, value in entries}},
-        torch.float16 if half else None,
+        torch.float16 if given.half else None,
     )
     return describe(str(path))
 
@@ -70,11 +72,10 @@ def export_model(
 def import_model(
     file: str | Path,
     out: str | Path,
+    options: ImportOptions | None = None,
     *,
-    layout: str = "auto",
-    config: str | Path | None = None,
-    key: str | None = None,
     report: Reporter = silent,
+    **changes: Any,
 ) -> ModelEntry:
     """Turn weights of an official implementation into a model file.
 
@@ -82,22 +83,22 @@ def import_model(
         file: a checkpoint: a state dict, bare or as training programs wrap it, see
             `mssctl.models.wrappers`. Nothing in it is run.
         out: the file to write; must not exist.
-        layout: a name in `mssctl.models.official.layouts`, or ``auto`` to tell it by the keys.
-        config: the YAML file that belongs to the weights. BSMamba2 can do without: sizes come
-            from the tensors then, and hop length and rate are the published ones.
-        key: place of the weights in the file, where it has several.
+        options: layout, YAML file and place of the weights. Without the file, BSMamba2's sizes
+            come from the tensors, and its hop length and rate are the published ones.
         report: is told what was chosen and what was left out.
+        changes: fields of `ImportOptions`, instead of those in ``options``.
 
     Raises:
         MssctlError: no such file or layout (exit 3, 2); a missing or surplus key, a tensor of
             another shape, or a file with more than tensors (exit 4).
     """
+    given = ImportOptions.given(options, changes)
     path, source = _new_model_file(out), Path(file).expanduser()
-    tree = read_yaml(Path(config).expanduser(), foreign=True) if config else {}
-    marks = official.marks(layout)
+    tree = read_yaml(Path(given.config).expanduser(), foreign=True) if given.config else {}
+    marks = official.marks(given.layout)
     content = read_tree(source)
     try:
-        found, notes = find_weights(content, marks, key)
+        found, notes = find_weights(content, marks, given.key)
         separator, run = official.load_with_config(found.state, found.layout, tree)
     except MssctlError as error:
         raise MssctlError(f"{source}: {error.message}", error.hint, error.exit_code) from None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 
-from mssctl.checks.findings import Settings, failed, first_line, ok, warning
+from mssctl.checks.findings import failed, first_line, ok, warning
+from mssctl.options.doctor import DoctorOptions
 from mssctl.results.doctor import Finding
 
 DECODERS = ("aac", "ac3", "alac", "flac", "mp3", "opus", "vorbis", "wmav2")
@@ -21,7 +22,7 @@ FORMATS = (
 )
 
 
-def sndfile(_: Settings) -> Iterator[Finding]:
+def sndfile(_: DoctorOptions) -> Iterator[Finding]:
     """Write and read a tone in each format that `separate` writes."""
     try:
         import numpy as np  # noqa: PLC0415
@@ -52,7 +53,7 @@ def sndfile(_: Settings) -> Iterator[Finding]:
         yield ok("libsndfile", f"{version}: {names} written and read", details)
 
 
-def pyav(_: Settings) -> Iterator[Finding]:
+def pyav(_: DoctorOptions) -> Iterator[Finding]:
     """Whether FFmpeg's libraries, which PyAV brings, are there and decode what they should."""
     name, again = "PyAV", "pip install --force-reinstall av: it brings FFmpeg's libraries"
     try:

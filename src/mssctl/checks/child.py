@@ -13,15 +13,16 @@ import traceback
 from dataclasses import asdict
 from importlib import import_module
 
-from mssctl.checks.findings import Settings, crashed, failed, first_line
+from mssctl.checks.findings import crashed, failed, first_line
 from mssctl.documents import parse_json
 from mssctl.errors import MssctlError
+from mssctl.options.doctor import DoctorOptions
 from mssctl.results.doctor import Finding
 
 REPORT = "please report this with `mssctl doctor -v`; the other checks do not depend on it"
 
 
-def look(check: str, settings: Settings) -> list[Finding]:
+def look(check: str, settings: DoctorOptions) -> list[Finding]:
     """Run one check; an exception is a finding like any other."""
     module, _, function = check.partition(":")
     try:
@@ -39,7 +40,7 @@ def look(check: str, settings: Settings) -> list[Finding]:
 
 def main(arguments: list[str]) -> None:
     """Run the checks one after the other."""
-    settings = Settings(**parse_json(arguments[0], "settings"))
+    settings = DoctorOptions(**parse_json(arguments[0], "settings"))
     with os.fdopen(os.dup(1), "w", encoding="ascii") as out:
         os.dup2(2, 1)
         for check in arguments[1:]:

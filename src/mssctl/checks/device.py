@@ -12,18 +12,19 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
-from mssctl.checks.findings import Settings, failed, first_line, needs_gpu, note, ok, warning
+from mssctl.checks.findings import failed, first_line, needs_gpu, note, ok, warning
 from mssctl.checks.python import ALLOCATOR_VARIABLES
 from mssctl.config.schema import OptimizerConfig
 from mssctl.hardware.builds import cuda_build_for, install_line
 from mssctl.hardware.device import choose_device, configure
+from mssctl.options.doctor import DoctorOptions
 from mssctl.results.doctor import Finding
 from mssctl.training.optim import build_optimizer
 
 RERUN = "compute on the CPU meanwhile (--device cpu), and report this with `mssctl doctor -v`"
 
 
-def device(settings: Settings) -> Iterator[Finding]:
+def device(settings: DoctorOptions) -> Iterator[Finding]:
     """Which device is used and why; whether it computes at all."""
     name = "device"
     choice = choose_device()
@@ -50,7 +51,7 @@ def device(settings: Settings) -> Iterator[Finding]:
     yield ok(name, f"{choice.device}: {choice.reason}", [f"threads: {torch.get_num_threads()}"])
 
 
-def allocator(_: Settings) -> Iterator[Finding]:
+def allocator(_: DoctorOptions) -> Iterator[Finding]:
     """What the environment says to PyTorch's CUDA allocator, and whether that is understood."""
     name = "allocator"
     given = {key: os.environ[key] for key in ALLOCATOR_VARIABLES if os.environ.get(key)}
@@ -77,7 +78,7 @@ def allocator(_: Settings) -> Iterator[Finding]:
         yield ok(name, summary)
 
 
-def precision(_: Settings) -> Iterator[Finding]:
+def precision(_: DoctorOptions) -> Iterator[Finding]:
     """TF32 and bf16, as they are in force after what `train` sets."""
     where = choose_device().device
     if where.type == "cuda":
@@ -127,7 +128,7 @@ def _seconds(dtype: torch.dtype) -> float:
     return min(runs[1:])  # the first prepares the kernel
 
 
-def optimizer(_: Settings) -> Iterator[Finding]:
+def optimizer(_: DoctorOptions) -> Iterator[Finding]:
     """Fused AdamW: whether it runs, and steps as the plain one does."""
     where, name = choose_device().device, "fused AdamW"
     results = []
@@ -151,7 +152,7 @@ def optimizer(_: Settings) -> Iterator[Finding]:
     yield judged(name, f"on {where.type}", difference, 1e-5, "--set optimizer.fused=false")
 
 
-def convolutions(_: Settings) -> Iterator[Finding]:
+def convolutions(_: DoctorOptions) -> Iterator[Finding]:
     """Convolutions, channels last as the blocks give them, against contiguous ones in float64."""
     where = choose_device().device
     torch.manual_seed(0)
@@ -167,7 +168,7 @@ def convolutions(_: Settings) -> Iterator[Finding]:
     yield judged("channels-last convolution", f"on {where.type}", error, 5e-3, RERUN)
 
 
-def compiler(_: Settings) -> Iterator[Finding]:
+def compiler(_: DoctorOptions) -> Iterator[Finding]:
     """torch.compile: on CUDA whole, with Triton, as the scan is compiled there; else its tracer."""
     where, name = choose_device().device, "torch.compile"
     cuda = where.type == "cuda"

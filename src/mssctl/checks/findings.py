@@ -1,27 +1,12 @@
-"""Findings in few words, and what a check is told."""
+"""Findings in few words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from mssctl.hardware.machine import GIB
+from mssctl.options.doctor import DoctorOptions
 from mssctl.results.doctor import Finding, State
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the user asked for.
-
-    Attributes:
-        data: folder of training data, or None.
-        out: folder that results go to.
-        require_gpu: whether a machine without a usable GPU fails.
-    """
-
-    data: str | None = None
-    out: str = "."
-    require_gpu: bool = False
 
 
 def ok(name: str, summary: str, details: Iterable[str] = ()) -> Finding:
@@ -49,9 +34,9 @@ def crashed(name: str, summary: str, remedy: str, details: Iterable[str] = ()) -
     return Finding(name, "crashed", summary, remedy, list(details))
 
 
-def needs_gpu(settings: Settings, name: str, summary: str, remedy: str) -> Finding:
+def needs_gpu(options: DoctorOptions, name: str, summary: str, remedy: str) -> Finding:
     """No GPU: a failure where one is required, else a note."""
-    state: State = "failed" if settings.require_gpu else "note"
+    state: State = "failed" if options.require_gpu else "note"
     return Finding(name, state, summary, remedy)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mssctl.checks.findings import Settings, failed, gib, needs_gpu, note, ok, warning
+from mssctl.checks.findings import failed, gib, needs_gpu, note, ok, warning
 from mssctl.hardware import nvml
 from mssctl.hardware.builds import (
     OLDEST_DRIVER,
@@ -16,6 +16,7 @@ from mssctl.hardware.builds import (
 )
 from mssctl.hardware.machine import GIB
 from mssctl.hardware.nvml import Gpu, NvmlError
+from mssctl.options.doctor import DoctorOptions
 from mssctl.results.doctor import Finding
 
 HOT = 85  # °C, where the GPU does not say at which temperature it slows down
@@ -33,7 +34,7 @@ REMEDIES: dict[nvml.Trouble, str] = {
 }
 
 
-def driver(settings: Settings) -> Iterator[Finding]:
+def driver(settings: DoctorOptions) -> Iterator[Finding]:
     """Whether there is a driver at all."""
     name = "NVIDIA driver"
     try:
@@ -52,7 +53,7 @@ def driver(settings: Settings) -> Iterator[Finding]:
     yield ok(name, f"{found.version}, for CUDA up to {found.cuda[0]}.{found.cuda[1]}")
 
 
-def gpus(settings: Settings) -> Iterator[Finding]:
+def gpus(settings: DoctorOptions) -> Iterator[Finding]:
     """Memory, health, link and sharing of each GPU."""
     try:
         found = nvml.gpus()
@@ -173,7 +174,7 @@ def _sharing(gpu: Gpu) -> Finding:
     return ok(name, f"{gpu.utilisation or 0} % busy, no display, no MIG")
 
 
-def build(settings: Settings) -> Iterator[Finding]:
+def build(settings: DoctorOptions) -> Iterator[Finding]:
     """Whether this build of PyTorch goes with the driver and has code for each GPU."""
     import torch  # noqa: PLC0415 (a check of its own says whether that works)
 

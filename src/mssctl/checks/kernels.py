@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mssctl import presets
-from mssctl.checks.findings import Settings, failed, first_line, ok, warning
+from mssctl.checks.findings import failed, first_line, ok, warning
 from mssctl.errors import MssctlError
 from mssctl.hardware.device import (
     AMP_DTYPES,
@@ -26,6 +26,7 @@ from mssctl.hardware.device import (
 from mssctl.models.architecture import AttentionShape
 from mssctl.models.registry import architecture
 from mssctl.models.run_config import RunConfig
+from mssctl.options.doctor import DoctorOptions
 from mssctl.results.doctor import Finding
 
 SHORT_NAMES = {
@@ -55,7 +56,7 @@ class Shape(AttentionShape):
         return f"{self.axis}: {self.heads} heads of {self.head}, length {self.length}, {short}"
 
 
-def kernels(_: Settings) -> Iterator[Finding]:
+def kernels(_: DoctorOptions) -> Iterator[Finding]:
     """One finding per preset with attention, in the dtype that `train` can use here."""
     device = choose_device().device
     cuda = device.type == "cuda"

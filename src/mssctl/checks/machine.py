@@ -10,17 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mssctl import presets
-from mssctl.checks.findings import Settings, failed, first_line, gib, note, ok, warning
+from mssctl.checks.findings import failed, first_line, gib, note, ok, warning
 from mssctl.hardware import machine
 from mssctl.hardware.machine import GIB
 from mssctl.models.run_config import RunConfig
+from mssctl.options.doctor import DoctorOptions
 from mssctl.results.doctor import Finding
 
 LEAST_MEMORY = 4 * GIB  # PyTorch with CUDA takes half of it before the first song
 UNICODE = "Ā ß 歌 🎵.wav"
 
 
-def memory(_: Settings) -> Iterator[Finding]:
+def memory(_: DoctorOptions) -> Iterator[Finding]:
     """Main memory, within a container's limit."""
     found = machine.memory()
     where = ", the container's limit" if found.limited else ""
@@ -32,7 +33,7 @@ def memory(_: Settings) -> Iterator[Finding]:
         yield ok("memory", summary)
 
 
-def cores(_: Settings) -> Iterator[Finding]:
+def cores(_: DoctorOptions) -> Iterator[Finding]:
     """Cores against the data workers of the presets."""
     found = machine.cores()
     wanted = {name: presets.load(name).training.num_workers for name in presets.names()}
@@ -47,7 +48,7 @@ def cores(_: Settings) -> Iterator[Finding]:
         yield ok("cores", summary, details)
 
 
-def shared_memory(_: Settings) -> Iterator[Finding]:
+def shared_memory(_: DoctorOptions) -> Iterator[Finding]:
     """Room for the batches that data workers hand over."""
     name, found = "shared memory", machine.shared_memory()
     if found is None:
@@ -81,7 +82,7 @@ def queued_bytes(config: RunConfig) -> int:
     return batch * training.num_workers * training.prefetch_factor
 
 
-def language(settings: Settings) -> Iterator[Finding]:
+def language(settings: DoctorOptions) -> Iterator[Finding]:
     """Whether file names in any script come back as they were."""
     encoding = locale.getpreferredencoding(do_setlocale=False)
     details = [f"file names: {sys.getfilesystemencoding()}", f"text: {encoding}"]
@@ -92,7 +93,7 @@ def language(settings: Settings) -> Iterator[Finding]:
         yield warning("locale", summary, remedy, details)
     else:
         yield ok("locale", "UTF-8", details)
-    name, folder = "Unicode file names", _writable(settings.out)
+    name, folder = "Unicode file names", _writable(str(settings.out))
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".mssctl-") as scratch:
             path = Path(scratch) / UNICODE

@@ -11,15 +11,15 @@ from torch import Tensor
 from mssctl import presets
 from mssctl.audio.stft import STFT
 from mssctl.checks.device import judged, relative_error
-from mssctl.checks.findings import Settings
 from mssctl.hardware.device import attention, choose_device, configure
 from mssctl.models.registry import ARCHITECTURES
+from mssctl.options.doctor import DoctorOptions
 from mssctl.results.doctor import Finding
 
 WRONG = "do not trust results of this device: compute with --device cpu, and check its memory"
 
 
-def scans(_: Settings) -> Iterator[Finding]:
+def scans(_: DoctorOptions) -> Iterator[Finding]:
     """Each kernel with several forms, in the form that `train` uses here, against the plainest."""
     where = choose_device().device
     configure(where, tf32=False, cudnn_benchmark=False)
@@ -37,7 +37,7 @@ def scans(_: Settings) -> Iterator[Finding]:
         yield judged(kernel.title, what, error, 1e-4, f"{kernel.remedy}; else {WRONG}")
 
 
-def attention_bf16(_: Settings) -> Iterator[Finding]:
+def attention_bf16(_: DoctorOptions) -> Iterator[Finding]:
     """Attention in bf16 on the device against float32, forward and backward."""
     where = choose_device().device
     torch.manual_seed(0)
@@ -53,7 +53,7 @@ def attention_bf16(_: Settings) -> Iterator[Finding]:
         yield judged(f"attention {short}", f"on {where.type}, against float64", error, limit, WRONG)
 
 
-def stft(_: Settings) -> Iterator[Finding]:
+def stft(_: DoctorOptions) -> Iterator[Finding]:
     """STFT and back, for each transform that a preset uses."""
     where = choose_device().device
     configs = {

@@ -12,11 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mssctl._version import __version__
-from mssctl.checks.findings import Settings, failed, first_line, note, ok, warning
+from mssctl.checks.findings import failed, first_line, note, ok, warning
 from mssctl.config.bundled import bundled_folder
 from mssctl.config.checksums import WEIGHTS
 from mssctl.files import sha256
 from mssctl.hardware.builds import INSTALL
+from mssctl.options.doctor import DoctorOptions
 from mssctl.results.doctor import Finding
 
 OLDEST_PYTHON = (3, 11)
@@ -25,7 +26,7 @@ ALLOCATOR_VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 PACKAGES = "numpy av soundfile safetensors pydantic yaml huggingface_hub musdb museval rich typer"
 
 
-def python(_: Settings) -> Iterator[Finding]:
+def python(_: DoctorOptions) -> Iterator[Finding]:
     """Version, and where it is."""
     version, where = platform.python_version(), [sys.executable, platform.platform()]
     if sys.version_info[:2] < OLDEST_PYTHON:
@@ -36,7 +37,7 @@ def python(_: Settings) -> Iterator[Finding]:
         yield ok("Python", f"{version} on {platform.system()} {platform.machine()}", where)
 
 
-def program(_: Settings) -> Iterator[Finding]:
+def program(_: DoctorOptions) -> Iterator[Finding]:
     """The program itself, and whether what it needs can be imported."""
     folder = str(Path(__file__).parents[1])
     broken = []
@@ -57,7 +58,7 @@ def program(_: Settings) -> Iterator[Finding]:
         yield ok("mssctl", __version__, [folder])
 
 
-def weights(_: Settings) -> Iterator[Finding]:
+def weights(_: DoctorOptions) -> Iterator[Finding]:
     """Whether the bundled models are the files they should be."""
     wrong = []
     for name, digest in WEIGHTS.items():
@@ -73,7 +74,7 @@ def weights(_: Settings) -> Iterator[Finding]:
         yield ok("bundled weights", f"{', '.join(WEIGHTS)}: checksum right")
 
 
-def tensorboard(_: Settings) -> Iterator[Finding]:
+def tensorboard(_: DoctorOptions) -> Iterator[Finding]:
     """Whether curves can be looked at."""
     if find_spec("tensorboard") is None:
         yield note(
@@ -83,7 +84,7 @@ def tensorboard(_: Settings) -> Iterator[Finding]:
     yield ok("TensorBoard", metadata.version("tensorboard"))
 
 
-def allocator_form(_: Settings) -> Iterator[Finding]:
+def allocator_form(_: DoctorOptions) -> Iterator[Finding]:
     """A finding only if a variable of the allocator is so malformed that PyTorch may abort."""
     for name in ALLOCATOR_VARIABLES:
         value = os.environ.get(name, "")
@@ -93,7 +94,7 @@ def allocator_form(_: Settings) -> Iterator[Finding]:
             yield failed("allocator", summary, f"unset {name}: PyTorch does not start with it")
 
 
-def torch(_: Settings) -> Iterator[Finding]:
+def torch(_: DoctorOptions) -> Iterator[Finding]:
     """Whether PyTorch can be imported, and which build it is."""
     try:
         package = import_module("torch")
@@ -112,7 +113,7 @@ def torch(_: Settings) -> Iterator[Finding]:
         yield ok("PyTorch", f"{found}, {f'CUDA {cuda}' if cuda else 'without CUDA'}", where)
 
 
-def torchaudio(_: Settings) -> Iterator[Finding]:
+def torchaudio(_: DoctorOptions) -> Iterator[Finding]:
     """Whether torchaudio can be imported and comes from the same build."""
     name = "torchaudio"
     try:

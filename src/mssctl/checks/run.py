@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from mssctl.checks.findings import Settings, crashed, note
+from mssctl.checks.findings import crashed, note
 from mssctl.documents import parse_json
 from mssctl.errors import MssctlError
+from mssctl.options.doctor import DoctorOptions
 from mssctl.results.doctor import Finding
 
 START_SECONDS = 60.0  # for Python itself to start, on a slow disk
@@ -31,7 +32,7 @@ class Check:
 
     Attributes:
         title: what it looks at; names its finding when it gives no answer.
-        function: ``module:function``, from `Settings` to findings.
+        function: ``module:function``, from `DoctorOptions` to findings.
         seconds: after which it is given up.
         needs: titles of checks of the same group; once one of them has failed or crashed, this
             one is not run.
@@ -53,7 +54,7 @@ class Group:
     """
 
     def __init__(
-        self, checks: Sequence[Check], settings: Settings, done: Callable[[Check], None]
+        self, checks: Sequence[Check], settings: DoctorOptions, done: Callable[[Check], None]
     ) -> None:
         self.checks = checks
         self.rest = list(checks)
@@ -118,15 +119,15 @@ def _cannot_start(check: Check, error: OSError) -> Finding:
 class _Child:
     """A child process at work, and what it says."""
 
-    def __init__(self, checks: Sequence[Check], settings: Settings) -> None:
+    def __init__(self, checks: Sequence[Check], settings: DoctorOptions) -> None:
         self.checks = list(checks)
         self.said: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self.errors: deque[str] = deque(maxlen=STDERR_LINES)
         names = [check.function for check in checks]
         self.process = subprocess.Popen(  # noqa: S603 (this program)
             # -P: a torch.py in the current folder is not the user's PyTorch.
-            [sys.executable, "-P", "-m", "mssctl.checks.child", json.dumps(asdict(settings)),
-             *names],
+            [sys.executable, "-P", "-m", "mssctl.checks.child",
+             json.dumps(asdict(settings), default=os.fspath), *names],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

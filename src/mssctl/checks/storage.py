@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mssctl.checks.findings import Settings, failed, gib, note, ok, warning
+from mssctl.checks.findings import failed, gib, note, ok, warning
 from mssctl.checks.machine import nearest
 from mssctl.data.names import is_audio, is_stem_mp4, is_visible, split_of
 from mssctl.hardware.machine import GIB, MIB
+from mssctl.options.doctor import DoctorOptions
 from mssctl.results.doctor import Finding
 
 SAMPLE = 32 * MIB
@@ -22,7 +23,7 @@ SLOW = 50.0  # MiB/s; a batch of `small` is 162 MiB
 LOOK_AT = 20_000  # files: a walk through a huge folder ends
 
 
-def output(settings: Settings) -> Iterator[Finding]:
+def output(settings: DoctorOptions) -> Iterator[Finding]:
     """Room and speed where results go."""
     name, folder = "output folder", nearest(Path(settings.out))
     if Path(settings.out).expanduser().is_file():
@@ -60,7 +61,7 @@ def _write_speed(folder: Path) -> float:
         return SAMPLE / MIB / (time.perf_counter() - started)
 
 
-def data(settings: Settings) -> Iterator[Finding]:
+def data(settings: DoctorOptions) -> Iterator[Finding]:
     """Whether there are songs to train on, and how fast they are read."""
     name, where = "training data", "--data"
     given = settings.data
@@ -166,7 +167,7 @@ def _read_speed(path: Path) -> float | None:
     return size / MIB / seconds if size >= MIB else None  # less tells nothing
 
 
-def cache(_: Settings) -> Iterator[Finding]:
+def cache(_: DoctorOptions) -> Iterator[Finding]:
     """Whether predictions and compiled kernels can be kept."""
     from mssctl.planning.cache import folder  # noqa: PLC0415 (imports torch)
 

@@ -36,9 +36,9 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "separate": separate.separate_command,
     "train": train.train_command,
     "resume": train.resume_command,
-    "plan": plan.command,
+    "plan": plan.plan_command,
     "bench": bench.bench_command,
-    "doctor": doctor.command,
+    "doctor": doctor.doctor_command,
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name, cls=StrictCommand)(with_display(_command))

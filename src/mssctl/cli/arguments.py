@@ -54,7 +54,9 @@ def _check(parameter: Any, times: int, value: Any, ctx: Any) -> None:
         )
     secondary = parameter.secondary_opts
     if parameter.multiple:
-        if parameter.metavar == PAIR and (key := twice(_keys(_words(value)))):
+        if parameter.metavar == PAIR and (
+            key := twice(word.partition("=")[0].strip() for word in _words(value))
+        ):
             raise BadParameter(f"{key} is set twice", ctx=ctx, param=parameter)
     elif times > 1 and secondary:
         words = " and ".join([*parameter.opts, *secondary])
@@ -81,10 +83,6 @@ def _words(value: Any) -> Iterator[str]:
             yield from _words(item)
 
 
-def _keys(assignments: Iterable[str]) -> list[str]:
-    return [item.partition("=")[0].strip() for item in assignments]
-
-
 def twice(names: Iterable[str]) -> str | None:
     """The first of ``names`` that occurs more than once."""
     return next((name for name, times in Counter(names).items() if times > 1), None)
@@ -102,22 +100,3 @@ def listed(flag: str, text: str) -> list[str]:
     if double := twice(names):
         raise MssctlError(f"{flag} {text}: {double} is there twice", exit_code=ExitCode.USAGE)
     return names
-
-
-def refuse_shortcut(shortcuts: dict[str, str], overrides: Iterable[str]) -> None:
-    """Refuse a key that both an option of its own and ``--set`` give.
-
-    Args:
-        shortcuts: key -> the option that sets it, of those that were given.
-        overrides: values of ``--set``.
-
-    Raises:
-        MssctlError: (exit 2).
-    """
-    for key in _keys(overrides):
-        if key in shortcuts:
-            raise MssctlError(
-                f"{shortcuts[key]} and --set {key} give the same setting",
-                hint="leave out one of them",
-                exit_code=ExitCode.USAGE,
-            )

@@ -1,37 +1,43 @@
-"""``mssctl doctor``: is this machine fit."""
+"""``mssctl doctor``: check this machine, show what was found."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from collections import Counter
+from typing import get_args
 
-import typer
-
-import mssctl.cli.render_doctor  # noqa: F401 (registers what the result looks like)
-from mssctl.cli.options import Json
-from mssctl.cli.session import session
-
-Data = Annotated[
-    Path | None,
-    typer.Option("--data", help="Folder of training data [default: MUSDB_PATH].", metavar="PATH"),
-]
-Out = Annotated[
-    Path, typer.Option("--out", "-o", help="Folder that results will go to.", metavar="PATH")
-]
-RequireGpu = Annotated[
-    bool,
-    typer.Option("--require-gpu", help="Without a usable GPU the machine is not fit (exit 3)."),
-]
+from mssctl.cli.command import command
+from mssctl.cli.options import DISPLAY
+from mssctl.cli.render import aligned
+from mssctl.cli.session import Session
+from mssctl.options.doctor import DoctorOptions
+from mssctl.results.doctor import DoctorResult, Finding, State
 
 
-def command(
-    data: Data = None, out: Out = Path(), require_gpu: RequireGpu = False, json: Json = False
-) -> None:
-    """Check that this machine is fit, and say what to do where it is not.
+@command(DoctorOptions)
+def doctor_command(ui: Session, options: DoctorOptions) -> None:
+    """Check this machine, and say how to fix what will not work.
 
     -v shows the details. Exits with 3 when a check has failed or crashed.
     """
-    with session(json=json) as ui:
-        from mssctl.api.doctor import doctor
+    from mssctl.api.doctor import doctor
 
-        ui.show(doctor(data=data, out=out, require_gpu=require_gpu, report=ui.report))
+    ui.show(doctor(options, report=ui.report), findings_text)
+
+
+def findings_text(result: DoctorResult) -> str:
+    """The findings, and the verdict."""
+    rows = [row for finding in result.findings for row in _rows(finding)]
+    counts = Counter(finding.state for finding in result.findings)
+    said = ", ".join(f"{counts[state]} {state}" for state in get_args(State) if counts[state])
+    verdict = "this machine is fit" if result.fit else "this machine is not fit"
+    return f"{aligned(['', '', ''], rows)}{verdict}: {said} ({result.seconds:.1f} s)\n"
+
+
+def _rows(finding: Finding) -> list[list[str]]:
+    """The line of a finding, its remedy below, and its details with ``-v``."""
+    rows = [[finding.state, finding.name, finding.summary]]
+    if finding.remedy:
+        rows.append(["", "", f"-> {finding.remedy}"])
+    if DISPLAY.get().verbose:
+        rows += [["", "", f"   {line}"] for line in finding.details]
+    return rows

@@ -3,78 +3,83 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from mssctl.cli.options import Json
-from mssctl.cli.session import session
-from mssctl.options.base import PAIR
+from mssctl.cli.command import command
+from mssctl.cli.render import aligned, count
+from mssctl.cli.session import Session
+from mssctl.options.base import Options
+from mssctl.options.models import ExportOptions, ImportOptions
+from mssctl.results.models import ModelEntry, ModelList
 
 Name = Annotated[
     str, typer.Argument(help="A name from `models list`, or a .safetensors file.", metavar="NAME")
 ]
-
 Out = Annotated[Path, typer.Option("--out", "-o", help="The file to write.", metavar="FILE")]
-Half = Annotated[bool, typer.Option("--half", help="Store float16: half the size.")]
-Card = Annotated[
-    list[str] | None,
-    typer.Option("--card", help="Set an entry of the card; repeatable.", metavar=PAIR),
-]
-
 File = Annotated[
     Path, typer.Argument(help="A checkpoint of an official implementation.", metavar="FILE")
 ]
-Layout = Annotated[
-    Literal["auto", "bsmamba2", "bs_locoformer", "tf_locoformer"],
-    typer.Option("--layout", help="Whose keys; auto tells it by the keys."),
-]
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", help="The YAML file that belongs to it.", metavar="YAML"),
-]
-Key = Annotated[
-    str | None,
-    typer.Option("--key", help="Place of the weights, where the file has several.", metavar="KEY"),
-]
 
 
-def list_command(json: Json = False) -> None:
+@command(Options)
+def list_command(ui: Session, _options: Options) -> None:
     """List the models that come with mssctl."""
-    with session(json=json) as ui:
-        from mssctl.api.models import list_models
+    from mssctl.api.models import list_models
 
-        ui.show(list_models())
+    ui.show(list_models(), list_text)
 
 
-def info_command(name: Name, json: Json = False) -> None:
+@command(Options)
+def info_command(ui: Session, _options: Options, *, name: Name) -> None:
     """Show what is known about one model."""
-    with session(json=json) as ui:
-        from mssctl.api.models import model_info
+    from mssctl.api.models import model_info
 
-        ui.show(model_info(name))
-
-
-def export_command(
-    name: Name, out: Out, half: Half = False, card: Card = None, json: Json = False
-) -> None:
-    """Write a copy of a model to pass on, with its license and the like set."""
-    with session(json=json) as ui:
-        from mssctl.api.models import export_model
-
-        ui.show(export_model(name, out, half=half, card=card or ()))
+    ui.show(model_info(name), model_text)
 
 
-def import_command(
-    file: File,
-    out: Out,
-    layout: Layout = "auto",
-    config: Config = None,
-    key: Key = None,
-    json: Json = False,
-) -> None:
+@command(ExportOptions)
+def export_command(ui: Session, options: ExportOptions, *, name: Name, out: Out) -> None:
+    """Write a copy of a model to pass on, with its license and other entries of its card."""
+    from mssctl.api.models import export_model
+
+    ui.show(export_model(name, out, options), model_text)
+
+
+@command(ImportOptions)
+def import_command(ui: Session, options: ImportOptions, *, file: File, out: Out) -> None:
     """Turn weights of an official implementation into a model file."""
-    with session(json=json) as ui:
-        from mssctl.api.models import import_model
+    from mssctl.api.models import import_model
 
-        ui.show(import_model(file, out, layout=layout, config=config, key=key, report=ui.report))
+    ui.show(import_model(file, out, options, report=ui.report), model_text)
+
+
+def list_text(result: ModelList) -> str:
+    """One line per model."""
+    rows = [
+        [entry.name, entry.architecture, ", ".join(entry.stems), _size(entry), entry.license]
+        for entry in result.models
+    ]
+    if not rows:
+        return "no models\n"
+    return aligned(["name", "architecture", "stems", "parameters", "license"], rows)
+
+
+def model_text(result: ModelEntry) -> str:
+    """What is known about a model."""
+    rows = [
+        ["name", result.name],
+        ["architecture", result.architecture],
+        ["stems", ", ".join(result.stems)],
+        ["audio", f"{result.sample_rate} Hz, {count(result.channels, 'channel')}"],
+        ["parameters", _size(result)],
+        ["license", result.license],
+        ["file", result.path],
+        ["sha256", result.sha256],
+    ]
+    return aligned(["", ""], rows)
+
+
+def _size(entry: ModelEntry) -> str:
+    return f"{entry.parameters / 1e6:.2f} M"

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-import mssctl.cli.render_plan  # noqa: F401 (registers what the results look like)
-from mssctl.cli.arguments import refuse_shortcut
-from mssctl.cli.options import Json, Overrides
-from mssctl.cli.session import session
-from mssctl.config import bounds
+from mssctl.cli.command import command, refuse
+from mssctl.cli.render import aligned
+from mssctl.cli.session import Session
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.options.plan import PlanOptions
+from mssctl.results.plan import (
+    MemoryShare,
+    PlanComparison,
+    PlannedRun,
+    PlanResult,
+    PlanTable,
+    PlanVerification,
+)
 
 Preset = Annotated[
     str | None,
@@ -21,207 +27,197 @@ Preset = Annotated[
         metavar="[PRESET]",
     ),
 ]
-Vram = Annotated[
-    float | None,
-    typer.Option(
-        "--vram",
-        min=0.5,
-        max=1024,
-        help="Free memory of the card, GiB; else NVML is asked.",
-        metavar="GIB",
-    ),
-]
-Gpu = Annotated[
-    str | None, typer.Option("--gpu", help="A card by name, such as 'RTX 5090'.", metavar="NAME")
-]
-Mode = Annotated[Literal["train", "separate"], typer.Option("--mode", help="What to plan.")]
-Segment = Annotated[
-    float | None,
-    typer.Option(
-        "--segment",
-        min=bounds.SEGMENT_SECONDS[0],
-        max=bounds.SEGMENT_SECONDS[1],
-        help="Seconds of audio.",
-        metavar="SEC",
-    ),
-]
-NFft = Annotated[
-    int | None,
-    typer.Option(
-        "--n-fft", min=bounds.N_FFT[0], max=bounds.N_FFT[1], help="stft.n_fft.", metavar="N"
-    ),
-]
-Hop = Annotated[
-    int | None,
-    typer.Option(
-        "--hop",
-        min=bounds.HOP_LENGTH[0],
-        max=bounds.HOP_LENGTH[1],
-        help="stft.hop_length.",
-        metavar="N",
-    ),
-]
-Layers = Annotated[
-    int | None,
-    typer.Option(
-        "--layers", min=bounds.LAYERS[0], max=bounds.LAYERS[1], help="model.n_layers.", metavar="N"
-    ),
-]
-EmbDim = Annotated[
-    int | None,
-    typer.Option(
-        "--emb-dim",
-        min=bounds.WIDTH[0],
-        max=bounds.WIDTH[1],
-        help="model.emb_dim and attention_dim; set the rest with --set.",
-        metavar="N",
-    ),
-]
-Heads = Annotated[
-    int | None,
-    typer.Option(
-        "--heads", min=bounds.HEADS[0], max=bounds.HEADS[1], help="model.n_heads.", metavar="N"
-    ),
-]
-Batch = Annotated[
-    int | None,
-    typer.Option(
-        "--batch",
-        min=bounds.BATCH[0],
-        max=bounds.BATCH[1],
-        help="Examples at a time.",
-        metavar="N",
-    ),
-]
-Dtype = Annotated[
-    Literal["bf16", "fp16", "fp32"] | None,
-    typer.Option("--dtype", help="training.amp_dtype; of --mode separate: its --dtype."),
-]
-Attention = Annotated[
-    Literal["auto", "flash", "cudnn", "efficient", "math"],
-    typer.Option("--attention", help="Pin the attention kernel; auto is what train would use."),
-]
-FrontEnd = Annotated[
-    Literal["bands", "bins"] | None, typer.Option("--front-end", help="model.front_end.")
-]
-Checkpointing = Annotated[
-    Literal["none", "block", "path"] | None,
-    typer.Option("--checkpointing", help="training.gradient_checkpointing."),
-]
 Compare = Annotated[bool, typer.Option("--compare", help="All presets side by side.")]
-Write = Annotated[
-    Path | None, typer.Option("--write", help="Write a preset that fits.", metavar="FILE")
-]
 Verify = Annotated[
     bool, typer.Option("--verify", help="Run real steps on the GPU beside the prediction.")
 ]
 
 
-def command(
+@command(PlanOptions)
+def plan_command(
+    ui: Session,
+    options: PlanOptions,
+    *,
     preset: Preset = None,
-    vram: Vram = None,
-    gpu: Gpu = None,
-    mode: Mode = "train",
-    segment: Segment = None,
-    n_fft: NFft = None,
-    hop: Hop = None,
-    layers: Layers = None,
-    emb_dim: EmbDim = None,
-    heads: Heads = None,
-    batch: Batch = None,
-    dtype: Dtype = None,
-    attention: Attention = "auto",
-    front_end: FrontEnd = None,
-    checkpointing: Checkpointing = None,
-    overrides: Overrides = None,
     compare: Compare = False,
-    write: Write = None,
     verify: Verify = False,
-    json: Json = False,
 ) -> None:
     """Predict the memory of a run, without a GPU.
 
-    Without PRESET: what of each preset fits the card, and which to take.
+    Without PRESET: what of each preset fits the card, and which to use.
     """
-    with session(json=json) as ui:
-        from mssctl.api import plan
-        from mssctl.hardware.device import DTYPES
+    from mssctl.api import plan
+
+    if verify:
         from mssctl.planning.verify import verify as measure
 
-        section = "training" if mode == "train" else "separation"
-        length = "training.segment_length" if mode == "train" else "separation.segment_seconds"
-        shortcuts = {
-            "stft.n_fft": ("--n-fft", n_fft),
-            "stft.hop_length": ("--hop", hop),
-            "model.n_layers": ("--layers", layers),
-            "model.emb_dim": ("--emb-dim", emb_dim),
-            "model.attention_dim": ("--emb-dim", emb_dim),
-            "model.n_heads": ("--heads", heads),
-            f"{section}.batch_size": ("--batch", batch),
-            "training.amp_dtype": ("--dtype", DTYPES[dtype] if dtype and mode == "train" else None),
-            "model.front_end": ("--front-end", front_end),
-            "training.gradient_checkpointing": ("--checkpointing", checkpointing),
-            length: ("--segment", segment),
-        }
-        given = {
-            key: (flag, value) for key, (flag, value) in shortcuts.items() if value is not None
-        }
-        refuse_shortcut({key: flag for key, (flag, _) in given.items()}, overrides or [])
-        changes = [f"{key}={value}" for key, (_, value) in given.items() if key != length]
-        changes += overrides or []
-        kernel = None if attention == "auto" else attention
-        if dtype == "fp16" and mode == "train":
+        if compare:
+            raise MssctlError("--compare does nothing with --verify", exit_code=ExitCode.USAGE)
+        refuse(options, "--verify", ["vram", "gpu", "mode", "attention", "write"])
+        ui.show(measure(preset, options, report=ui.report), verification_text)
+    elif preset is not None and not compare:
+        ui.show(plan.plan(preset, options), preset_text)
+    elif compare:
+        if preset is not None:
             raise MssctlError(
-                "--dtype fp16: training has bf16 and fp32 only",
-                hint="float16 needs its gradients scaled; --mode separate takes fp16",
-                exit_code=ExitCode.USAGE,
+                "--compare shows all presets", hint="leave out PRESET", exit_code=ExitCode.USAGE
             )
-        if checkpointing and mode == "separate":
-            raise MssctlError(
-                "--checkpointing does nothing with --mode separate: nothing is trained",
-                exit_code=ExitCode.USAGE,
-            )
-        if verify:
-            if vram or gpu or compare or write or kernel or mode != "train":
-                raise MssctlError(
-                    "--verify measures this machine's GPU as `train` would use it",
-                    hint="leave out --vram, --gpu, --mode, --attention, --write and --compare",
-                    exit_code=ExitCode.USAGE,
-                )
-            ui.show(measure(preset, segment=segment, overrides=changes, report=ui.report))
-        elif compare:
-            if preset is not None:
-                raise MssctlError(
-                    "--compare shows all presets", hint="leave out PRESET", exit_code=ExitCode.USAGE
-                )
-            _only_for_presets(kernel is not None or mode != "train" or write is not None)
-            ui.show(plan.compare(gpu=gpu, vram=vram, segment=segment, overrides=changes))
-        elif preset is None:
-            _only_for_presets(kernel is not None or mode != "train")
-            ui.show(
-                plan.plan_table(vram=vram, gpu=gpu, segment=segment, overrides=changes, write=write)
-            )
-        else:
-            ui.show(
-                plan.plan(
-                    preset,
-                    vram=vram,
-                    gpu=gpu,
-                    segment=segment,
-                    overrides=changes,
-                    attention=kernel,
-                    mode=mode,
-                    dtype=dtype if mode == "separate" else None,
-                    write=write,
-                )
-            )
+        refuse(options, "--compare", ["mode", "attention", "write"], hint=_ONE)
+        ui.show(plan.compare(options), comparison_text)
+    else:
+        refuse(options, "all presets", ["mode", "attention"], hint=_ONE)
+        ui.show(plan.plan_table(options), table_text)
 
 
-def _only_for_presets(given: bool) -> None:
-    """Refuse what a table of all presets has no place for."""
-    if given:
-        raise MssctlError(
-            "--mode, --attention and --write are for one preset (--write also for the table)",
-            hint="name a preset: mssctl plan base …",
-            exit_code=ExitCode.USAGE,
+_ONE = "name a preset: mssctl plan base …"
+
+
+_LEAST = 0.005  # GiB; smaller shares are left out of the text
+
+
+def preset_text(result: PlanResult) -> str:
+    """What one preset needs."""
+    run = result.run
+    lines = [
+        (
+            f"{run.preset}, {run.mode}: batch {run.batch_size} × {run.segment_seconds:g} s, "
+            f"{run.dtype}, checkpointing {run.checkpointing}, "
+            f"{_millions(run.parameters)} parameters"
+        ),
+        (
+            f"needs {run.peak_gib:.2f} GiB free on the card; PyTorch will report "
+            f"{result.allocated_gib:.2f} allocated and at most {result.reserved_gib:.2f} reserved"
+        ),
+        *_verdict(result),
+        f"the peak is at {result.peak_at}; attention: {', '.join(result.attention) or 'none'}",
+        "",
+        aligned(["by purpose", "GiB"], _rows(result.components), numbers=True),
+        aligned(["by module (activations)", "GiB"], _rows(result.modules), numbers=True),
+        aligned(
+            ["largest tensors", "GiB", "where"],
+            [
+                [
+                    f"{_shape(item.shape)} {item.dtype}, {item.operation}",
+                    f"{item.gib:.2f}",
+                    item.where,
+                ]
+                for item in result.tensors
+            ],
+        ),
+        *(f"note: {note}" for note in result.notes),
+    ]
+    if result.remedies:
+        lines.append("what would change it (by formula, about 5 %):")
+        rows = [[f"  {remedy.change}", f"{remedy.gib:.1f} GiB"] for remedy in result.remedies]
+        lines.append(aligned(["", ""], rows).rstrip("\n"))
+    lines.append(result.command)
+    if result.written:
+        lines.append(f"written: {result.written}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _verdict(result: PlanResult) -> list[str]:
+    run = result.run
+    if run.fits is None or result.vram_gib is None or run.headroom_gib is None:
+        return ["no card named: --vram GIB or --gpu NAME says whether it fits"]
+    card = f"{result.gpu or 'the card'} ({result.vram_gib:.1f} GiB)"
+    verdict = "fits" if run.fits else "does NOT fit"
+    lines = [f"{verdict} on {card}: {run.headroom_gib:+.2f} GiB, risk {run.risk}"]
+    if result.largest_batch is not None and result.next_gib is None:
+        lines.append(
+            f"largest batch that fits: about {result.largest_batch}, in proportion to this"
         )
+    elif result.largest_batch is not None:
+        lines.append(
+            f"largest batch that fits, with 2 % to spare: {result.largest_batch} "
+            f"(batch {result.largest_batch + 1} needs {result.next_gib:.2f} GiB)"
+        )
+    return lines
+
+
+def table_text(result: PlanTable) -> str:
+    """The presets on a card, and which one to use."""
+    head = "preset batch effective checkpointing peak headroom parameters risk".split()
+    rows = [_run(run) for run in result.runs]
+    card = f"{result.gpu}, " if result.gpu else ""
+    lines = [
+        f"training on {card}{result.vram_gib:.1f} GiB",
+        aligned(head, rows).rstrip("\n"),
+        "~: by the closed form; the pick and the batch after it are confirmed by the real step",
+        f"pick: {result.pick or 'none'}, {result.reason}",
+        *_left_out(result.left_out),
+    ]
+    if result.next_gib is not None:
+        lines.append(f"the first batch that does not fit needs {result.next_gib:.2f} GiB")
+    if result.command:
+        lines.append(result.command)
+    if result.written:
+        lines.append(f"written: {result.written}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _run(run: PlannedRun) -> list[str]:
+    about = "" if run.confirmed else "~"
+    room = "" if run.headroom_gib is None else f"{run.headroom_gib:+.1f} GiB"
+    return [
+        run.preset,
+        str(run.batch_size),
+        str(run.batch_size * run.accumulation),
+        run.checkpointing,
+        f"{about}{run.peak_gib:.1f} GiB",
+        room,
+        _millions(run.parameters),
+        run.risk,
+    ]
+
+
+def comparison_text(result: PlanComparison) -> str:
+    """All presets side by side."""
+    names = [preset.preset for preset in result.presets]
+    keys = dict.fromkeys(key for preset in result.presets for key in preset.settings)
+    rows = [[key, *(p.settings.get(key, "") for p in result.presets)] for key in keys]
+    rows.append(["parameters", *(_millions(preset.parameters) for preset in result.presets)])
+    rows.append(["tokens per example", *(str(preset.tokens) for preset in result.presets)])
+    purposes = dict.fromkeys(part.name for preset in result.presets for part in preset.components)
+    for purpose in purposes:
+        shares = [{part.name: part.gib for part in preset.components} for preset in result.presets]
+        rows.append([f"{purpose}, GiB", *(f"{share.get(purpose, 0.0):.2f}" for share in shares)])
+    rows.append(["peak, GiB", *(f"{preset.peak_gib:.2f}" for preset in result.presets)])
+    rows.append(["TFLOP per step", *(f"{preset.tflop:.1f}" for preset in result.presets)])
+    text = ""
+    if result.gpu and all(preset.step_seconds is not None for preset in result.presets):
+        seconds = [f"{preset.step_seconds or 0.0:.2f}" for preset in result.presets]
+        rows.append(["s per step (estimate)", *seconds])
+        rows.append(["× real time (estimate)", *(f"{p.speed or 0.0:.0f}" for p in result.presets)])
+        text = (
+            f"estimates: a roofline of {result.gpu}, a lower bound of the time. "
+            "Nothing was measured.\n"
+        )
+    text += "".join(f"{line}\n" for line in _left_out(result.left_out))
+    return aligned(["", *names], rows) + text
+
+
+def _left_out(names: list[str]) -> list[str]:
+    return [f"not here: {', '.join(names)}; `mssctl plan {names[0]}` predicts it"] if names else []
+
+
+def verification_text(result: PlanVerification) -> str:
+    """Predictions next to measurements."""
+    rows = [
+        [c.name, f"{c.predicted_gib:.3f}", f"{c.measured_gib:.3f}", f"{c.error:+.1%}"]
+        for c in result.checks
+    ]
+    head = ["configuration", "predicted GiB", "measured GiB", "error"]
+    return f"{result.gpu}, torch {result.torch}\n{aligned(head, rows, numbers=True)}"
+
+
+def _rows(shares: list[MemoryShare]) -> list[list[str]]:
+    return [[share.name, f"{share.gib:.2f}"] for share in shares if share.gib >= _LEAST]
+
+
+def _shape(shape: list[int]) -> str:
+    return " × ".join(map(str, shape))
+
+
+def _millions(number: int) -> str:
+    return f"{number / 1e6:.1f} M"

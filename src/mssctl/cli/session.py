@@ -13,18 +13,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 from typer.main import get_command
 
 from mssctl.cli.options import DISPLAY
 from mssctl.cli.progress import EventPrinter
-from mssctl.cli.render import as_json, as_text, exit_code_of, failures_of
+from mssctl.cli.render import as_json, exit_code_of, failures_of
 from mssctl.cli.signals import ended_like_interrupted
 from mssctl.cli.streams import guarded, lead_nowhere, printable, shortened
 from mssctl.errors import BUG, ExitCode, MssctlError
 from mssctl.hardware.processes import follows
+
+Result = TypeVar("Result")
 
 _LONGEST_TRACE = 20_000  # characters
 
@@ -44,10 +46,16 @@ class Session:
     def __init__(self, events: EventPrinter) -> None:
         self.report: EventPrinter = events
         self.result: Any = None
+        self.text: Callable[[Any], str] = str
 
-    def show(self, result: Any) -> None:
-        """Take the result (a dataclass of `mssctl.results`); printed when the command ends."""
-        self.result = result
+    def show(self, result: Result, text: Callable[[Result], str]) -> None:
+        """Take the result (a dataclass of `mssctl.results`), printed when the command ends.
+
+        Args:
+            result: for ``--json``.
+            text: makes what people read of it.
+        """
+        self.result, self.text = result, text
 
 
 @contextmanager
@@ -83,7 +91,7 @@ def session(
             _print_trace()
     if failure:
         raise typer.Exit(_fail(failure, json=json, silent=silent))
-    if code := _finish(_with_flags(ui.result, flags), json=json, silent=silent):
+    if code := _finish(_with_flags(ui.result, flags), ui.text, json=json, silent=silent):
         raise typer.Exit(code)
 
 
@@ -183,7 +191,7 @@ def _wants_json(arguments: Sequence[str]) -> bool:
     )
 
 
-def _finish(result: Any, *, json: bool, silent: bool = False) -> int:
+def _finish(result: Any, text: Callable[[Any], str], *, json: bool, silent: bool = False) -> int:
     """Print a result; the exit code."""
     failures = failures_of(result)
     for failed in failures:
@@ -199,7 +207,10 @@ def _finish(result: Any, *, json: bool, silent: bool = False) -> int:
         error = {"message": "interrupted", "hint": None}
     elif code == ExitCode.ENVIRONMENT:
         error = {"message": "this machine is not fit", "hint": "see data.findings"}
-    written = 0 if silent else _write(as_json(code, result, error) if json else as_text(result))
+    if silent:
+        return code
+    shown = "" if result is None else text(result)
+    written = _write(as_json(code, result, error) if json else shown)
     return code or written
 
 

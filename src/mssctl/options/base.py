@@ -6,7 +6,7 @@ from the fields, and turns parameters that a message names in backticks into fla
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -31,6 +31,7 @@ class Option:
         commas: several values in one word, separated by commas.
         repeatable: the flag may be given several times.
         required: the command line must give it.
+        keys: of a preset, for which it is short.
     """
 
     flags: tuple[str, ...]
@@ -42,6 +43,7 @@ class Option:
     commas: bool = False
     repeatable: bool = False
     required: bool = False
+    keys: tuple[str, ...] = ()
 
     def flag_of(self, value: str | None) -> str:
         """The flag that gives ``value``, or the flag alone."""
@@ -118,3 +120,34 @@ def choices(hint: Any) -> tuple[str, ...]:
         return get_args(hint)
     found = [choices(part) for part in get_args(hint) if get_origin(part) is Literal]
     return found[0] if found else ()
+
+
+def key_options(options: Options) -> dict[str, tuple[str, Any]]:
+    """Key of a preset -> the option that is short for it, and its value."""
+    return {
+        key: (name, getattr(options, name))
+        for name, described in described_fields(type(options)).items()
+        for key in described.keys
+    }
+
+
+def as_overrides(given: Mapping[str, tuple[str, Any]], overrides: Sequence[str]) -> list[str]:
+    """Options that are short for a key, as ``section.key=value``, and then ``overrides``.
+
+    Args:
+        given: key -> option and value; those without a value are left out.
+        overrides: ``section.key=value``.
+
+    Raises:
+        MssctlError: a key is given both ways (exit 2).
+    """
+    short = {key: (name, value) for key, (name, value) in given.items() if value is not None}
+    for item in overrides:
+        key = item.partition("=")[0].strip()
+        if key in short:
+            raise MssctlError(
+                f"`{short[key][0]}` and `overrides` {key} give the same setting",
+                hint="leave out one of them",
+                exit_code=ExitCode.USAGE,
+            )
+    return [*(f"{key}={value}" for key, (_, value) in short.items()), *overrides]

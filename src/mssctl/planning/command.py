@@ -12,7 +12,7 @@ from mssctl.files import write_new
 from mssctl.models.run_config import RunConfig
 from mssctl.separation.stream import SeparationSettings
 
-NOTHING_FITS = "nothing of this fits: see what to change"
+NOTHING_FITS = "no configuration fits: see what to change"
 
 
 def train_command(
@@ -77,17 +77,3 @@ def write(path: str | Path, config: RunConfig | None) -> str:
             f"{file}: cannot be written: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
         ) from None
     return str(file)
-
-
-def load_preset(
-    preset: str, overrides: Sequence[str], segment: float | None, mode: str = "train"
-) -> tuple[RunConfig, list[str]]:
-    """A preset with overrides and another segment, and all of that as overrides."""
-    config = presets.load(preset, overrides)
-    if segment is None:
-        return config, list(overrides)
-    if mode == "separate":
-        change = f"separation.segment_seconds={segment:g}"
-    else:
-        change = f"training.segment_length={round(segment * config.audio.sample_rate)}"
-    return presets.override(config, [change]), [*overrides, change]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from mssctl.errors import ExitCode, MssctlError
@@ -11,8 +9,9 @@ from mssctl.events import Progress, Reporter, silent
 from mssctl.hardware.device import check_training_dtype, choose_device
 from mssctl.hardware.machine import GIB
 from mssctl.models.run_config import RunConfig
-from mssctl.planning.command import load_preset
+from mssctl.options.plan import PlanOptions
 from mssctl.planning.predictions import training_peak
+from mssctl.planning.request import load_preset, overrides_of
 from mssctl.results.plan import CheckedPrediction, PlanVerification
 from mssctl.training.prepare import prepare
 from mssctl.training.step import train_step
@@ -57,17 +56,15 @@ GRID: dict[str, tuple[str, ...]] = {
 
 def verify(
     preset: str | None = None,
+    options: PlanOptions | None = None,
     *,
-    segment: float | None = None,
-    overrides: Sequence[str] = (),
     report: Reporter = silent,
 ) -> PlanVerification:
     """Measure what `mssctl.planning.predictions.training_peak` predicts.
 
     Args:
         preset: to measure; None: the configurations of `GRID`.
-        segment: seconds of audio per example.
-        overrides: ``section.key=value``, of all of them.
+        options: segment and settings, of all of them.
         report: is told how far it is.
 
     Raises:
@@ -82,6 +79,8 @@ def verify(
             hint="leave --verify out: a prediction needs no GPU",
             exit_code=error.exit_code,
         ) from None
+    given = options or PlanOptions()
+    overrides, segment = overrides_of(given), given.segment
     if preset is None:
         configs = {
             name: load_preset(first, [*rest, *overrides], segment)[0]

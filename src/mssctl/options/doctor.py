@@ -1,0 +1,21 @@
+"""The options of ``mssctl doctor``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mssctl.options.base import Options, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions(Options):
+    """What `mssctl.doctor` looks at besides the machine."""
+
+    data: Path | str | None = option(
+        None, "--data", help="Folder of training data [default: MUSDB_PATH].", metavar="PATH"
+    )
+    out: Path | str = option(
+        ".", "--out", "-o", help="Folder that results will go to.", metavar="PATH"
+    )
+    require_gpu: bool = option(False, "--require-gpu", help="Fail without a usable GPU (exit 3).")
