@@ -15,13 +15,9 @@ from safetensors import SafetensorError
 from mssctl.documents import unsealed
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, silent
-from mssctl.training import checkpoint as checkpoint_module
-from mssctl.training.checkpoint import (
-    checkpoints,
-    generator_states,
-    load_newest,
-    save_checkpoint,
-)
+from mssctl.training.checkpoint import save as save_module
+from mssctl.training.checkpoint.load import checkpoints, generator_states, load_newest
+from mssctl.training.checkpoint.save import save_checkpoint
 from mssctl.training.optim import tensors_of
 from mssctl.training.step import train_step
 
@@ -246,7 +242,7 @@ def test_a_checkpoint_that_cannot_be_finished_leaves_nothing(
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(checkpoint_module, "_replace", fail)
+    monkeypatch.setattr(save_module, "_replace", fail)
     with pytest.raises((MssctlError, MemoryError)) as caught:
         save(run, state)
     if not isinstance(error, MemoryError):

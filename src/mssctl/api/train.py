@@ -21,14 +21,14 @@ from mssctl.options.train import Paths, ResumeOptions, TrainOptions
 from mssctl.planning.memory import check_memory, explained
 from mssctl.planning.predict.fake_step import Peak
 from mssctl.results.train import DryRunResult, TrainResult
-from mssctl.training import run_folder, song_list
+from mssctl.training import run_folder
 from mssctl.training.distributed import joined, own_device, share_of
-from mssctl.training.dry_run import try_step
+from mssctl.training.dry_run import dry_run
 from mssctl.training.environment import writing
 from mssctl.training.lock import locked
 from mssctl.training.resume_rules import changes as changed_settings
 from mssctl.training.run import Run, Start
-from mssctl.training.sources import Sources, absolute
+from mssctl.training.sources import DATA, SONGS, Sources, absolute, compared, stored_songs
 from mssctl.training.trainer import Trainer
 
 
@@ -66,12 +66,12 @@ def train(
         expected = check_memory(own, chosen, force=given.force, report=report)
         with explained(expected, own, chosen):
             if given.dry_run:
-                return _try(own, run, _gib(expected))
-            listed = sources.look(run.songs, report)
+                return dry_run(own, run, _gib(expected))
+            listed = sources.listed(run.songs, report)
             if world.leads:
                 files = {
-                    run_folder.DATA: sources.text(),
-                    song_list.NAME: listed.text(),
+                    DATA: sources.text(),
+                    SONGS: listed.text(),
                     run_folder.CONFIG: presets.dump(config),
                 }
                 run_folder.make(folder, files)
@@ -104,7 +104,7 @@ def resume(
     given = ResumeOptions.given(options, changes)
     let_segments_grow()
     folder = Path(run).expanduser()
-    for name in (run_folder.CONFIG, run_folder.DATA):
+    for name in (run_folder.CONFIG, DATA):
         if not (folder / name).is_file():
             raise MssctlError(
                 f"{folder}: not a run folder (it has no {name})",
@@ -115,18 +115,18 @@ def resume(
     changed = changed_settings(before, config)
     run_folder.refuse_lost_checkpoints(folder, config.training)
     chosen = own_device(choose_device(given.device).device)
-    kept = Sources.stored(folder / run_folder.DATA)
+    kept = Sources.stored(folder / DATA)
     sources = kept.moved([absolute(root) for root in given.data], _absolute(given.valid))
-    listed_before = song_list.stored(folder)
+    listed_before = stored_songs(folder)
     with joined(chosen) as world:
         report = report if world.leads else silent
         this = Run(folder, sources.songs(config, report), chosen, report, world)
-        listed = sources.listed(this.songs, listed_before, report)
+        listed = compared(listed_before, sources.listed(this.songs, report), report)
         own = share_of(config, world)
         expected = check_memory(own, chosen, force=given.force, report=report)
-        files = {song_list.NAME: listed.text()} if listed != listed_before else {}
+        files = {SONGS: listed.text()} if listed != listed_before else {}
         if sources != kept:
-            files[run_folder.DATA] = sources.text()
+            files[DATA] = sources.text()
         if changed:
             files[run_folder.CONFIG] = presets.dump(config)
         start = Start(True, _gib(expected), changed, held_out=listed.validation)
@@ -174,23 +174,6 @@ def _fit(
         checkpoint=str(done.checkpoint),
         model=str(best) if best.is_file() else None,
         seconds=time.perf_counter() - started,
-    )
-
-
-def _try(config: RunConfig, run: Run, predicted_gib: float | None) -> DryRunResult:
-    """One step on real data, without a run folder."""
-    first = try_step(config, run.songs, run.device, predicted_gib, run.report)
-    training = config.training
-    return DryRunResult(
-        run=str(run.folder),
-        training_songs=len(run.songs.train),
-        validation_songs=len(run.songs.valid),
-        steps=training.num_epochs * training.steps_per_epoch,
-        effective_batch=training.batch_size * training.gradient_accumulation_steps,
-        loss=first.loss,
-        seconds=first.seconds,
-        peak_gib=first.peak_gib,
-        receipt=first.receipt,
     )
 
 

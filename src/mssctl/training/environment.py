@@ -89,10 +89,8 @@ def record_session(
 
 def add_to_session(run: Path, key: str, value: Any) -> None:
     """Append ``value`` to the list ``key`` of the newest session in ``environment.json``."""
-    *before, newest = _sessions(run) or [{}]
-    so_far = newest.get(key)
-    newest = {**newest, key: [*(so_far if isinstance(so_far, list) else []), value]}
-    _write_sessions(run, [*before, newest])
+    so_far = (readable_sessions(run) or [{}])[-1].get(key)
+    set_in_session(run, key, [*(so_far if isinstance(so_far, list) else []), value])
 
 
 def set_in_session(run: Path, key: str, value: Any) -> None:

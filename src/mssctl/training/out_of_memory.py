@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,32 +11,21 @@ from torch import Tensor
 from mssctl import presets
 from mssctl.files import write_whole
 from mssctl.models.run_config import RunConfig
+from mssctl.training.checkpoint.load import set_generators
 from mssctl.training.distributed import whole_of
 from mssctl.training.environment import add_to_session, record_config, writing
 from mssctl.training.run import Run
 from mssctl.training.step import TrainState
 
 
-class Generators(NamedTuple):
-    """The states of torch's random generators before a step."""
+def undo(state: TrainState, generators: Mapping[str, Tensor], device: torch.device) -> None:
+    """Take back a step that has failed: what follows may write a checkpoint.
 
-    cpu: Tensor
-    cuda: Tensor | None
-
-
-def generators(device: torch.device) -> Generators:
-    """The states now."""
-    cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-    return Generators(torch.get_rng_state(), cuda)
-
-
-def undo(state: TrainState, before: Generators, device: torch.device) -> None:
-    """Make all as before a step that has failed: what follows may write a checkpoint."""
+    ``generators`` are the states of before.
+    """
     state.optimizer.zero_grad(set_to_none=True)
-    torch.set_rng_state(before.cpu)
-    if before.cuda is not None:
-        torch.cuda.set_rng_state(before.cuda, device)
-        torch.cuda.empty_cache()
+    set_generators(generators, device)
+    torch.cuda.empty_cache()  # does nothing where CUDA is not in use
 
 
 def needing_less(config: RunConfig) -> RunConfig | None:

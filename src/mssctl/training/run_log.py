@@ -1,21 +1,24 @@
-"""What a run tells of its steps and validations: events, ``metrics.jsonl``, TensorBoard."""
+"""Where a run reports steps and validations: events, ``metrics.jsonl``, TensorBoard."""
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from types import TracebackType
-from typing import Any, Self
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from mssctl.config.schema import TrainingConfig
+from mssctl.documents import parse_json
 from mssctl.errors import MssctlError
-from mssctl.events import Notice, Step, Validated
+from mssctl.events import Notice, Reporter, Step, Validated, silent
+from mssctl.files import write_whole
 from mssctl.hardware.machine import GIB
-from mssctl.training.metrics_file import MetricsFile
+from mssctl.training.environment import writing
 from mssctl.training.run import Run
 from mssctl.training.step import StepOutcome, TrainState
 from mssctl.training.tensorboard import LISTEN_SONGS, TensorBoard
@@ -50,15 +53,8 @@ class RunLog:
             path = run.folder / "metrics.jsonl"
             self._metrics = MetricsFile(path, state.step, last_validated, run.report)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the files."""
         try:
             if self._board:
                 self._board.close()
@@ -126,10 +122,13 @@ class RunLog:
 
     def validated(self, event: Validated) -> None:
         """Report a validation and write it."""
-        kept = {name: finite(value) for name, value in event.scores.items()}
         if self._metrics:
             self._metrics.add(
-                "validation", step=event.step, epoch=event.epoch, scores=kept, best=event.best
+                "validation",
+                step=event.step,
+                epoch=event.epoch,
+                scores=event.scores,
+                best=event.best,
             )
         self._run.report(event)
         if self._board:
@@ -151,27 +150,98 @@ class RunLog:
 
     def _write_step(self, event: Step) -> None:
         self._run.report(event)
-        values: dict[str, Any] = {
-            "step": event.step,
-            "epoch": event.epoch,
-            "loss": finite(event.loss),
-            "terms": {name: finite(value) for name, value in event.terms.items()},
-            "lr": event.lr,
-            "grad_norm": finite(event.grad_norm),
-            "seconds": round(event.seconds, 4),
-        }
         if self._metrics:
-            self._metrics.add("step", **values)
+            self._metrics.add(
+                "step",
+                step=event.step,
+                epoch=event.epoch,
+                loss=event.loss,
+                terms=event.terms,
+                lr=event.lr,
+                grad_norm=event.grad_norm,
+                seconds=round(event.seconds, 4),
+            )
         if self._board:
-            curves = {f"train/{name}": value for name, value in event.terms.items()}
-            curves |= {
-                "train/loss": event.loss,
-                "train/lr": event.lr,
-                "train/grad_norm": event.grad_norm,
-            }
+            values = {"loss": event.loss, "lr": event.lr, "grad_norm": event.grad_norm}
+            curves = {f"train/{name}": value for name, value in (event.terms | values).items()}
             self._board.scalars(event.step, curves)
 
 
-def finite(value: float) -> float | None:
-    """``value`` for JSON, which has no NaN and no infinity: None instead."""
-    return value if math.isfinite(value) else None
+def finite(value: Any) -> Any:
+    """A number, or numbers by name, for JSON: None in place of NaN and infinity."""
+    if isinstance(value, dict):
+        return {name: finite(number) for name, number in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class MetricsFile:
+    """Appends lines to the file.
+
+    Lines of steps and validations that a resumed run does again, and lines that cannot be read, are
+    cut on opening, so that the file tells one story.
+
+    Args:
+        path: of the file; it need not exist.
+        last_step: the step that the run continues from.
+        last_validated: the step of the last validation that it knows of.
+        report: gets a notice of unreadable lines; a torn last one, as a kill leaves it, is normal.
+
+    Raises:
+        MssctlError: the file cannot be written; `add` and `close` raise it, too.
+    """
+
+    def __init__(
+        self, path: Path, last_step: int, last_validated: int, report: Reporter = silent
+    ) -> None:
+        self._path = path
+        last = {"step": last_step, "validation": last_validated}
+        with writing(path):
+            if path.exists():
+                kept, damaged = _upto(path, last)
+                write_whole(path, "".join(f"{line}\n" for line in kept))
+                if damaged:
+                    message = f"{path}: {damaged} damaged line(s) left out"
+                    report(Notice(message, level="warning"))
+            self._file = path.open("a", encoding="utf-8")
+
+    def add(self, kind: str, **values: Any) -> None:
+        """Append one whole line and hand it to the operating system."""
+        with writing(self._path):
+            line = json.dumps({"kind": kind, **finite(values)}, allow_nan=False)
+            self._file.write(f"{line}\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        with writing(self._path):
+            self._file.close()
+
+
+def last_step(path: Path) -> int:
+    """The last step in ``metrics.jsonl``, 0 if there is none."""
+    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    last = 0
+    for line in lines:
+        try:
+            step = parse_json(line, "line")["step"]
+        except (MssctlError, KeyError, TypeError):
+            continue
+        if isinstance(step, int):
+            last = max(last, step)
+    return last
+
+
+def _upto(path: Path, last: dict[str, int]) -> tuple[list[str], int]:
+    """The lines up to the ``last`` step of their kind, and how many cannot be read."""
+    lines = path.read_bytes().split(b"\n")
+    kept, damaged = [], 0
+    for number, line in enumerate(lines, 1):
+        try:
+            values = parse_json(line, f"{path}: line {number}")
+            if type(values["step"]) is not int:
+                raise TypeError
+            if values["step"] <= last[values["kind"]]:
+                kept.append(line.decode())
+        except (MssctlError, KeyError, TypeError):
+            damaged += number < len(lines)  # the last is empty, or torn by a kill
+    return kept, damaged

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from mssctl.config.metrics import METRICS
 from mssctl.config.schema import TrainingConfig
@@ -36,8 +35,7 @@ class Selection:
             state.best_score is None or sign * score > sign * state.best_score
         )
         state.schedule.validated(state.step, sign * score)
-        kept: dict[str, Any] = {name: finite(value) for name, value in scores.items()}
-        state.history.append({"step": state.step, "epoch": epoch, "scores": kept})
+        state.history.append({"step": state.step, "epoch": epoch, "scores": finite(scores)})
         if best:
             state.best_score, state.best_step = score, state.step
         return best

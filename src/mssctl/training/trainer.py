@@ -18,18 +18,22 @@ from mssctl.events import Notice, Validated
 from mssctl.models.run_config import RunConfig
 from mssctl.separation.stream import NotFiniteError
 from mssctl.training import out_of_memory
-from mssctl.training.checkpoint import checkpoints, load_newest
-from mssctl.training.divergence import DivergedError, diverged
+from mssctl.training.checkpoint.load import checkpoints, generator_states, load_newest
+from mssctl.training.checkpoint.save import Saver
+from mssctl.training.checkpoint.stored import checkpoint_name
 from mssctl.training.environment import record_session
 from mssctl.training.interrupt import Interrupt
 from mssctl.training.prepare import prepare
 from mssctl.training.receipt import make_receipt, receipt_text
 from mssctl.training.run import Run, Start
 from mssctl.training.run_log import RunLog
-from mssctl.training.saving import Saver
 from mssctl.training.selection import Selection, validated_step
 from mssctl.training.step import StepOutcome, TrainState, train_step
 from mssctl.training.validate import validate
+
+
+class DivergedError(MssctlError):
+    """The weights of a step give NaN or infinite samples; they are not saved."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,8 @@ class Trainer:
             examples = self._examples(total)
             stack.enter_context(closing(examples))
             self.interrupt = stack.enter_context(Interrupt(self.run.report))
-            self.log = stack.enter_context(RunLog(state, training, self.run, validated_step(state)))
+            self.log = RunLog(state, training, self.run, validated_step(state))
+            stack.callback(self.log.close)
             while not self.run.world.any(self.interrupt.requested):
                 if self.selection.is_due():
                     self._validate()
@@ -134,7 +139,7 @@ class Trainer:
     def _step(self, examples: list[Tensor]) -> StepOutcome:
         """Train on the next examples; what does not fit the memory is done in smaller parts."""
         while True:
-            before = out_of_memory.generators(self.run.device)
+            before = generator_states(self.run.device)
             size = self.config.training.batch_size
             parts = [part for batch in examples for part in batch.split(size)]
             try:
@@ -203,7 +208,7 @@ class Trainer:
             if self.run.world.leads:
                 scores = self._measured()
         except NotFiniteError:
-            error = diverged(self.run.folder, self.state.step, self.config)
+            error = _diverged(self.run.folder, self.state.step, self.config)
         except MssctlError as found:
             error = found
         self._raise_together(error)  # the epoch is not lost
@@ -250,3 +255,19 @@ class Trainer:
     def _save_if_new(self) -> Path:
         """The checkpoint of this very step, written if there is none yet."""
         return self.saver.saved() or self._save()
+
+
+def _diverged(run: Path, step: int, config: RunConfig) -> DivergedError:
+    """The error for weights of ``step`` that cannot be validated, with the way back."""
+    here = checkpoint_name(step)
+    spoiled = [str(path) for path in checkpoints(run) if path.name >= here]
+    sound = [path.name for path in checkpoints(run) if path.name < here]
+    lower = f"--set optimizer.lr={config.optimizer.lr / 2:g}"
+    if sound:
+        first = f"remove {' and '.join(spoiled)}; then " if spoiled else ""
+        hint = f"{first}`mssctl resume {run} {lower}` continues from {sound[-1]}"
+    else:
+        hint = f"train again with a lower learning rate: {lower}"
+    return DivergedError(
+        f"step {step}: the model's output is not finite: training has diverged", hint=hint
+    )

@@ -1,4 +1,4 @@
-"""Reads a checkpoint and checks all of it, before anything is restored."""
+"""What a checkpoint holds, read and checked before anything is restored."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ FILES = frozenset(f"{name}.safetensors" for name in ("model", "optimizer", "rng"
 AVERAGE = "ema.safetensors"
 
 Number = Annotated[int, Field(ge=0)]
+
+
+def checkpoint_name(step: int) -> str:
+    """Name of the folder of a step's checkpoint."""
+    return f"step-{step:08d}"
 
 
 class DamagedError(Exception):
@@ -160,7 +165,7 @@ def _read_values(folder: Path) -> SavedValues:
         place = ".".join(str(part) for part in first["loc"][:4])
         reason = str(first["msg"]).removeprefix("Value error, ")[:120]
         raise DamagedError(f"{path}: damaged: {place[:60]}: {reason}") from None
-    if folder.name != f"step-{found.step:08d}":
+    if folder.name != checkpoint_name(found.step):
         raise DamagedError(f"{path}: damaged: it is of step {found.step}")
     return found
 
