@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from mssctl.config.schema import AudioConfig
 from mssctl.data.folders import real
 from mssctl.data.names import USUAL_STEMS
+from mssctl.data.songs import SongFiles
+from mssctl.data.tracks import find_tracks
 from mssctl.errors import MssctlError
 from mssctl.evaluation.metrics.sdr import Array
-from mssctl.evaluation.references import ReferenceAudio, ReferenceTrack, find_tracks, noted, probe
+from mssctl.evaluation.references import ReferenceAudio, noted, probe
 from mssctl.evaluation.sums import sums
 from mssctl.failures import failure
 from mssctl.models.weights import LoadedModel
@@ -64,10 +66,10 @@ class Estimates(ABC):
         self.name, self.identity, self.stems = name, dict(identity), tuple(stems)
 
     @abstractmethod
-    def of(self, track: ReferenceTrack, audio: ReferenceAudio) -> Found:
+    def of(self, track: SongFiles, audio: ReferenceAudio) -> Found:
         """The estimates of a track."""
 
-    def mark(self, track: ReferenceTrack) -> dict[str, Any]:  # noqa: ARG002
+    def mark(self, track: SongFiles) -> dict[str, Any]:  # noqa: ARG002
         """What the estimates of a track depend on, beside ``identity``."""
         return {}
 
@@ -83,7 +85,7 @@ class FromModel(Estimates):
         super().__init__(model.name, identity, model.separator.stems)
         self.model, self._settings = model, settings
 
-    def of(self, track: ReferenceTrack, audio: ReferenceAudio) -> Found:
+    def of(self, track: SongFiles, audio: ReferenceAudio) -> Found:
         """Separate the mixture."""
         assert audio.mixture is not None, "a model needs a mixture"
         with memory_errors(track.name):
@@ -116,12 +118,12 @@ class FromFolder(Estimates):
         stems = in_usual_order({stem for track in found for stem in track.stems})
         super().__init__(name, {"estimates": name}, stems)
 
-    def unused(self, tracks: Sequence[ReferenceTrack]) -> list[str]:
+    def unused(self, tracks: Sequence[SongFiles]) -> list[str]:
         """Notes on estimates of tracks that have no reference."""
         extra = sorted(self._tracks.keys() - {track.name for track in tracks})
         return [f"{name}: estimates, but no reference track of that name" for name in extra]
 
-    def of(self, track: ReferenceTrack, audio: ReferenceAudio) -> Found:
+    def of(self, track: SongFiles, audio: ReferenceAudio) -> Found:
         """Read the stems that go with the references; nothing is resampled, padded or cut."""
         own = self._tracks.get(track.name)
         if own is None:
@@ -139,7 +141,7 @@ class FromFolder(Estimates):
                 found.left_out.append(f"{track.name}: {stem}: {reason}")
         return found
 
-    def mark(self, track: ReferenceTrack) -> dict[str, Any]:
+    def mark(self, track: SongFiles) -> dict[str, Any]:
         """Name, size and time of change of each file."""
         own = self._tracks.get(track.name)
         paths = {} if own is None else own.stems
@@ -154,7 +156,7 @@ class FromOracle(Estimates):
         super().__init__(f"oracle: {words[kind]}", {"oracle": kind}, stems)
         self._kind = kind
 
-    def of(self, track: ReferenceTrack, audio: ReferenceAudio) -> Found:
+    def of(self, track: SongFiles, audio: ReferenceAudio) -> Found:
         """From the references and the mixture."""
         if audio.mixture is None:
             raise MssctlError(f"{track.name}: no mixture, which an oracle needs")
@@ -209,7 +211,7 @@ def in_usual_order(stems: Collection[str]) -> tuple[str, ...]:
     )
 
 
-def form_of(tracks: Sequence[ReferenceTrack], stems: Sequence[str]) -> AudioConfig:
+def form_of(tracks: Sequence[SongFiles], stems: Sequence[str]) -> AudioConfig:
     """The rate, channels and stems of references that no model asks anything of.
 
     Those of the first file that can be read.

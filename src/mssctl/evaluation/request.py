@@ -10,6 +10,8 @@ from typing import Any
 
 from mssctl._version import __version__
 from mssctl.config.schema import AudioConfig
+from mssctl.data.songs import SongFiles
+from mssctl.data.tracks import find_musdb, find_tracks
 from mssctl.errors import MssctlError
 from mssctl.evaluation.bsseval.frames import bsseval_settings
 from mssctl.evaluation.estimates import (
@@ -21,7 +23,7 @@ from mssctl.evaluation.estimates import (
     in_usual_order,
 )
 from mssctl.evaluation.metrics import definitions
-from mssctl.evaluation.references import ReferenceTrack, check, find_musdb, find_tracks
+from mssctl.evaluation.references import check
 from mssctl.evaluation.scoring import Scoring
 from mssctl.events import Reporter
 from mssctl.failures import failure
@@ -49,7 +51,7 @@ class Plan:
 
     source: Estimates
     audio: AudioConfig
-    tracks: Sequence[ReferenceTrack]
+    tracks: Sequence[SongFiles]
     notes: Sequence[str]
     failures: Sequence[FileFailure]
     marks: Sequence[str] = ()
@@ -78,7 +80,7 @@ def plan(given: EvaluateOptions, report: Reporter) -> Plan:
 
 
 def _without_model(
-    given: EvaluateOptions, tracks: Sequence[ReferenceTrack], notes: Sequence[str]
+    given: EvaluateOptions, tracks: Sequence[SongFiles], notes: Sequence[str]
 ) -> Plan:
     """Estimates from files, or from the references themselves."""
     known, unread = _first_unpacked(tracks)
@@ -92,7 +94,7 @@ def _without_model(
         stems = in_usual_order({stem for track in known for stem in track.stems})
         source = FromOracle(given.oracle, stems)
     audio = form_of(known, source.stems)
-    kept: list[ReferenceTrack] = []
+    kept: list[SongFiles] = []
     for track in known:
         if track.packed or set(source.stems) & set(track.stems):
             kept.append(track)
@@ -107,7 +109,7 @@ def _without_model(
 
 def _with_model(
     given: EvaluateOptions,
-    tracks: Sequence[ReferenceTrack],
+    tracks: Sequence[SongFiles],
     notes: Sequence[str],
     report: Reporter,
 ) -> Plan:
@@ -144,8 +146,8 @@ def _with_model(
 
 
 def _first_unpacked(
-    tracks: Sequence[ReferenceTrack],
-) -> tuple[list[ReferenceTrack], list[FileFailure]]:
+    tracks: Sequence[SongFiles],
+) -> tuple[list[SongFiles], list[FileFailure]]:
     """The tracks, the first with files of its own, which show what form all have.
 
     Raises:
@@ -164,14 +166,14 @@ def _first_unpacked(
 
 
 def _fitting(
-    tracks: Sequence[ReferenceTrack], model: str, audio: AudioConfig, *, add_up: bool
-) -> tuple[list[ReferenceTrack], list[str], list[FileFailure]]:
+    tracks: Sequence[SongFiles], model: str, audio: AudioConfig, *, add_up: bool
+) -> tuple[list[SongFiles], list[str], list[FileFailure]]:
     """The tracks whose headers fit; notes on them, and the failures.
 
     Raises:
         MssctlError: none fits.
     """
-    kept: list[ReferenceTrack] = []
+    kept: list[SongFiles] = []
     notes: list[str] = []
     errors: list[tuple[str, MssctlError]] = []
     for track in tracks:

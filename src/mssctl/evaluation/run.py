@@ -13,13 +13,14 @@ from typing import Any
 
 from mssctl.audio.writer import AtomicWriter
 from mssctl.config.schema import AudioConfig
+from mssctl.data.songs import SongFiles
 from mssctl.errors import MssctlError
 from mssctl.evaluation.bsseval import MEMORY
 from mssctl.evaluation.documents import Document, packed
 from mssctl.evaluation.estimates import Estimates, Found
 from mssctl.evaluation.excerpts import write_excerpt
 from mssctl.evaluation.metrics.sdr import Array
-from mssctl.evaluation.references import ReferenceAudio, ReferenceTrack, check, read
+from mssctl.evaluation.references import ReferenceAudio, check, read, samples
 from mssctl.evaluation.request import Plan
 from mssctl.evaluation.scoring import Scoring, document
 from mssctl.evaluation.store import Store
@@ -94,15 +95,15 @@ def jobs_within(jobs: int | None, memory: float | None, plan: Plan) -> int:
         memory: GiB that all of them may take; None: four fifths of what is free.
         plan: the tracks, of which the longest counts.
     """
-    samples = max(track.samples(plan.source.stems) for track in plan.tracks)
+    longest = max(samples(track, plan.source.stems) for track in plan.tracks)
     wanted = min(jobs or max(1, int(machine.cores()) // 2), len(plan.tracks))
     limit = 0.8 * machine.memory().available if memory is None else memory * machine.GIB
-    each = _PROCESS + MEMORY + samples * 2 * (4 + 8)  # both signals, float32 and float64
+    each = _PROCESS + MEMORY + longest * 2 * (4 + 8)  # both signals, float32 and float64
     return max(1, int(min(wanted, limit // each)))
 
 
 def _separate(
-    track: ReferenceTrack, plan: Plan, scoring: Scoring, folders: Mapping[str, Path], pool: Executor
+    track: SongFiles, plan: Plan, scoring: Scoring, folders: Mapping[str, Path], pool: Executor
 ) -> tuple[Future[Document], float]:
     """Separate a track in this process, and score it in another; with its seconds."""
     try:
@@ -119,7 +120,7 @@ def _separate(
 
 
 def _from_files(
-    track: ReferenceTrack,
+    track: SongFiles,
     source: Estimates,
     form: AudioConfig,
     scoring: Scoring,
@@ -133,7 +134,7 @@ def _from_files(
 
 
 def _estimated(
-    track: ReferenceTrack, source: Estimates, form: AudioConfig
+    track: SongFiles, source: Estimates, form: AudioConfig
 ) -> tuple[ReferenceAudio, Found]:
     """Read a track, and separate or read its estimates."""
     add_up = source.separates

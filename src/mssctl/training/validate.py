@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from mssctl.config.metrics import DEFAULT, METRICS
-from mssctl.data.layouts import Song
 from mssctl.data.segments import read_song
+from mssctl.data.songs import Song
 from mssctl.evaluation.metrics import measure
 from mssctl.evaluation.metrics.sdr import Array, is_silent
 from mssctl.events import Progress, Reporter
