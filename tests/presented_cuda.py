@@ -93,7 +93,7 @@ class Presented:
         Tensors made without a device are the host's, and real. The memory that
         ``torch.cuda`` reports is what `mssctl.planning.predict.tracker.MemoryTracker` counts.
         """
-        from mssctl.planning.predict.shims import fake_cuda, presented
+        from mssctl.planning.predict.pretend_cuda import fake_cuda, presented
         from mssctl.planning.predict.tracker import MemoryTracker
 
         capability = self.cards[self.current].capability
@@ -273,7 +273,7 @@ def presented_cuda(*cards: Card) -> Iterator[Presented]:
 @contextlib.contextmanager
 def _switches_kept() -> Iterator[None]:
     """Put back what `mssctl.hardware.device.configure` changes of the process."""
-    from mssctl.hardware.device import allow_math_attention
+    from mssctl.hardware.attention import allow_math_attention
 
     precision, math = torch.get_float32_matmul_precision(), torch.backends.cuda.math_sdp_enabled()
     cudnn = torch.backends.cudnn

@@ -15,7 +15,8 @@ import pytest
 from mssctl import files as files_module
 from mssctl import staging
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.files import FileSet, is_leftover, write_new, write_whole
+from mssctl.files import FileSet, write_new, write_whole
+from mssctl.staging import is_leftover
 
 NAMES = ("a.wav", "b.wav", "below/c.wav")
 

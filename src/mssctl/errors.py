@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
 
 
 class MssctlError(Exception):
-    """Something the user can cause and mend.
+    """Something the user can cause and fix.
 
     Args:
         message: where and what, e.g. ``song.wav: 0 frames of audio``.

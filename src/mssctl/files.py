@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.staging import NAME, Identity, Staging, identity, put_back, set_aside, sweep
+from mssctl.staging import Identity, Staging, identity, put_back, set_aside, sweep
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -41,21 +40,6 @@ def write_new(path: Path, text: str) -> None:
     """
     with FileSet(path.parent) as files:
         files.add(path).write_text(text, encoding="utf-8")
-
-
-def copy_tree(source: Path, target: Path) -> None:
-    """Hard-link a file, or all files in a folder; copy where links are not possible."""
-    if source.is_dir():
-        shutil.copytree(source, target, copy_function=_second_name, dirs_exist_ok=True)
-    else:
-        _second_name(source, target)
-
-
-def _second_name(source: Path | str, target: Path | str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def refuse_existing(path: Path, *, hint: str | None = None) -> None:
@@ -109,11 +93,6 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def is_leftover(name: str) -> bool:
-    """Whether a file name is that of a folder for files that were never published."""
-    return NAME.fullmatch(name) is not None
 
 
 def _exists(path: Path, hint: str | None, since: str = "") -> MssctlError:

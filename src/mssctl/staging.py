@@ -86,6 +86,11 @@ class Staging:
                 shutil.rmtree(self.path, ignore_errors=True)
 
 
+def is_leftover(name: str) -> bool:
+    """Whether a file name is that of a folder for files that were never published."""
+    return NAME.fullmatch(name) is not None
+
+
 def identity(path: Path) -> Identity:
     """What distinguishes a file from another one of the same name."""
     status = path.lstat()
@@ -113,6 +118,21 @@ def put_back(aside: Path, final: Path, new: Identity) -> None:
         if final.is_dir() and not final.is_symlink():
             final.rename(aside.parent.with_name(f"{aside.name}.new"))
         aside.replace(final)
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Hard-link a file, or all files in a folder; copy where links are not possible."""
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=_second_name, dirs_exist_ok=True)
+    else:
+        _second_name(source, target)
+
+
+def _second_name(source: Path | str, target: Path | str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def sweep(folder: Path) -> None:

@@ -23,6 +23,7 @@ from mssctl.cli.render import as_json
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Progress
 from mssctl.hardware import nvml
+from mssctl.options.data import SynthOptions
 from mssctl.planning import predictions as runs
 from mssctl.synth.generate import synthesize
 from mssctl.training import dry_run, step, trainer
@@ -104,7 +105,8 @@ def test_the_arithmetic_of_separation_counts_its_segments(tiny):
 
 def test_waiting_for_data_is_a_share_of_its_own(tiny, tmp_path, monkeypatch):
     """Readers that run ahead while nothing is measured do not hide it."""
-    synthesize(tmp_path / "songs", hours=0.003, song_seconds=4.0, sample_rate=8000, workers=1)
+    few = SynthOptions(hours=0.003, song_seconds=4.0, workers=1)
+    synthesize(tmp_path / "songs", few, sample_rate=8000)
     read = bench_work.batches
 
     def slow(*given, **named):

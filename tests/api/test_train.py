@@ -16,8 +16,9 @@ from mssctl import presets
 from mssctl.api.train import resume, train
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Event, Notice, Saved, Step, Validated, silent
-from mssctl.files import FileSet, is_leftover
+from mssctl.files import FileSet
 from mssctl.models import weights
+from mssctl.staging import is_leftover
 
 TOY = """
 audio: {sample_rate: 8000, stems: [vocals, drums, bass, other]}

@@ -26,14 +26,14 @@ def two(settings):
     yield note("second", "b", "do something")
 
 def bad(settings):
-    yield failed("bad", "broken", "mend it")
+    yield failed("bad", "broken", "fix it")
 
 def raises(settings):
     yield ok("lost", "what was said before does not count")
     raise ValueError("no such thing\\nmore of it")
 
 def refuses(settings):
-    yield ok("lost", "likewise")
+    yield ok("lost", "also fine")
     raise MssctlError("base.yaml: model: unknown key 'x'", "did you mean 'y'?")
 
 def hangs(settings):

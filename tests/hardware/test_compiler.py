@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mssctl import presets
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.hardware import attention as kernels
 from mssctl.hardware import compiler
 from mssctl.hardware import device as hardware
 from mssctl.models.run_config import RunConfig
@@ -186,7 +187,7 @@ def test_errors_while_compiling_are_those_without(
 def test_a_path_is_one_piece(dropout: float, gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing in it sends the compiler back to Python, neither here nor on a GPU."""
     if gpu:
-        monkeypatch.setitem(hardware._ALLOWED, "math", dropout > 0.0)  # a CPU's flash has none
+        monkeypatch.setitem(kernels._ALLOWED, "math", dropout > 0.0)  # a CPU's flash has none
         monkeypatch.setattr("mssctl.models.tf_locoformer.blocks.attention", _attention_of_a_gpu)
     model = TFLocoformerConfig(
         emb_dim=16, attention_dim=16, n_heads=2, ffn_hidden_dim=(8, 8), dropout=dropout
@@ -194,7 +195,7 @@ def test_a_path_is_one_piece(dropout: float, gpu: bool, monkeypatch: pytest.Monk
     path = LocoformerPath(model)
     path.compile(backend="eager", fullgraph=True, dynamic=False)
     rope = RotaryEmbedding(8)
-    for length in (30, hardware.SHORT_AXIS + 10):
+    for length in (30, kernels.SHORT_AXIS + 10):
         x = torch.randn(2, length, 16, requires_grad=True)
         with hardware.autocast(CPU, "bfloat16"):
             path(x, rope).sum().backward()
@@ -202,8 +203,8 @@ def test_a_path_is_one_piece(dropout: float, gpu: bool, monkeypatch: pytest.Monk
 
 
 def _attention_of_a_gpu(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
-    """What `attention` does on CUDA, whose kernels are chosen likewise on a CPU."""
-    with hardware._kernels(q.shape[-2]):
+    """What `attention` does on CUDA, whose kernels are chosen in the same way on a CPU."""
+    with kernels._kernels(q.shape[-2]):
         return nn.functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch.nn.attention import SDPBackend
 
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.hardware import attention as kernels
 from mssctl.hardware import device as hardware
 from mssctl.models.run_config import RunConfig
 from mssctl.planning.predict.fake_step import predict_peak
@@ -49,8 +50,8 @@ def test_auto_is_a_dtype_that_works_on_the_gpu(capability, name: str, why: str) 
     assert why in choice.reason
     head, long = 24, [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
     dtype = hardware.AMP_DTYPES[choice.amp_dtype]
-    assert hardware.attention_kernel(dtype, head, capability, long)
-    assert hardware.attention_kernel(torch.float32, head, capability, long)
+    assert kernels.attention_kernel(dtype, head, capability, long)
+    assert kernels.attention_kernel(torch.float32, head, capability, long)
 
 
 def test_bfloat16_is_refused_where_there_is_none() -> None:
@@ -78,10 +79,10 @@ def test_bfloat16_is_refused_where_there_is_none() -> None:
 def test_attention_without_a_kernel_names_what_helps(
     dtype, head: int, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(hardware._ALLOWED, "math", False)
+    monkeypatch.setitem(kernels._ALLOWED, "math", False)
 
     def step(qkv: torch.Tensor) -> None:
-        hardware.attention(*qkv)
+        kernels.attention(*qkv)
 
     with pytest.raises(MssctlError, match="no fused attention") as caught:
         predict_peak(
@@ -151,12 +152,12 @@ def test_the_switches_of_a_gpu_are_set(
     seen: dict[str, object] = {}
     monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda p: seen.update(precision=p))
     monkeypatch.setattr(torch.backends.cuda, "enable_math_sdp", lambda on: seen.update(math=on))
-    monkeypatch.setitem(hardware._ALLOWED, "math", True)
+    monkeypatch.setitem(kernels._ALLOWED, "math", True)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not tf32)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
     hardware.configure(torch.device("cuda"), tf32=tf32, cudnn_benchmark=True)
     assert seen == {"precision": precision, "math": False}
-    assert hardware._ALLOWED["math"] is False
+    assert kernels._ALLOWED["math"] is False
     assert torch.backends.cudnn.allow_tf32 is tf32
     assert torch.backends.cudnn.benchmark is True
 
@@ -177,9 +178,9 @@ def test_long_axes_never_meet_the_math_kernel_unless_allowed(
 
         def __exit__(self, *_: object) -> None: ...
 
-    monkeypatch.setattr(hardware, "sdpa_kernel", Recorded)
-    monkeypatch.setitem(hardware._ALLOWED, "math", allowed)
-    with hardware._kernels(length):
+    monkeypatch.setattr(kernels, "sdpa_kernel", Recorded)
+    monkeypatch.setitem(kernels._ALLOWED, "math", allowed)
+    with kernels._kernels(length):
         pass
     assert seen[0] == SDPBackend.FLASH_ATTENTION
     assert (SDPBackend.MATH in seen) is math

@@ -2,9 +2,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mssctl.hardware import cpu_attention
-from mssctl.hardware.cpu_attention import attention_with_dropout
-from mssctl.hardware.device import attention
+from mssctl.hardware import attention as cpu_attention
+from mssctl.hardware.attention import attention, attention_with_dropout
 from mssctl.hardware.dropout import Dropout, keep_bits, kept_levels
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float64]

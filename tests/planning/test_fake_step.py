@@ -139,7 +139,7 @@ def test_dropout_saves_one_byte_per_value():
     ],
 )
 def test_the_attention_kernel_follows_from_dtype_head_and_card(dtype, head, capability, kernel):
-    from mssctl.hardware.device import attention
+    from mssctl.hardware.attention import attention
 
     def step(qkv: torch.Tensor) -> None:
         attention(*qkv)

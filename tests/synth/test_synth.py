@@ -10,8 +10,9 @@ import soundfile
 
 from mssctl.audio.effects import compress, repitch, stretch
 from mssctl.audio.filters import Band, convolve, equalizer
-from mssctl.errors import MssctlError
-from mssctl.events import Progress
+from mssctl.errors import ExitCode, MssctlError
+from mssctl.events import Progress, silent
+from mssctl.options.data import SynthOptions
 from mssctl.synth.formants import shift_formants
 from mssctl.synth.generate import synthesize
 from mssctl.synth.material import (
@@ -27,7 +28,12 @@ from mssctl.synth.material import (
 )
 
 RATE = 16_000
-SMALL = {"song_seconds": 4.0, "hours": 3 * 4 / 3600, "sample_rate": RATE, "valid_fraction": 0.34}
+SMALL = {"song_seconds": 4.0, "hours": 3 * 4 / 3600, "valid_fraction": 0.34}
+
+
+def made(out, *, report=silent, workers=1, **options):
+    chosen = SynthOptions(**{**SMALL, "workers": workers, **options})
+    return synthesize(out, chosen, sample_rate=RATE, report=report)
 
 
 def tone(hz, seconds=0.4, rate=RATE):
@@ -63,13 +69,13 @@ def samples(tmp_path_factory):
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory):
     out = tmp_path_factory.mktemp("synth") / "out"
-    return out, synthesize(out, seed=3, **SMALL)
+    return out, made(out, seed=3)
 
 
 @pytest.fixture(scope="module")
 def sampled_songs(tmp_path_factory, samples):
     out = tmp_path_factory.mktemp("synth") / "out"
-    synthesize(out, samples=samples, seed=3, **SMALL)
+    made(out, samples=samples, seed=3)
     return out
 
 
@@ -132,12 +138,12 @@ def test_a_stem_sounds_unless_the_song_says_it_is_silent(which, request):
 
 
 def test_same_arguments_same_bytes_with_any_number_of_workers(tmp_path, sampled_songs, samples):
-    synthesize(tmp_path / "again", samples=samples, seed=3, workers=2, **SMALL)
+    made(tmp_path / "again", samples=samples, seed=3, workers=2)
     assert digest(tmp_path / "again") == digest(sampled_songs)
 
 
 def test_another_seed_gives_other_songs(tmp_path, songs):
-    synthesize(tmp_path / "other", seed=4, **SMALL)
+    made(tmp_path / "other", seed=4)
     one, other = digest(songs[0]), digest(tmp_path / "other")
     mixtures = [name for name in one if name.endswith("mixture.wav")]
     assert all(one[name] != other[name] for name in mixtures)
@@ -150,12 +156,12 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path, songs):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        synthesize(out, seed=3, report=stop_after_one, **SMALL)
+        made(out, seed=3, report=stop_after_one)
     assert len(song_folders(out)) == 1
     (out / "train" / ".song-00001").mkdir()
     kept = (out / "train/song-00000/mixture.wav").stat().st_mtime_ns
     events = []
-    synthesize(out, seed=3, report=events.append, **SMALL)
+    made(out, seed=3, report=events.append)
     assert digest(out) == digest(songs[0])
     assert (out / "train/song-00000/mixture.wav").stat().st_mtime_ns == kept
     assert [(e.done, e.total) for e in events if isinstance(e, Progress)] == [(2, 3), (3, 3)]
@@ -166,9 +172,9 @@ def test_an_unfinished_run_with_other_arguments_is_not_continued(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        synthesize(tmp_path / "out", seed=3, report=stop, **SMALL)
+        made(tmp_path / "out", seed=3, report=stop)
     with pytest.raises(MssctlError, match="not empty") as caught:
-        synthesize(tmp_path / "out", seed=4, **SMALL)
+        made(tmp_path / "out", seed=4)
     assert caught.value.exit_code == 4
     assert caught.value.hint
 
@@ -176,14 +182,14 @@ def test_an_unfinished_run_with_other_arguments_is_not_continued(tmp_path):
 def test_a_finished_run_is_not_overwritten(songs):
     before = digest(songs[0])
     with pytest.raises(MssctlError, match="finished"):
-        synthesize(songs[0], seed=3, **SMALL)
+        made(songs[0], seed=3)
     assert digest(songs[0]) == before
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(MssctlError, match="not empty"):
-        synthesize(tmp_path, **SMALL)
+        made(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
@@ -196,24 +202,23 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
         ({"seed": -1}, "seed"),
         ({"song_seconds": 0.1}, "song_seconds"),
         ({"valid_fraction": 1.0}, "valid_fraction"),
-        ({"sample_rate": 100}, "sample_rate"),
         ({"workers": 0}, "workers"),
     ],
 )
 def test_values_that_make_no_sense(tmp_path, wrong, says):
     with pytest.raises(MssctlError, match=says) as caught:
-        synthesize(tmp_path / "out", **(SMALL | wrong))
-    assert caught.value.exit_code == 4
+        made(tmp_path / "out", **wrong)
+    assert caught.value.exit_code == ExitCode.USAGE
     assert not (tmp_path / "out").exists()
 
 
 def test_a_samples_folder_that_is_missing_or_has_no_class(tmp_path):
     with pytest.raises(MssctlError, match="no such samples folder"):
-        synthesize(tmp_path / "out", samples=tmp_path / "nowhere", **SMALL)
+        made(tmp_path / "out", samples=tmp_path / "nowhere")
     (tmp_path / "loose").mkdir()
     soundfile.write(tmp_path / "loose" / "a.wav", tone(100), RATE)
     with pytest.raises(MssctlError, match="no samples in it") as caught:
-        synthesize(tmp_path / "out", samples=tmp_path / "loose", **SMALL)
+        made(tmp_path / "out", samples=tmp_path / "loose")
     assert "vocals" in caught.value.hint
     assert not (tmp_path / "out").exists()
 
@@ -225,7 +230,7 @@ def test_an_unreadable_sample_is_named(tmp_path, workers):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"not audio")
     with pytest.raises(MssctlError, match=r"broken_c2\.wav") as caught:
-        synthesize(tmp_path / "out", samples=tmp_path / "samples", workers=workers, **SMALL)
+        made(tmp_path / "out", samples=tmp_path / "samples", workers=workers)
     assert caught.value.exit_code == 4
     assert caught.value.hint
     assert not song_folders(tmp_path / "out")

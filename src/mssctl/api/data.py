@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,15 +67,6 @@ def synth(
     """
     given = SynthOptions.given(options, changes)
     try:
-        return synthesize(
-            out,
-            samples=given.samples,
-            hours=given.hours,
-            seed=given.seed,
-            song_seconds=given.song_seconds,
-            valid_fraction=given.valid_fraction,
-            workers=(os.cpu_count() or 1) if given.workers is None else given.workers,
-            report=report,
-        )
+        return synthesize(out, given, report=report)
     except OSError as error:  # inside, what concerns a sample is told apart
         raise storage_error(out, error) from None

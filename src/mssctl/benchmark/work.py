@@ -22,6 +22,7 @@ from mssctl.hardware.device import choose_dtype, configure
 from mssctl.models.build import build
 from mssctl.models.run_config import RunConfig
 from mssctl.options.bench import Mode
+from mssctl.options.data import SynthOptions
 from mssctl.planning.cache import training_peak_of
 from mssctl.planning.predict.fake_step import Peak
 from mssctl.planning.predictions import separation_peak
@@ -100,13 +101,8 @@ def _examples(
         folder = Path(made) if data is None else Path(data)
         if data is None:
             report(Notice("no --data: reading eight made-up songs of 20 s"))
-            synthesize(
-                folder,
-                hours=8 * 20 / 3600,
-                song_seconds=20.0,
-                sample_rate=config.audio.sample_rate,
-                workers=1,
-            )
+            small = SynthOptions(hours=8 * 20 / 3600, song_seconds=20.0, workers=1)
+            synthesize(folder, small, sample_rate=config.audio.sample_rate)
         songs = find_songs([folder], config.audio, report=report)
         stream = batches(
             Mixer(songs.train, config),

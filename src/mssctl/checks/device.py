@@ -149,7 +149,7 @@ def optimizer(_: DoctorOptions) -> Iterator[Finding]:
             return
         results.append(weight.detach().cpu().double())
     difference = relative_error(results[1], results[0])
-    yield judged(name, f"on {where.type}", difference, 1e-5, "--set optimizer.fused=false")
+    yield compared(name, f"on {where.type}", difference, 1e-5, "--set optimizer.fused=false")
 
 
 def convolutions(_: DoctorOptions) -> Iterator[Finding]:
@@ -165,7 +165,7 @@ def convolutions(_: DoctorOptions) -> Iterator[Finding]:
     assert inputs.grad is not None
     error = relative_error(y, truth) if bool(inputs.grad.isfinite().all()) else float("nan")
     # TF32 keeps 10 bits of the mantissa.
-    yield judged("channels-last convolution", f"on {where.type}", error, 5e-3, RERUN)
+    yield compared("channels-last convolution", f"on {where.type}", error, 5e-3, RERUN)
 
 
 def compiler(_: DoctorOptions) -> Iterator[Finding]:
@@ -195,7 +195,7 @@ def compiler(_: DoctorOptions) -> Iterator[Finding]:
         "compiled with Triton" if cuda else f"traced; code is compiled on CUDA, not on {where.type}"
     )
     difference = relative_error(y, smooth(x.cpu().double()))
-    yield judged(
+    yield compared(
         name, f"{what}, {seconds:.1f} s", difference, 1e-4, "--set model.scan_backend=torch"
     )
 
@@ -206,7 +206,7 @@ def relative_error(value: Tensor, truth: Tensor) -> float:
     return float((value.detach().cpu().double() - truth).norm() / truth.norm())
 
 
-def judged(name: str, what: str, error: float, limit: float, remedy: str) -> Finding:
+def compared(name: str, what: str, error: float, limit: float, remedy: str) -> Finding:
     """A finding from a relative error."""
     summary = f"{what}: relative error {error:.1e}"
     if error <= limit:  # NaN is not

@@ -13,16 +13,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from mssctl import presets
 from mssctl.checks.findings import failed, first_line, ok, warning
 from mssctl.errors import MssctlError
-from mssctl.hardware.device import (
-    AMP_DTYPES,
+from mssctl.hardware.attention import (
     BF16_CAPABILITY,
     SHORT_AXIS,
     attention,
     attention_kernel,
     attention_kernels_allowed,
-    choose_device,
-    configure,
 )
+from mssctl.hardware.device import AMP_DTYPES, choose_device, configure
 from mssctl.models.architecture import AttentionShape
 from mssctl.models.registry import architecture
 from mssctl.models.run_config import RunConfig

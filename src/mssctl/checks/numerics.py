@@ -10,8 +10,9 @@ from torch import Tensor
 
 from mssctl import presets
 from mssctl.audio.stft import STFT
-from mssctl.checks.device import judged, relative_error
-from mssctl.hardware.device import attention, choose_device, configure
+from mssctl.checks.device import compared, relative_error
+from mssctl.hardware.attention import attention
+from mssctl.hardware.device import choose_device, configure
 from mssctl.models.registry import ARCHITECTURES
 from mssctl.options.doctor import DoctorOptions
 from mssctl.results.doctor import Finding
@@ -34,7 +35,7 @@ def scans(_: DoctorOptions) -> Iterator[Finding]:
         chosen = kernel.chosen(where)
         error = _worst(_with_gradients(chosen.run(tuple(given)), given), truth)
         what = f"{chosen.name} on {where.type}, {kernel.claim}"
-        yield judged(kernel.title, what, error, 1e-4, f"{kernel.remedy}; else {WRONG}")
+        yield compared(kernel.title, what, error, 1e-4, f"{kernel.remedy}; else {WRONG}")
 
 
 def attention_bf16(_: DoctorOptions) -> Iterator[Finding]:
@@ -50,7 +51,9 @@ def attention_bf16(_: DoctorOptions) -> Iterator[Finding]:
         given = [value.to(where, dtype).requires_grad_() for value in (q, k, v)]
         error = _worst(_with_gradients(_attend(given), given), truth)
         short = str(dtype).removeprefix("torch.")
-        yield judged(f"attention {short}", f"on {where.type}, against float64", error, limit, WRONG)
+        yield compared(
+            f"attention {short}", f"on {where.type}, against float64", error, limit, WRONG
+        )
 
 
 def stft(_: DoctorOptions) -> Iterator[Finding]:
@@ -69,7 +72,7 @@ def stft(_: DoctorOptions) -> Iterator[Finding]:
         back = transform.inverse(transform(wave.to(where)), wave.shape[-1])
         errors[f"{n_fft}/{hop_length}"] = relative_error(back, wave)
     worst = max(errors.values(), key=_badness)
-    yield judged("STFT", f"and back on {where.type}, {', '.join(errors)}", worst, 1e-5, WRONG)
+    yield compared("STFT", f"and back on {where.type}, {', '.join(errors)}", worst, 1e-5, WRONG)
 
 
 def _attend(given: list[Tensor]) -> Tensor:

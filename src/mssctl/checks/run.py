@@ -108,7 +108,7 @@ def _blocked(check: Check, found: dict[str, list[Finding]]) -> bool:
 
 def _not_run(check: Check, found: dict[str, list[Finding]]) -> Finding:
     needed = next(title for title in check.needs if _bad(found.get(title, [])))
-    return note(check.title, f"not checked: it needs {needed}", f"mend {needed} first")
+    return note(check.title, f"not checked: it needs {needed}", f"fix {needed} first")
 
 
 def _cannot_start(check: Check, error: OSError) -> Finding:

@@ -34,7 +34,7 @@ def output(settings: DoctorOptions) -> Iterator[Finding]:
         speed = _write_speed(folder) if free > 2 * SAMPLE else None
     except OSError as error:
         summary = f"{folder}: cannot be written: {error.strerror}"
-        yield failed(name, summary, "write elsewhere with --out, or mend its permissions")
+        yield failed(name, summary, "write elsewhere with --out, or fix its permissions")
         return
     summary = f"{folder}: {gib(free)} free"
     if speed is None:
@@ -74,7 +74,7 @@ def data(settings: DoctorOptions) -> Iterator[Finding]:
     root = Path(given).expanduser()
     if not root.is_dir():
         summary = f"{where} is {given}: no such folder"
-        yield failed(name, summary, f"mend {where}, or mount what it names")
+        yield failed(name, summary, f"fix {where}, or mount what it names")
         return
     try:
         found = _songs(root)
@@ -82,7 +82,7 @@ def data(settings: DoctorOptions) -> Iterator[Finding]:
         speed = _read_speed(found.first) if found.first else None
     except OSError as error:
         summary = f"{root}: cannot be read: {error.strerror}"
-        yield failed(name, summary, "mend its permissions")
+        yield failed(name, summary, "fix its permissions")
         return
     details = [f"cannot be read: {path}" for path in found.unreadable]
     songs = {split: len(folders) for split, folders in found.songs.items()}
@@ -96,7 +96,7 @@ def data(settings: DoctorOptions) -> Iterator[Finding]:
         summary += f", reads {speed:.0f} MiB/s"
     if details:
         some = f"{summary}; {len(details)} folders cannot be read"
-        yield warning(name, some, "mend their permissions", details)
+        yield warning(name, some, "fix their permissions", details)
     elif speed is not None and speed < SLOW:
         yield warning(name, f"{summary}: slow", "copy the songs to a local disk")
     elif not {"train", "here"} & songs.keys():

@@ -103,7 +103,7 @@ def batches(
 
 class _Loader(DataLoader[Tensor | MssctlError]):
     def check_worker_number_rationality(self) -> None:
-        """Say nothing: the receipt shows workers beside cores, and `doctor` judges them."""
+        """Stay silent: the receipt shows workers and cores, and `doctor` compares them."""
 
 
 def _numbers(first: int, end: int, per_step: int, rank: int, processes: int) -> Iterator[int]:

@@ -31,7 +31,8 @@ from mssctl.evaluation.documents import (
     read,
     whole,
 )
-from mssctl.files import FileSet, check_writable, copy_tree
+from mssctl.files import FileSet, check_writable
+from mssctl.staging import copy_tree
 
 Mark = Callable[[SongFiles], Mapping[str, Any]]
 

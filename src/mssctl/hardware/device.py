@@ -1,4 +1,4 @@
-"""The only place that decides device, dtype, TF32 and attention kernel."""
+"""The only place that decides device, dtype and TF32."""
 
 from __future__ import annotations
 
@@ -8,17 +8,12 @@ import os
 import platform
 import sys
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 (the name everyone knows)
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.hardware.cpu_attention import attention_with_dropout
-from mssctl.hardware.dropout import drops
+from mssctl.hardware.attention import BF16_CAPABILITY, allow_math_attention
 from mssctl.options.separate import Dtype
 
 AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -26,23 +21,8 @@ AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": t
 # What `separate`, `eval` and `plan` call them.
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
-# Compute capability from which on GPUs have bfloat16, and float16 in tensor cores.
-BF16_CAPABILITY = (8, 0)
+# Compute capability from which on GPUs have float16 in tensor cores.
 FP16_CAPABILITY = (7, 0)
-
-# Below this length the score matrix is small, so the un-fused kernel can do no harm.
-SHORT_AXIS = 256
-
-_AMX = torch.cpu._is_amx_tile_supported()
-
-# CUDA grids have at most this many blocks along the axis that attention kernels map sequences to.
-MAX_SEQUENCES = 65_535
-
-_FUSED = [
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.CUDNN_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-]
 
 
 @dataclass(frozen=True)
@@ -214,16 +194,6 @@ def configure(
     allow_math_attention(not flash_attention)
 
 
-def allow_math_attention(on: bool) -> None:
-    """Let attention over long axes use the un-fused math kernel on CUDA, or not."""
-    torch.backends.cuda.enable_math_sdp(on)
-    _ALLOWED["math"] = on
-
-
-# What `allow_math_attention` said last. torch.compile reads this and cannot read PyTorch's own.
-_ALLOWED = {"math": True}
-
-
 def let_segments_grow() -> None:
     """Ask PyTorch's CUDA allocator for segments that can grow, unless the user has set it up.
 
@@ -264,92 +234,3 @@ def autocast(device: torch.device, amp_dtype: str) -> contextlib.AbstractContext
 def full_precision(device: torch.device) -> torch.autocast:
     """Switch autocast off: for STFT, norms, rotary angles and masks, which stay in float32."""
     return torch.autocast(device.type, enabled=False)
-
-
-def attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
-    """Scaled dot-product attention ``(N, H, L, d)`` by a fused kernel.
-
-    On CUDA the flash, cuDNN or memory-efficient kernel is required for axes longer than
-    `SHORT_AXIS`, unless `configure` has allowed the math kernel.
-
-    Raises:
-        MssctlError: no fused kernel takes these tensors (exit 3).
-    """
-    if q.device.type == "cpu" and drops(dropout):
-        return attention_with_dropout(q, k, v, dropout)
-    if q.device.type == "cpu" and not _AMX:
-        # Without AMX the CPU kernel gains nothing by bfloat16, and is several times slower in
-        # training on short axes.
-        return F.scaled_dot_product_attention(q.float(), k.float(), v.float()).to(q.dtype)
-    if q.device.type != "cuda":
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-    if q.shape[0] > MAX_SEQUENCES:
-        parts = zip(
-            q.split(MAX_SEQUENCES), k.split(MAX_SEQUENCES), v.split(MAX_SEQUENCES), strict=True
-        )
-        return torch.cat([attention(*part, dropout=dropout) for part in parts])
-    try:
-        with _kernels(q.shape[-2]):
-            return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-    except RuntimeError as error:
-        if "No available kernel" not in str(error):
-            raise
-        raise MssctlError(
-            f"no fused attention kernel for {q.dtype}, head size {q.shape[-1]} on this GPU",
-            hint=_attention_hint(q.dtype, q.shape[-1]),
-            exit_code=ExitCode.ENVIRONMENT,
-        ) from error
-
-
-def _attention_hint(dtype: torch.dtype, head: int) -> str:
-    """What lets a fused kernel run where none does: see `attention_kernel`."""
-    if head % 4:
-        return "take a head size (model.attention_dim / model.n_heads) that is a multiple of 8"
-    if dtype == torch.float32:
-        return "`mssctl doctor -v` says which attention kernels run on this GPU"
-    return "compute in float32: --set training.amp_dtype=float32, or --dtype fp32"
-
-
-def attention_kernels_allowed() -> list[SDPBackend]:
-    """The attention kernels that are switched on here and now, the preferred one first."""
-    on = {
-        SDPBackend.FLASH_ATTENTION: torch.backends.cuda.flash_sdp_enabled(),
-        SDPBackend.CUDNN_ATTENTION: torch.backends.cuda.cudnn_sdp_enabled(),
-        SDPBackend.EFFICIENT_ATTENTION: torch.backends.cuda.mem_efficient_sdp_enabled(),
-        SDPBackend.MATH: torch.backends.cuda.math_sdp_enabled(),
-    }
-    order = [SDPBackend(number) for number in torch._C._get_sdp_priority_order()]
-    return [kernel for kernel in order if on.get(kernel)]
-
-
-def attention_kernel(
-    dtype: torch.dtype, head: int, capability: tuple[int, int], allowed: list[SDPBackend]
-) -> SDPBackend | None:
-    """The first of the ``allowed`` kernels that takes heads of ``head`` features on that GPU.
-
-    The conditions of PyTorch's ``sdp_utils.cpp`` for self-attention without a mask.
-
-    Args:
-        dtype: of queries, keys and values.
-        head: features per head.
-        capability: compute capability of the GPU.
-        allowed: in order of preference.
-    """
-    half = dtype in (torch.float16, torch.bfloat16)
-    modern = capability >= BF16_CAPABILITY
-    takes = {
-        SDPBackend.FLASH_ATTENTION: half and modern and head <= 256,
-        SDPBackend.CUDNN_ATTENTION: half and modern and head <= 128 and head % 8 == 0,
-        SDPBackend.EFFICIENT_ATTENTION: head % (8 if half else 4) == 0
-        and (modern or dtype != torch.bfloat16),
-        SDPBackend.MATH: True,
-    }
-    return next((kernel for kernel in allowed if takes.get(kernel)), None)
-
-
-@contextlib.contextmanager
-def _kernels(length: int) -> Iterator[None]:
-    """Allow the fused kernels, and the math kernel where it is harmless or was asked for."""
-    math = length <= SHORT_AXIS or _ALLOWED["math"]
-    with sdpa_kernel([*_FUSED, SDPBackend.MATH] if math else _FUSED, set_priority=True):
-        yield

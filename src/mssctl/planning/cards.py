@@ -17,7 +17,7 @@ class Card:
         memory: GiB in all, as NVML reports it.
         capability: compute capability.
         bandwidth: of its memory, GB/s, from the vendor's data sheet.
-        bf16: dense bf16 matrix products with float32 sums, TFLOP/s, likewise.
+        bf16: dense bf16 matrix products with float32 sums, TFLOP/s.
     """
 
     name: str

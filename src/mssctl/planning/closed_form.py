@@ -10,7 +10,7 @@ import torch
 from mssctl.models.build import build
 from mssctl.models.registry import architecture
 from mssctl.models.run_config import RunConfig
-from mssctl.planning.predict.collector import no_collection
+from mssctl.planning.predict.quick import no_collection
 from mssctl.planning.predict.workspaces import CONTEXT, cublas
 
 

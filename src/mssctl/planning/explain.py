@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from mssctl.errors import MssctlError
-from mssctl.hardware.device import BF16_CAPABILITY
+from mssctl.hardware.attention import BF16_CAPABILITY
 from mssctl.hardware.machine import GIB
 from mssctl.models.registry import architecture
 from mssctl.models.run_config import RunConfig

@@ -9,7 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from mssctl.hardware.device import allow_math_attention, autocast, configure
+from mssctl.hardware.attention import allow_math_attention
+from mssctl.hardware.device import autocast, configure
 from mssctl.models.base import Separator
 from mssctl.models.build import build
 from mssctl.models.run_config import RunConfig

@@ -10,12 +10,7 @@ from typing import Any
 from mssctl import presets
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.files import check_new
-from mssctl.hardware.device import (
-    DTYPES,
-    auto_dtype,
-    check_separation_dtype,
-    check_training_dtype,
-)
+from mssctl.hardware.device import DTYPES, auto_dtype, check_separation_dtype, check_training_dtype
 from mssctl.models.run_config import RunConfig
 from mssctl.options.base import as_overrides, key_options
 from mssctl.options.plan import PlanOptions

@@ -61,7 +61,7 @@ class StepBench:
         predicted_gib: what ``plan`` says for ``allocated_gib``.
         resident_gib: most that the process took of main memory, without a GPU.
         tflop: 10^12 operations of a step, by the planner; ``tflop_rate`` of them per second.
-        full_rate: of ``full_rate_of``, likewise per second.
+        full_rate: of ``full_rate_of``, per second, too.
         utilisation: of the GPU, per cent; ``power`` in W, ``clock`` in MHz: means by NVML.
         operators: that took longest, and the ``trace`` they are from, with ``--profile``.
         environment: versions, machine, and what was in force.

@@ -9,13 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mssctl.events import Notice, Reporter
-from mssctl.hardware.device import (
-    DeviceChoice,
-    DtypeChoice,
-    choose_device,
-    choose_dtype,
-    configure,
-)
+from mssctl.hardware.device import DeviceChoice, DtypeChoice, choose_device, choose_dtype, configure
 from mssctl.models import weights
 from mssctl.models.run_config import RunConfig
 from mssctl.models.weights import LoadedModel

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from mssctl.audio.writer import AtomicWriter
-from mssctl.config import bounds
 from mssctl.documents import read_json
 from mssctl.errors import MssctlError
-from mssctl.events import Progress, Reporter
+from mssctl.events import Progress, Reporter, silent
+from mssctl.files import FileSet, write_whole
 from mssctl.hardware.processes import serve, start_tracker
+from mssctl.options.data import SynthOptions
 from mssctl.results.data import SynthResult
 from mssctl.synth.bass import play_bass
 from mssctl.synth.drums import play_drums
@@ -61,100 +61,74 @@ class Job:
 
 
 def synthesize(
-    out: Path,
-    *,
-    samples: Path | None = None,
-    hours: float = 0.1,
-    seed: int = 0,
-    song_seconds: float = 40.0,
-    valid_fraction: float = 0.1,
-    sample_rate: int = 44100,
-    workers: int = 1,
-    report: Reporter | None = None,
+    out: Path, options: SynthOptions, *, sample_rate: int = 44_100, report: Reporter = silent
 ) -> SynthResult:
     """Write generated songs to ``out/{train,valid}/song-00000/{mixture,STEM}.wav``.
 
-    Each mixture is the exact integer sum of its four 16-bit stereo stems. The same arguments
-    give the same bytes, whatever ``workers`` is. An interrupted run with the same arguments is
-    continued: songs that exist are kept.
+    Each mixture is the exact integer sum of its four 16-bit stereo stems. The same options give the
+    same bytes, however many processes work. An interrupted run with the same options is continued:
+    songs that exist are kept. Songs of ``valid`` use sample packs kept aside where a class has
+    three packs or more (``index.json`` names them).
 
     Args:
         out: folder to create.
-        samples: folder of samples by class; None makes everything with oscillators and noise.
-        hours: length of all songs together.
-        seed: other seeds give other songs.
-        song_seconds: length of each song.
-        valid_fraction: part of the songs that go to ``valid``; they use sample packs kept aside
-            where a class has three packs or more (``index.json`` names them).
+        options: how many songs, and from what.
         sample_rate: in Hz.
-        workers: processes.
         report: is told how many songs exist.
 
-    Returns:
-        What was written.
-
     Raises:
-        MssctlError: a value makes no sense, ``samples`` has no samples or one is unreadable, or
-            ``out`` holds something else.
+        MssctlError: ``samples`` has no samples or one is unreadable, or ``out`` holds something
+            else.
     """
-    _check(hours, seed, song_seconds, valid_fraction, sample_rate, workers)
-    library = find_samples(samples) if samples is not None else None
-    aside = keep_aside(library, valid_fraction) if library is not None else {}
-    total = max(round(hours * 3600 / song_seconds), 1)
-    valid = min(max(round(total * valid_fraction), 1), total - 1) if valid_fraction > 0 else 0
-    index: dict[str, Any] = {
+    library = find_samples(Path(options.samples)) if options.samples is not None else None
+    aside = keep_aside(library, options.valid_fraction) if library is not None else {}
+    index = _index(options, sample_rate, library, aside)
+    _open(out, index)
+    parts = split_library(library, aside) if library is not None else {}
+    jobs = [
+        Job(
+            out / split, split, number, options.seed, options.song_seconds, sample_rate,
+            parts.get(split),
+        )
+        for split in _SPLITS
+        for number in range(index["songs"][split])
+    ]  # fmt: skip
+    missing = [job for job in jobs if not _song_folder(job).exists()]
+    workers = options.workers or os.cpu_count() or 1
+    for done, _ in enumerate(_run(missing, workers), start=len(jobs) - len(missing) + 1):
+        report(Progress("synth", done, len(jobs), "songs"))
+    _write_index(out, {**index, "complete": True})
+    where = None if options.samples is None else str(options.samples)
+    return SynthResult(
+        str(out), len(jobs), index["seconds"], dict(index["songs"]), options.seed, where
+    )
+
+
+def _index(
+    options: SynthOptions, sample_rate: int, library: Library | None, aside: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What identifies a set of songs: ``index.json``."""
+    total = max(round(options.hours * 3600 / options.song_seconds), 1)
+    valid = 0
+    if options.valid_fraction > 0:
+        valid = min(max(round(total * options.valid_fraction), 1), total - 1)
+    return {
         "parameters": {
-            "hours": hours,
-            "seed": seed,
-            "song_seconds": song_seconds,
-            "valid_fraction": valid_fraction,
+            "hours": options.hours,
+            "seed": options.seed,
+            "song_seconds": options.song_seconds,
+            "valid_fraction": options.valid_fraction,
             "sample_rate": sample_rate,
-            "samples": _fingerprint(samples, library),
+            "samples": _fingerprint(options.samples, library),
         },
         "versions": {"generator": _VERSION, "numpy": np.__version__},
         "packs_kept_aside_for_valid": aside,
         "songs": {"train": total - valid, "valid": valid},
-        "seconds": total * song_seconds,
+        "seconds": total * options.song_seconds,
     }
-    _open(out, index)
-    parts = split_library(library, aside) if library is not None else {}
-    jobs = [
-        Job(out / split, split, number, seed, song_seconds, sample_rate, parts.get(split))
-        for split in _SPLITS
-        for number in range(index["songs"][split])
-    ]
-    missing = [job for job in jobs if not _song_folder(job).exists()]
-    for done, _ in enumerate(_run(missing, workers), start=len(jobs) - len(missing) + 1):
-        if report is not None:
-            report(Progress("synth", done, len(jobs), "songs"))
-    _write_index(out, {**index, "complete": True})
-    counts = {split: int(index["songs"][split]) for split in _SPLITS}
-    where = None if samples is None else str(samples)
-    return SynthResult(str(out), total, total * song_seconds, counts, seed, where)
 
 
-def _check(
-    hours: float,
-    seed: int,
-    song_seconds: float,
-    valid_fraction: float,
-    sample_rate: int,
-    workers: int,
-) -> None:
-    numbers = {
-        "hours": (hours, bounds.HOURS),
-        "seed": (seed, bounds.SEED),
-        "song_seconds": (song_seconds, bounds.SONG_SECONDS),
-        "valid_fraction": (valid_fraction, (0.0, 0.99)),
-        "sample_rate": (sample_rate, bounds.SAMPLE_RATE),
-        "workers": (workers, bounds.WORKERS),
-    }
-    for name, (value, (lowest, highest)) in numbers.items():
-        if not lowest <= value <= highest:
-            raise MssctlError(f"{name} {value}: must be from {lowest} to {highest}")
-
-
-def _fingerprint(folder: Path | None, library: Library | None) -> dict[str, Any] | None:
+def _fingerprint(folder: Path | str | None, library: Library | None) -> dict[str, Any] | None:
     """What identifies a samples folder, so that a changed one is not mistaken for the same."""
     if folder is None or library is None:
         return None
@@ -163,7 +137,7 @@ def _fingerprint(folder: Path | None, library: Library | None) -> dict[str, Any]
 
 
 def _open(out: Path, index: dict[str, Any]) -> None:
-    """Make ``out`` ready: new, empty, or the unfinished result of the same arguments."""
+    """Make ``out`` ready: new, empty, or the unfinished result of the same options."""
     if out.exists() and not out.is_dir():
         raise MssctlError(f"{out}: is a file", hint="name a new folder", exit_code=4)
     if out.is_dir() and any(out.iterdir()):
@@ -176,20 +150,16 @@ def _open(out: Path, index: dict[str, Any]) -> None:
             what = "holds a finished set of songs" if finished else "exists and is not empty"
             raise MssctlError(
                 f"{out}: {what}",
-                hint="name a new folder; only an interrupted run with the same arguments goes on",
+                hint="name a new folder; only an interrupted run with the same options continues",
                 exit_code=4,
             )
-        for leftover in out.glob("*/.song-*"):
-            shutil.rmtree(leftover)
     for split in _SPLITS:
         (out / split).mkdir(parents=True, exist_ok=True)
     _write_index(out, {**index, "complete": False})
 
 
 def _write_index(out: Path, index: dict[str, Any]) -> None:
-    temporary = out / "index.json.part"
-    temporary.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(out / "index.json")
+    write_whole(out / "index.json", json.dumps(index, indent=2) + "\n")
 
 
 def _song_folder(job: Job) -> Path:
@@ -219,18 +189,15 @@ def _reader(sample_rate: int) -> SampleReader:
 
 
 def make_song(job: Job) -> Path:
-    """Render one song, move it to its place when it is complete, and return the place."""
+    """Render and publish one song; returns its folder."""
     stems, facts = render_song(job)
     final = _song_folder(job)
-    temporary = final.with_name("." + final.name)
-    if temporary.exists():
-        shutil.rmtree(temporary)
-    temporary.mkdir()
-    for name, audio in stems.items():
-        with AtomicWriter(temporary / f"{name}.wav", job.sample_rate, audio.shape[1]) as writer:
-            writer.write(audio.T)
-    (temporary / "song.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    temporary.rename(final)
+    with FileSet(final.parent) as files:
+        folder = files.add_folder(final)
+        for name, audio in stems.items():
+            with AtomicWriter(folder / f"{name}.wav", job.sample_rate, audio.shape[1]) as writer:
+                writer.write(audio.T)
+        (folder / "song.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return final
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mssctl.config.schema import TrainingConfig
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.files import is_leftover, write_whole
+from mssctl.files import write_whole
+from mssctl.staging import is_leftover
 from mssctl.training.environment import SAVED, readable_sessions
 from mssctl.training.run_log import last_step
 from mssctl.training.sources import DATA, SONGS

@@ -67,7 +67,7 @@ class Subject:
         row: of the table.
         kind: a key of `BY_KIND`.
         files: which of the template's files it is, as a pattern.
-        judge: runs the command on the copy and judges; gives outcome and reason.
+        judge: runs the command on the copy; gives outcome and reason.
         checked: a checksum shows every change of it that matters.
     """
 

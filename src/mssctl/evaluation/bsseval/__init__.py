@@ -140,7 +140,7 @@ def framewise_sdr(
 
     Args:
         references: ``(S, N, C)``.
-        estimates: likewise.
+        estimates: of the same shape.
         window: samples.
         hop: samples from one window to the next.
     """

@@ -103,7 +103,7 @@ def museval_scores(references: Real, estimates: Real, window: float, hop: float)
 
     Args:
         references: ``(S, N, C)``.
-        estimates: likewise.
+        estimates: of the same shape.
         window: samples.
         hop: samples.
 

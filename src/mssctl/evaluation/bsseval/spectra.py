@@ -21,7 +21,7 @@ class Spectra:
 
     Args:
         references: ``(S, N, C)``.
-        estimates: likewise.
+        estimates: of the same shape.
         spans: start and stop of each window.
         taps: length of the filters; windows are padded by it, so that filtering does not wrap.
         memory: bytes held at a time.

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from mssctl.hardware.device import attention, full_precision
+from mssctl.hardware.attention import attention
+from mssctl.hardware.device import full_precision
 from mssctl.hardware.dropout import Dropout
 from mssctl.models.tf_locoformer.config import TFLocoformerConfig
 
