@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,14 +105,10 @@ def load(name: str, device: torch.device) -> LoadedModel:
         MssctlError: no such model (exit 3); damaged or foreign file (exit 4).
     """
     path = find(name)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            config, card = parse_metadata(metadata, path)
-            separator = _outline_like(file, config, path)
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from None
+    with _opened(path) as (file, metadata):
+        config, card = parse_metadata(metadata, path)
+        separator = _outline_like(file, config, path)
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     # Files of earlier versions have no checksum.
     if "sha256" in metadata and metadata["sha256"] != content_hash(tensors, metadata):
         raise _damaged(path, "its content is not what was written (its checksum differs)")
@@ -224,12 +221,22 @@ def read_metadata(path: Path) -> tuple[RunConfig, dict[str, str]]:
     Raises:
         MssctlError: not safetensors, or not written by `save` (exit 4).
     """
+    with _opened(path) as (_, metadata):
+        return parse_metadata(metadata, path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """A safetensors file and its metadata.
+
+    Raises:
+        MssctlError: it is damaged, or of another kind (exit 4).
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            yield file, file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from None
-    return parse_metadata(metadata, path)
 
 
 def parse_metadata(metadata: Mapping[str, str], path: Path) -> tuple[RunConfig, dict[str, str]]:
