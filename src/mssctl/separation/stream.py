@@ -15,8 +15,7 @@ from itertools import tee
 import torch
 from torch import Tensor
 
-from mssctl.audio.overlap import Fade, overlap_add
-from mssctl.audio.streams import in_step
+from mssctl.audio.overlap import Fade, in_step, overlap_add
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.device import autocast
 from mssctl.models.base import Separator
