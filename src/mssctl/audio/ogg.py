@@ -1,7 +1,7 @@
 """The pages of an Ogg file: their checksums, their order, and where one stream follows another.
 
-Decoders drop a damaged page and go on, which shifts everything after it. So the pages are checked
-before the packets in them are decoded. Source: RFC 3533.
+Decoders drop a damaged page and continue, which shifts everything after it. So the pages are
+checked before the packets in them are decoded. Source: RFC 3533.
 """
 
 from __future__ import annotations

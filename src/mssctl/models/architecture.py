@@ -67,7 +67,7 @@ class Architecture(ABC):
         return None
 
     def layouts(self) -> Mapping[str, Layout]:
-        """The layouts of official weights that can be loaded, by name."""
+        """Name -> layout of official weights that can be loaded."""
         return {}
 
 
@@ -90,7 +90,7 @@ class ClosedForm(Protocol):
     def moments(
         self, config: RunConfig, sizes: Mapping[str, int], attention: str
     ) -> list[dict[str, int]]:
-        """What is in memory beside weights and optimizer, at each moment that may be the peak.
+        """What is in memory besides weights and optimizer, at each moment that may be the peak.
 
         Args:
             config: of the run.

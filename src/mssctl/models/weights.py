@@ -1,6 +1,6 @@
 """Weights on disk: one safetensors file that also holds the configuration and the model's card.
 
-Nothing is ever unpickled. A file appears whole or not at all.
+Nothing is ever unpickled. A file appears complete or not at all.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class LoadedModel:
     Attributes:
         separator: in eval mode, on the device asked for, float32.
         config: of the run that made it.
-        card: license, training data and the like, as free text by name.
+        card: free text by key: license, training data and the like.
         name: bundled name, or the file's name without its ending.
         path: the weights file.
         sha256: of that file.
@@ -68,7 +68,7 @@ def save(
         path: ends in ``.safetensors``.
         model: the separator.
         config: what `load` will rebuild it from.
-        card: free text by name, e.g. ``license``.
+        card: free text by key, e.g. ``license``.
         dtype: of the tensors in the file; None keeps the model's.
         overwrite: replace an existing file.
 
@@ -148,7 +148,7 @@ def _outline_like(file: Any, config: RunConfig, path: Path) -> Separator:
 
 
 def find(name: str) -> Path:
-    """Path of the weights of a model given by name or by path.
+    """Path of the weights of a model, given its name or path.
 
     Raises:
         MssctlError: there is none (exit 3), or it is not a file (exit 4).

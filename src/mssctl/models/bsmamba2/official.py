@@ -58,7 +58,7 @@ def _bsmamba2_config(config: Mapping[str, Any], source: Source) -> RunConfig:
 def _stems(count: int, names: list[str] | None, target: str | None) -> dict[str, Any]:
     """Names of the sources, and the one a model with a single output gives.
 
-    Such a model is one for vocals, where nothing else is said.
+    Such a model is for vocals unless its configuration says otherwise.
     """
     if count > 1:
         return {"stems": names or [f"stem{index + 1}" for index in range(count)]}
