@@ -91,7 +91,7 @@ def test_findings_of_a_kind_are_cut_short_on_the_screen_only(mssctl, tmp_path, m
 def test_every_layout_can_be_named():
     from typing import get_args
 
-    from mssctl.data.listing import LAYOUTS
+    from mssctl.data.layouts import LAYOUTS
     from mssctl.options.train import Layout
 
     assert set(get_args(Layout)) == {"auto", *LAYOUTS}

@@ -8,8 +8,8 @@ import soundfile
 
 from mssctl.config.schema import AudioConfig, DataConfig, TrainingConfig
 from mssctl.data.augment import tempo
-from mssctl.data.layouts import Song, StemFile
 from mssctl.data.mixing import Mixer
+from mssctl.data.songs import Song, StemFile
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.models.run_config import RunConfig
 

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from mssctl.config.schema import AudioConfig, TrainingConfig
-from mssctl.data.layouts import find_songs
 from mssctl.data.loader import batches
 from mssctl.data.mixing import Mixer
+from mssctl.data.training_set import find_songs
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.models.run_config import RunConfig
 
@@ -105,7 +105,7 @@ import sys, time
 from pathlib import Path
 from mssctl.config.schema import AudioConfig, TrainingConfig
 from mssctl.models.run_config import RunConfig
-from mssctl.data.layouts import find_songs
+from mssctl.data.training_set import find_songs
 from mssctl.data.loader import batches
 from mssctl.data.mixing import Mixer
 

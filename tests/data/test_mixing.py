@@ -7,8 +7,8 @@ import pytest
 import soundfile
 
 from mssctl.config.schema import AudioConfig, DataConfig, TrainingConfig
-from mssctl.data.layouts import Song, StemFile
 from mssctl.data.mixing import Mixer
+from mssctl.data.songs import Song, StemFile
 from mssctl.models.run_config import RunConfig
 
 PLAIN = {"remix": 0.0, "gain_db": (0.0, 0.0), "stem_dropout": 0.0, "swap_channels": 0.0,

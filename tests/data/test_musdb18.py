@@ -12,8 +12,8 @@ import soundfile
 from mssctl.config.schema import AudioConfig
 from mssctl.data import musdb18
 from mssctl.data.cache import cache_folder
-from mssctl.data.layouts import find_songs
 from mssctl.data.segments import read_song
+from mssctl.data.training_set import find_songs
 from mssctl.errors import ExitCode, MssctlError
 
 AUDIO = AudioConfig()

@@ -20,14 +20,15 @@ from mssctl.api.data import check
 from mssctl.config.schema import AudioConfig
 from mssctl.data import musdb18
 from mssctl.data.folders import walk
-from mssctl.data.layouts import find_songs
-from mssctl.data.listing import list_songs
+from mssctl.data.layouts import list_songs
 from mssctl.data.names import split_of
 from mssctl.data.segments import read_into, read_song
+from mssctl.data.tracks import find_musdb, find_tracks
+from mssctl.data.training_set import find_songs
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation import references
 from mssctl.evaluation.estimates import FromFolder
-from mssctl.evaluation.references import ReferenceAudio, find_musdb, find_tracks
+from mssctl.evaluation.references import ReferenceAudio
 from mssctl.events import Notice
 
 AUDIO = AudioConfig(sample_rate=8_000, stems=("vocals", "drums"))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from mssctl.data.layouts import Song, StemFile
 from mssctl.data.segments import draw_start, level_db, read_into, read_song
+from mssctl.data.songs import Song, StemFile
 from mssctl.errors import MssctlError
 
 

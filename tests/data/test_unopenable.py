@@ -16,11 +16,12 @@ import soundfile
 
 from mssctl.api.data import check
 from mssctl.config.schema import AudioConfig
-from mssctl.data.layouts import find_songs
+from mssctl.data.tracks import find_tracks
+from mssctl.data.training_set import find_songs
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation import references
 from mssctl.evaluation.estimates import FromFolder
-from mssctl.evaluation.references import ReferenceAudio, find_tracks
+from mssctl.evaluation.references import ReferenceAudio
 from mssctl.synth.material import SampleReader, find_samples
 
 AUDIO = AudioConfig(sample_rate=8_000, stems=("vocals", "drums"))

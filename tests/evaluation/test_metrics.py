@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from mssctl.config.metrics import DEFAULT, FRAMEWISE, METRICS, metric_of
-from mssctl.evaluation.metrics import compute
-from mssctl.evaluation.scores import score_track
+from mssctl.evaluation.metrics import measure
+from mssctl.evaluation.scoring import score_track
+from mssctl.options.base import described_fields
+from mssctl.options.evaluate import EvaluateOptions
 
 RATE = 44_100
 OF_ONE_STEM = [metric for metric in METRICS.values() if not metric.needs_all_stems]
@@ -21,7 +23,7 @@ def noise(seed: int, gain: float = 0.1) -> np.ndarray:
 def test_better_estimates_are_better_and_within_the_range(metric):
     truth, other = noise(0), noise(1)
     estimates = [truth, truth + 0.1 * other, truth + other, 30.0 * other, 0.0 * truth]
-    scores = [compute(metric, truth, estimate, RATE) for estimate in estimates]
+    scores = [measure(metric, {"a": truth}, {"a": estimate}, RATE)["a"] for estimate in estimates]
     assert metric.sign * scores[0] > metric.sign * scores[1] > metric.sign * scores[2]
     low, high = metric.range
     assert all(low <= value <= high for value in scores)
@@ -47,7 +49,14 @@ def test_every_metric_says_what_it_is():
     for metric in (*METRICS.values(), *FRAMEWISE.values()):
         assert metric.definition
         assert metric.title
+        assert metric.source
+        assert metric.formula or metric.name in FRAMEWISE
     assert set(DEFAULT) <= set(METRICS)
+
+
+def test_the_help_names_every_metric():
+    text = described_fields(EvaluateOptions)["metrics"].help
+    assert all(name in text for name in (*METRICS, *FRAMEWISE, "bsseval", "all"))
 
 
 def test_a_name_of_another_version_has_no_unit():

@@ -7,8 +7,9 @@ import pytest
 import soundfile as sf
 
 from mssctl.config.schema import AudioConfig
+from mssctl.data.tracks import find_tracks
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.evaluation.references import check, find_tracks, read
+from mssctl.evaluation.references import check, read
 
 RATE = 8_000
 AUDIO = AudioConfig(sample_rate=RATE, channels=2, stems=("vocals", "drums"))

@@ -7,7 +7,8 @@ import pytest
 
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.metrics.sdr import sdr, si_sdr
-from mssctl.evaluation.scores import counts, means, score, score_track
+from mssctl.evaluation.scoring import score, score_track
+from mssctl.evaluation.summary import counts, means
 from mssctl.results.evaluate import StemScore
 
 

@@ -8,7 +8,8 @@ import soundfile as sf
 
 from mssctl.api.evaluate import evaluate
 from mssctl.config.schema import AudioConfig
-from mssctl.evaluation.references import find_tracks, read
+from mssctl.data.tracks import find_tracks
+from mssctl.evaluation.references import read
 from mssctl.evaluation.sums import sums
 
 STEMS = ("vocals", "drums", "bass", "other")

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from mssctl.audio.effects import compress, repitch, stretch
+from mssctl.audio.filters import Band, convolve, equalizer
 from mssctl.errors import MssctlError
 from mssctl.events import Progress
-from mssctl.synth.effects import Band, compress, convolve, equaliser, repitch, stretch
 from mssctl.synth.formants import shift_formants
 from mssctl.synth.generate import synthesize
 from mssctl.synth.material import (
@@ -325,8 +326,8 @@ def test_convolution_equals_the_definition(taps):
         (Band("peak", 500, 6), 0, 0),
     ],
 )
-def test_equaliser_bands(band, low, high):
-    response = 20 * np.log10(np.abs(np.fft.rfft(equaliser([band], RATE), RATE)) + 1e-9)
+def test_equalizer_bands(band, low, high):
+    response = 20 * np.log10(np.abs(np.fft.rfft(equalizer([band], RATE), RATE)) + 1e-9)
     assert response[20] == pytest.approx(low, abs=0.5)
     assert response[7_900] == pytest.approx(high, abs=0.5)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mssctl.config.schema import AudioConfig
-from mssctl.data.layouts import find_songs
+from mssctl.data.training_set import find_songs
 from mssctl.events import Progress, silent
 from mssctl.models.base import Separator
 from mssctl.training.validate import spread, validate

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.evaluation.documents import as_text, marked
-from mssctl.evaluation.estimates import FromModel
-from mssctl.evaluation.guard import guard
+from mssctl.evaluation.documents import marked
 from mssctl.evaluation.metrics import chosen
-from mssctl.evaluation.references import find_musdb, find_tracks
-from mssctl.evaluation.request import Plan, provenance_of, with_model, without_model
-from mssctl.evaluation.result import result_of
-from mssctl.evaluation.run import score_all
-from mssctl.evaluation.scoring import Scoring, jobs_within
+from mssctl.evaluation.request import plan, provenance_of
+from mssctl.evaluation.run import jobs_within, score_all
+from mssctl.evaluation.scoring import Scoring
 from mssctl.evaluation.store import Store
-from mssctl.evaluation.tables import as_csv, as_markdown
+from mssctl.evaluation.summary import summary_of, tables
 from mssctl.events import Notice, Reporter, silent
 from mssctl.options.evaluate import EvaluateOptions
 from mssctl.results.evaluate import EvalResult
@@ -47,29 +42,20 @@ def evaluate(
     asked, framewise = chosen(metrics)
     _check(given, framewise=framewise)
     scoring = Scoring(asked, framewise, given.window, given.hop, given.round16, given.engine)
-    plan = _plan(given, report)
-    split = given.split or "test"
-    where = {"musdb": f"MUSDB18 {split}"} if given.musdb is not None else {}
-    provenance = provenance_of(plan, scoring, where)
+    found = plan(given, report)
+    provenance = provenance_of(found, scoring, given)
     wanted = {"stems": given.keep_stems, "excerpts": given.html is not None}
     kinds = [kind for kind, kept in wanted.items() if kept]
     out = None if given.out is None else Path(given.out)
     html = None if given.html is None else Path(given.html)
-    store = Store(out, provenance, plan.source.mark, overwrite=given.overwrite)
-    for note in store.check(plan.tracks, kinds, html):
+    store = Store(out, provenance, found.source.mark, overwrite=given.overwrite)
+    for note in store.check(found.tracks, kinds, html):
         report(Notice(note, level="warning"))
-    longest = max(track.samples(plan.source.stems) for track in plan.tracks)
-    jobs = min(jobs_within(given.jobs, given.memory, longest), len(plan.tracks))
-    documents = score_all(plan, scoring, store, kinds, jobs, report)
-    against = str(given.musdb or given.reference)
-    result = result_of(plan, scoring, documents, provenance, against, out, given.per_track)
+    jobs = jobs_within(given.jobs, given.memory, found)
+    documents = score_all(found, scoring, store, kinds, jobs, report)
+    result = summary_of(found, scoring, documents, provenance, given)
     if out is not None:
-        tables = {
-            "summary.json": as_text(asdict(result)),
-            "scores.csv": as_csv(result, documents),
-            "scores.md": as_markdown(result),
-        }
-        store.finish(plan.tracks, kinds, tables)
+        store.finish(found.tracks, kinds, tables(result, documents))
     if html is not None and out is not None:
         _write_report(html, out, store, provenance)
     return result
@@ -113,10 +99,10 @@ def _check(given: EvaluateOptions, *, framewise: bool) -> None:
             hint="name one with `out`",
             exit_code=ExitCode.USAGE,
         )
-    of_a_model = (given.device, given.dtype, given.segment, given.overlap, given.batch)
+    model_options = (given.device, given.dtype, given.segment, given.overlap, given.batch)
     _only(
         {
-            "`device`, `dtype`, `segment`, `overlap` and `batch`": of_a_model
+            "`device`, `dtype`, `segment`, `overlap` and `batch`": model_options
             != ("auto", "auto", None, None, None)
         },
         separates,
@@ -139,21 +125,3 @@ def _only(given: Mapping[str, bool], useful: bool, purpose: str) -> None:
     for name, there in given.items():
         if there and not useful:
             raise MssctlError(f"{name}: only with {purpose}", exit_code=ExitCode.USAGE)
-
-
-def _plan(given: EvaluateOptions, report: Reporter) -> Plan:
-    """Whose estimates of which tracks, with the marks of a model on its own training tracks."""
-    split = given.split or "test"
-    if given.musdb is not None:
-        tracks, notes = find_musdb(Path(given.musdb), split)
-    else:
-        assert given.reference is not None
-        tracks, notes = find_tracks(Path(given.reference))
-    if given.estimates is not None or given.oracle is not None:
-        plan = without_model(given.estimates, given.oracle, tracks, notes)
-    else:
-        plan = with_model(given, tracks, notes, report)
-    if given.musdb is None:
-        return plan
-    card = plan.source.model.card if isinstance(plan.source, FromModel) else {}
-    return replace(plan, marks=guard(plan.source.name, card, split=split, force=given.force))

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from mssctl.benchmark.clock import Clock, Parts
-from mssctl.data.layouts import find_songs
 from mssctl.data.loader import batches
 from mssctl.data.mixing import Mixer
+from mssctl.data.training_set import find_songs
 from mssctl.events import Notice, Reporter
 from mssctl.hardware.device import choose_dtype, configure
 from mssctl.models.build import build

@@ -20,8 +20,10 @@ class Metric:
         title: in tables and plots.
         unit: of the number; empty for none.
         definition: in words, with formula and source; part of every result.
-        formula: ``module.function`` in `mssctl.evaluation.metrics`, of (reference, estimate); None
-            for a metric that needs all stems of a track together.
+        formula: ``module.function`` in `mssctl.evaluation.metrics`; see `measure` there. Empty for
+            those of BSSEval, which are computed together.
+        source: who defined it.
+        needs_all_stems: whether it depends on which stems of a track are scored together.
         needs_rate: whether the formula takes the sample rate, too.
         better: which numbers are better.
         range: the smallest and largest possible number.
@@ -32,16 +34,13 @@ class Metric:
     title: str
     unit: str
     definition: str
-    formula: str | None = None
+    formula: str = ""
+    source: str = ""
+    needs_all_stems: bool = False
     needs_rate: bool = False
     better: Literal["higher", "lower"] = "higher"
     range: tuple[float, float] = (-inf, inf)
     median: bool = False
-
-    @property
-    def needs_all_stems(self) -> bool:
-        """Whether it depends on the stems that are scored together."""
-        return self.formula is None
 
     @property
     def sign(self) -> int:
@@ -49,9 +48,9 @@ class Metric:
         return 1 if self.better == "higher" else -1
 
 
-CSDR = "csdr"
-DEFAULT = ("sdr", "si_sdr", CSDR)
+DEFAULT = ("sdr", "si_sdr", "csdr")
 BSSEVAL = "bsseval"  # the four of `FRAMEWISE` together
+_COMMUNITY = "Music-Source-Separation-Training"  # scripts of the Music Demixing community
 
 _ALL = (
     Metric(
@@ -61,6 +60,7 @@ _ALL = (
         definition="SDR is uSDR (MDX 2021): 10 log10((sum s^2 + 1e-7) / (sum (s - s')^2 + 1e-7)) "
         "dB, sums over all samples and channels of a track",
         formula="sdr.sdr",
+        source="Mitsufuji et al. 2021",
     ),
     Metric(
         "si_sdr",
@@ -69,15 +69,19 @@ _ALL = (
         definition="SI-SDR (Le Roux et al. 2019): 10 log10(|a s|^2 / |a s - s'|^2) dB, "
         "a = <s', s> / |s|^2, channels joint, mean not removed, limited to +-100 dB",
         formula="sdr.si_sdr",
+        source="Le Roux et al. 2019",
         range=(-100.0, 100.0),
     ),
     Metric(
-        CSDR,
+        "csdr",
         title="cSDR",
         unit="dB",
         definition="cSDR (museval v4's SDR, as SiSEC and MUSDB18 results have it): "
         "10 log10(sum s^2 / sum (s - s')^2) dB per frame, both channels; median over frames, "
         "median over tracks; a frame with any silent stem is left out; limited to +-100 dB",
+        formula="csdr.csdr",
+        source="Stöter et al. 2018",
+        needs_all_stems=True,
         range=(-100.0, 100.0),
         median=True,
     ),
@@ -88,6 +92,7 @@ _ALL = (
         definition="L1 frequency: 100 / (1 + 10 mean | |S| - |E| |), 0 to 100, transform of 2048 "
         "samples, hop 1024, no window",
         formula="spectral.l1_frequency",
+        source=_COMMUNITY,
         range=(0.0, 100.0),
     ),
     Metric(
@@ -98,6 +103,7 @@ _ALL = (
         "dB, mean over frames and transforms of 4096, 2048, 1024 and 512 samples, 80 dB deep; "
         "lower is better",
         formula="spectral.log_spectral_distance",
+        source="Gray and Markel 1976",
         better="lower",
         range=(0.0, 80.0),
     ),
@@ -108,6 +114,7 @@ _ALL = (
         definition="bleedless: 100 / (1 + mean excess in dB), 0 to 100, over 512 mel bands where "
         "the estimate is louder",
         formula="spectral.bleedless",
+        source=_COMMUNITY,
         needs_rate=True,
         range=(0.0, 100.0),
     ),
@@ -118,6 +125,7 @@ _ALL = (
         definition="fullness: 100 / (1 + mean lack in dB), 0 to 100, over 512 mel bands where the "
         "estimate is quieter",
         formula="spectral.fullness",
+        source=_COMMUNITY,
         needs_rate=True,
         range=(0.0, 100.0),
     ),
@@ -135,6 +143,8 @@ FRAMEWISE = {
         title=name,
         unit="dB",
         definition=f"{name} of BSSEval v4, with museval's numbers: {what}, per frame",
+        source="Vincent et al. 2007, Stöter et al. 2018",
+        needs_all_stems=True,
         range=(-100.0, 100.0),
         median=True,
     )
@@ -150,4 +160,4 @@ else:
 def metric_of(name: str) -> Metric:
     """The metric of a name in a result; one of another version has a title and no unit."""
     known = METRICS.get(name) or FRAMEWISE.get(name)
-    return known or Metric(name, title=name, unit="", definition="")
+    return known or Metric(name, title=name, unit="", definition="", needs_all_stems=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from mssctl.data.cache import Cache
 from mssctl.data.folders import real
-from mssctl.data.listing import list_songs
+from mssctl.data.layouts import list_songs
 from mssctl.data.measure import FileFacts, SongFacts, measure
 from mssctl.data.names import split_of
-from mssctl.data.songs import SPLITS, Entry, Listing
+from mssctl.data.songs import SPLITS, Listing, SongFiles
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Progress, Reporter
 from mssctl.results.common import FileFailure
@@ -30,7 +30,7 @@ class CheckedSong:
     """One song with what was measured in it."""
 
     split: str
-    entry: Entry
+    entry: SongFiles
     facts: SongFacts
 
     def files(self) -> Iterator[tuple[str, FileFacts]]:
@@ -119,7 +119,9 @@ def _twice(
 
 
 def _missing(song: CheckedSong, stems: tuple[str, ...]) -> Iterator[DataFinding]:
-    unopened = song.facts.broken and not song.entry.files  # a .stem.mp4; its stems are not known
+    unopened = (
+        song.facts.broken and song.entry.packed is not None
+    )  # a .stem.mp4; its stems are not known
     if not song.entry.loose and not unopened:
         without = [stem for stem in stems if stem not in song.facts.stems]
         if without:
@@ -141,7 +143,7 @@ def _lengths(song: CheckedSong) -> Iterator[DataFinding]:
 
 def _mixture(song: CheckedSong) -> Iterator[DataFinding]:
     residual = song.facts.residual_db
-    allowed = _MIXTURE_DB if song.entry.files else _CODED_MIXTURE_DB
+    allowed = _CODED_MIXTURE_DB if song.entry.packed else _MIXTURE_DB
     if residual is not None and residual > allowed:
         yield song.finding("mixture", f"differs from the sum of its stems by {residual:.1f} dB")
 
@@ -222,7 +224,7 @@ def _listing(root: Path, stems: tuple[str, ...], layout: str) -> Listing:
 
 
 def _measured(
-    entries: Sequence[Entry], stems: tuple[str, ...], cache: Cache, report: Reporter
+    entries: Sequence[SongFiles], stems: tuple[str, ...], cache: Cache, report: Reporter
 ) -> Iterator[SongFacts]:
     """The facts of each song, from the cache or measured by as many threads as there are cores."""
     kind = f"song {' '.join(stems)}"
@@ -237,14 +239,14 @@ def _measured(
             result = fact or (future.result() if future else None)
             assert result is not None, "known or waited for"
             if future and not result.broken:
-                cache.put(kind, _files(entry), result.to_json())
+                cache.put(kind, entry.files, result.to_json())
             report(Progress("check", number + 1, len(entries), "songs"))
             yield result
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _measure(entry: Entry, stems: tuple[str, ...]) -> SongFacts:
+def _measure(entry: SongFiles, stems: tuple[str, ...]) -> SongFacts:
     try:
         return measure(entry, stems)
     except MssctlError as error:
@@ -254,17 +256,12 @@ def _measure(entry: Entry, stems: tuple[str, ...]) -> SongFacts:
         return SongFacts({stems[0]: FileFacts(path, error=error.message, hint=error.hint)})
 
 
-def _known(cache: Cache, kind: str, entry: Entry) -> SongFacts | None:
+def _known(cache: Cache, kind: str, entry: SongFiles) -> SongFacts | None:
     try:
-        value = cache.get(kind, _files(entry))
+        value = cache.get(kind, entry.files)
     except OSError:
         return None  # measuring says what is wrong with the file
     return SongFacts.from_json(value) if value else None
-
-
-def _files(entry: Entry) -> list[Path]:
-    mixture = [entry.mixture] if entry.mixture else []
-    return [*entry.files.values(), *mixture] or [entry.folder]
 
 
 def _summary(listing: Listing, songs: Iterator[CheckedSong]) -> CheckedRoot:

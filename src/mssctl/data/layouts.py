@@ -1,238 +1,268 @@
-"""The songs of a training run: where they lie, which split they belong to, and what they lack.
-
-Only headers are read here, and those once: `mssctl.data.cache` keeps them.
-"""
+"""The layouts: how songs lie in folders. Only names are looked at here, no file is opened."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from mssctl.audio.files import probe
-from mssctl.config.schema import AudioConfig
 from mssctl.data import musdb18
-from mssctl.data.cache import Cache
-from mssctl.data.folders import real, refuse_broken_link, split_folder, unreadable
-from mssctl.data.listing import list_place, list_songs
-from mssctl.data.names import MIXTURE, split_of
-from mssctl.data.songs import Entry, Listing, Song, SongSets, StemFile
-from mssctl.errors import MssctlError
-from mssctl.events import Notice, Progress, Reporter, silent
+from mssctl.data.folders import (
+    audio_files,
+    deeper,
+    entries,
+    folders,
+    is_folder,
+    is_song,
+    only,
+    split_folder,
+    walk,
+)
+from mssctl.data.names import (
+    MIXTURE,
+    STEM_MP4,
+    fold,
+    is_audio,
+    is_stem_mp4,
+    some,
+    song_name,
+    split_of,
+    stem_mp4_name,
+    stem_of,
+)
+from mssctl.data.songs import Listing, SongFiles
+from mssctl.data.tables import read_table
+from mssctl.errors import ExitCode, MssctlError, did_you_mean
 
-__all__ = ["Song", "SongSets", "StemFile", "find_songs"]
+Found = tuple[list[SongFiles], list[str]]  # songs, and sentences on what was passed over
 
 
-def find_songs(
-    roots: Sequence[Path],
-    audio: AudioConfig,
-    *,
-    layout: str = "auto",
-    valid: Path | None = None,
-    report: Reporter = silent,
-) -> SongSets:
-    """Find the training and validation songs.
+def song_folders(place: Path, stems: tuple[str, ...]) -> Found:
+    """``PLACE/SONG/{stem}.wav``, or another format."""
+    songs: list[SongFiles] = []
+    without: list[str] = []
+    other: list[str] = []
+    for path in entries(place):
+        if not is_folder(path):
+            other += [path.name] if is_audio(path) or is_stem_mp4(path) else []
+        elif not _is_split(path, stems):
+            song = _song(path, stems, other)
+            songs += [song] if song else []
+            without += [] if song else [path.name]
+    return songs, [
+        *_passed(place, without, "folder", "without a stem"),
+        *_passed(place, other, "file", "that no song can use"),
+    ]
 
-    Each root either holds the split folders ``train`` and ``valid``, or is itself a folder of
-    training songs, or a CSV file; ``valid`` names the held-out songs otherwise. A test split is
-    never read.
 
-    Args:
-        roots: one or several data folders; their songs are pooled.
-        audio: stems, sample rate and channels that the model works with.
-        layout: a name in `listing.LAYOUTS`, or ``auto``.
-        valid: folder of held-out songs, instead of the ones in ``roots``.
-        report: is told what the songs lack.
+def sample_folders(place: Path, stems: tuple[str, ...]) -> Found:
+    """``PLACE/{stem}/…/*.wav``, or another format: samples of one stem each, in no relation."""
+    songs: list[SongFiles] = []
+    without: list[str] = []
+    other: list[str] = []
+    for folder in folders(place):
+        stem = stem_of(folder.name, stems)
+        if stem is None:
+            without += [folder.name] if split_of(folder.name) not in ("valid", "test") else []
+            continue
+        for path in sorted(walk(folder)):
+            name = path.relative_to(place).as_posix()
+            if is_audio(path):
+                songs.append(SongFiles(song_name(name), path, {stem: path}, loose=True))
+            else:
+                other.append(name)
+    return songs, [
+        *_passed(place, without, "folder", "without a stem"),
+        *_passed(place, other, "file", "without a suffix of audio"),
+    ]
+
+
+def stem_containers(place: Path, _stems: tuple[str, ...]) -> Found:
+    """``PLACE/*.stem.mp4``. The stems have the names that MUSDB18 gives them."""
+    inside = entries(place)
+    songs = [SongFiles(stem_mp4_name(path), path, {}) for path in inside if is_stem_mp4(path)]
+    other = [
+        path.name
+        for path in inside
+        if not is_stem_mp4(path)
+        and (is_audio(path) or (is_folder(path) and split_of(path.name) is None))
+    ]
+    beside = f"beside the {STEM_MP4} files"
+    return songs, _passed(place, other, "name", beside)
+
+
+_FOLDERS: dict[str, Callable[[Path, tuple[str, ...]], Found]] = {
+    "musdb18": stem_containers,
+    "musdb18hq": song_folders,
+    "stems": song_folders,
+    "samples": sample_folders,
+}
+LAYOUTS = (*_FOLDERS, "csv")
+
+
+def list_songs(
+    root: Path, stems: tuple[str, ...], *, layout: str = "auto", splits: Sequence[str]
+) -> Listing:
+    """The songs below ``root``, for the ``splits`` asked for and no others.
+
+    A root holds a folder per split, or is itself the ``train`` split. In the MUSDB18 layouts,
+    musdb's own 14 validation tracks are taken out of ``train``, unless there is a folder ``valid``.
+    A level of folders that an archive added is passed through.
 
     Raises:
-        MssctlError: no songs, no held-out songs, a song in both splits, a file that cannot be
-            read, another sample rate, or channels that do not go together.
+        MssctlError: no such folder, no songs, no such layout, or something cannot be read.
     """
-    if not roots:
+    if _is_table(root, layout):
+        table = read_table(root, stems)
+        kept = {split: songs for split, songs in table.splits.items() if split in splits}
+        return Listing(root, "csv", kept)
+    skipped: list[str] = []
+    root = _unpacked(root, stems, layout, splits, skipped)
+    places = {split: split_folder(root, split, stems) for split in splits}
+    if places.get("train") is None:
+        if not any(places.values()) or _holds(root, stems, layout):
+            places["train"] = root
+    else:
+        beside = [path.name for path in folders(root) if split_of(path.name) is None]
+        skipped += _passed(root, beside, "folder", "beside the splits")
+    settled = {
+        split: _settled(place, lambda folder: _holds(folder, stems, layout), skipped)
+        for split, place in places.items()
+        if place is not None
+    }
+    name = _layout(next(iter(settled.values())), stems, layout)
+    found = {split: _list_place(place, stems, name, skipped) for split, place in settled.items()}
+    if name.startswith("musdb18") and "valid" not in found and "valid" in splits:
+        _hold_out(root, found)
+    return Listing(root, name, found, skipped)
+
+
+def list_place(root: Path, stems: tuple[str, ...], *, layout: str = "auto") -> Listing:
+    """All songs of a folder that is one split, or the held-out rows of a table."""
+    if _is_table(root, layout):
+        table = read_table(root, stems)
+        songs = table.splits.get("valid") or table.splits.get("train") or []
+        return Listing(root, "csv", {"valid": songs})
+    skipped: list[str] = []
+    root = _unpacked(root, stems, layout, (), skipped)
+    name = _layout(root, stems, layout)
+    return Listing(root, name, {"valid": _list_place(root, stems, name, skipped)}, skipped)
+
+
+def _is_table(root: Path, layout: str) -> bool:
+    if layout != "auto" and layout not in LAYOUTS:
         raise MssctlError(
-            "no training data",
-            hint="name a folder of songs with --data; `mssctl data synth` makes one",
+            f"no data layout '{layout}'",
+            hint=did_you_mean(layout, ["auto", *LAYOUTS]),
+            exit_code=ExitCode.USAGE,
         )
-    for root in [*roots, *([valid] if valid else [])]:
-        _refuse_test(root)
-    splits = ("train",) if valid else ("train", "valid")
-    listings = [list_songs(root, audio.stems, layout=layout, splits=splits) for root in roots]
-    held_out = [list_place(valid, audio.stems)] if valid else listings
-    if not any(listing.splits.get("train") for listing in listings):
-        raise MssctlError(f"{', '.join(map(str, roots))}: no songs to train on")
-    if not any(listing.splits.get("valid") for listing in held_out):
-        raise MssctlError(
-            f"{', '.join(map(str, roots))}: no held-out songs to validate on",
-            hint="put some songs into a 'valid' folder beside 'train', or name one with --valid",
-        )
-    _refuse_samples(held_out)
-    both = listings if held_out is listings else [*listings, *held_out]
-    for sentence in dict.fromkeys(sentence for listing in both for sentence in listing.skipped):
-        _notice(report, sentence)
-    for listing in listings:
-        if listing.layout.startswith("musdb18"):
-            _tell_whose_split_it_is(listing, valid, report)
-    with Cache(report) as cache:
-        train = _open(listings, "train", audio, cache, report)
-        validation = _open(held_out, "valid", audio, cache, report)
-    _no_song_twice(train, validation)
-    for songs, split in ((train, "training"), (validation, "validation")):
-        _check_audio(songs, audio)
-        _tell_what_is_missing(songs, split, audio, report)
-    return SongSets(tuple(train), tuple(validation))
+    return layout == "csv" or root.suffix.lower() == ".csv"
 
 
-def stem_files(entry: Entry) -> tuple[dict[str, Path], Path | None]:
-    """The files of a song and of its mixture; a ``.stem.mp4`` is decoded first, if need be."""
-    if entry.files:
-        return dict(entry.files), entry.mixture
-    refuse_broken_link(entry.folder)
-    files = musdb18.decoded(entry.folder)
-    mixture = files.pop(MIXTURE)
-    return files, mixture
+def _unpacked(
+    root: Path, stems: tuple[str, ...], layout: str, splits: Sequence[str], skipped: list[str]
+) -> Path:
+    """The folder of the songs or splits of a root, see `_settled`."""
+    if not is_folder(root):
+        raise MssctlError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
+
+    def holds(folder: Path) -> bool:
+        named = any(split_folder(folder, split, stems) for split in splits)
+        return named or _holds(folder, stems, layout)
+
+    return _settled(root, holds, skipped)
 
 
-def _open(
-    listings: Sequence[Listing], split: str, audio: AudioConfig, cache: Cache, report: Reporter
-) -> list[Song]:
-    """Read the headers of all songs of a split."""
-    entries = [
-        (number, entry)
-        for number, listing in enumerate(listings)
-        for entry in listing.splits.get(split, [])
-    ]
-    songs = []
-    for count, (number, entry) in enumerate(entries):
-        _refuse_test_files(entry)
-        files, _ = stem_files(entry)
-        if not entry.files:
-            report(Progress("decode", count + 1, len(entries), "songs"))
-        stems = {
-            stem: _header(files[stem], cache) for stem in audio.stems if files.get(stem) is not None
-        }
-        if not stems:
-            raise MssctlError(f"{entry.folder}: has none of the stems {', '.join(audio.stems)}")
-        songs.append(Song(entry.name, entry.folder, stems, number, entry.loose))
+def _settled(place: Path, holds: Callable[[Path], bool], skipped: list[str]) -> Path:
+    """A place, or the folder deeper in it that holds its songs, as archives unpack them.
+
+    A sentence on the latter is added to ``skipped``.
+    """
+    inner = None if holds(place) else deeper(place, holds)
+    if inner is None:
+        return place
+    skipped.append(f"{place}: no songs here; those in {inner} are taken")
+    return inner
+
+
+def _holds(folder: Path, stems: tuple[str, ...], layout: str) -> bool:
+    """Whether there are songs in a folder, in this layout or any."""
+    readers = _FOLDERS.values() if layout == "auto" else [_FOLDERS[layout]]
+    return any(reader(folder, stems)[0] for reader in dict.fromkeys(readers))
+
+
+def _layout(place: Path, stems: tuple[str, ...], name: str) -> str:
+    """The layout named, or the one that a folder of songs looks like."""
+    if name != "auto":
+        return name
+    names = [path.name for path in folders(place)]
+    if any(map(is_stem_mp4, entries(place))):
+        return "musdb18"
+    if {song_name(name) for name in names} & musdb18.validation_tracks():
+        return "musdb18hq"
+    if any(stem_of(name, stems) for name in names) and not song_folders(place, stems)[0]:
+        return "samples"
+    return "stems"
+
+
+def _list_place(
+    place: Path, stems: tuple[str, ...], name: str, skipped: list[str]
+) -> list[SongFiles]:
+    """The songs of one folder; sentences on what it holds besides are added to ``skipped``."""
+    songs, rest = _FOLDERS[name](place, stems)
+    if not songs:
+        besides = "".join(f"; {sentence.removeprefix(f'{place}: ')}" for sentence in rest)
+        raise MssctlError(f"{place}: no songs here{besides}", hint=_expected(place, name, stems))
+    skipped += rest
     return songs
 
 
-def _header(path: Path, cache: Cache) -> StemFile:
-    refuse_broken_link(path)
-    try:
-        known = cache.get("header", [path])
-    except OSError as error:
-        raise unreadable(path, error) from None
-    if known is None:
-        info = probe(path)
-        known = {
-            "frames": info.frames,
-            "sample_rate": info.sample_rate,
-            "channels": info.channels,
-        }
-        cache.put("header", [path], known)
-    return StemFile(path, **known)
+def _song(folder: Path, stems: tuple[str, ...], other: list[str]) -> SongFiles | None:
+    """The song in a folder, if it has a stem; files that look like one are added to ``other``."""
+    inside = entries(folder)
+    files = audio_files(inside)
+    own = {stem: only(files[fold(stem)]) for stem in stems if fold(stem) in files}
+    for path in inside:
+        stem = stem_of(path.stem, stems) if path.suffix and not is_audio(path) else None
+        if stem and stem not in own:
+            other.append(f"{folder.name}/{path.name}")
+    if not own:
+        return None
+    mixture = files.get(MIXTURE)
+    return SongFiles(song_name(folder.name), folder, own, only(mixture) if mixture else None)
 
 
-def _refuse_test(root: Path) -> None:
-    if split_of(real(root).name) == "test":
-        raise MssctlError(
-            f"{root}: a test split is not for training or choosing models",
-            hint="name another folder; scores on a test split come from `mssctl eval`",
-        )
+def _is_split(path: Path, stems: Iterable[str]) -> bool:
+    """Whether a folder among songs is a split of its own; a test split always is."""
+    split = split_of(path.name)
+    return split == "test" or (split == "valid" and not is_song(path, stems))
 
 
-def _refuse_test_files(entry: Entry) -> None:
-    """Refuse files that lie in a test split and got here by a table or a link."""
-    for path in entry.files.values() or [entry.folder]:
-        folder, *above = real(path).parents[:2]
-        if entry.loose:
-            suspects = [folder, *above]
-        elif entry.files:
-            suspects = above
-        else:  # a .stem.mp4 lies in the split itself
-            suspects = [folder]
-        for suspect in suspects:
-            _refuse_test(suspect)
+def _passed(place: Path, names: Sequence[str], what: str, why: str) -> list[str]:
+    """A sentence on what was passed over, if anything was."""
+    if not names:
+        return []
+    count = f"{len(names)} {what}{'s' if len(names) > 1 else ''}"
+    return [f"{place}: {count} {why} skipped: {some(names)}"]
 
 
-def _no_song_twice(train: Iterable[Song], valid: Iterable[Song]) -> None:
-    seen = {real(stem.path) for song in train for stem in song.stems.values()}
-    for song in valid:
-        if any(real(stem.path) in seen for stem in song.stems.values()):
+def _expected(place: Path, layout: str, stems: tuple[str, ...]) -> str:
+    if is_song(place, stems):
+        return "this folder is one song; name the folder that it lies in"
+    if layout == "musdb18":
+        return f"expected SONG{STEM_MP4}"
+    if layout == "samples":
+        return f"expected {stems[0]}/*.wav and so on"
+    return f"expected SONG/{stems[0]}.wav and so on; `mssctl data synth` makes such a folder"
+
+
+def _hold_out(root: Path, found: dict[str, list[SongFiles]]) -> None:
+    """Move musdb's validation tracks from ``train`` to ``valid``."""
+    names = musdb18.validation_tracks()
+    held = [song for song in found.get("train", ()) if song.name in names]
+    if held:
+        found["train"] = [song for song in found["train"] if song.name not in names]
+        found["valid"] = held
+        if not found["train"]:
             raise MssctlError(
-                f"{song.folder}: the same song is in training and validation",
-                hint="validation songs must not be trained on",
+                f"{root}: only validation tracks of MUSDB18", hint="there is nothing to train on"
             )
-
-
-def _check_audio(songs: Iterable[Song], audio: AudioConfig) -> None:
-    for stem in (stem for song in songs for stem in song.stems.values()):
-        if stem.sample_rate != audio.sample_rate:
-            raise MssctlError(
-                f"{stem.path}: {stem.sample_rate} Hz, the model works at {audio.sample_rate} Hz",
-                hint=f"resample the stems, or --set audio.sample_rate={stem.sample_rate}",
-            )
-        if stem.channels != audio.channels and 1 not in (stem.channels, audio.channels):
-            raise MssctlError(
-                f"{stem.path}: {stem.channels} channels, the model has {audio.channels}",
-                hint="mix the stems down first",
-            )
-
-
-def _refuse_samples(held_out: Sequence[Listing]) -> None:
-    for listing in held_out:
-        if any(entry.loose for entry in listing.splits.get("valid", [])):
-            raise MssctlError(
-                f"{listing.root}: samples of single stems cannot be validated on",
-                hint="name a folder of whole songs with --valid",
-            )
-
-
-def _tell_whose_split_it_is(listing: Listing, valid: Path | None, report: Reporter) -> None:
-    """Say which tracks of MUSDB18 are held out, or that none are."""
-    names, train = musdb18.validation_tracks(), listing.splits["train"]
-    if valid:
-        trained = sum(entry.name in names for entry in train)
-        if trained:
-            _notice(
-                report,
-                f"{listing.root}: {trained} validation tracks of musdb are trained on, "
-                "because --valid names others",
-            )
-    elif split_folder(listing.root, "valid") is None:
-        held = len(listing.splits.get("valid", []))
-        report(
-            Notice(
-                f"{listing.root}: MUSDB18 split, {len(train)} tracks to train on, "
-                f"{held} of musdb's {len(names)} held out"
-            )
-        )
-
-
-def _tell_what_is_missing(
-    songs: Sequence[Song], split: str, audio: AudioConfig, report: Reporter
-) -> None:
-    whole = [song for song in songs if not song.loose]
-    for name in audio.stems:
-        if not any(name in song.stems for song in songs):
-            raise MssctlError(
-                f"{songs[0].folder.parent}: no {split} song has the stem '{name}'",
-                hint="name the stems there are with --set audio.stems=[...]",
-            )
-        without = [song for song in whole if name not in song.stems]
-        if without:
-            some = f"{len(without)} of {len(whole)} {split} songs"
-            _notice(report, f"{some} have no {name} (first: {without[0].name}): silence")
-    uneven = [song for song in whole if len({stem.frames for stem in song.stems.values()}) > 1]
-    if uneven:
-        some = f"{len(uneven)} {split} songs have stems of unequal length"
-        _notice(report, f"{some} (first: {uneven[0].name}): silence after the end")
-    other = sum(stem.channels != audio.channels for song in songs for stem in song.stems.values())
-    if other:
-        change = (
-            "averaged to one channel" if audio.channels == 1 else "mono: copied to both channels"
-        )
-        _notice(report, f"{other} {split} stems are {change}")
-
-
-def _notice(report: Reporter, message: str) -> None:
-    report(Notice(message, level="warning"))

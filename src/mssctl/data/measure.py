@@ -13,10 +13,9 @@ import numpy as np
 
 from mssctl.audio.files import blocks, probe
 from mssctl.data.folders import refuse_broken_link
-from mssctl.data.layouts import stem_files
 from mssctl.data.names import MIXTURE
 from mssctl.data.segments import Audio
-from mssctl.data.songs import Entry
+from mssctl.data.songs import SongFiles
 from mssctl.errors import MssctlError
 
 _BLOCK = 1 << 18  # frames read at once
@@ -93,13 +92,14 @@ class SongFacts:
         )
 
 
-def measure(entry: Entry, stems: tuple[str, ...]) -> SongFacts:
+def measure(entry: SongFiles, stems: tuple[str, ...]) -> SongFacts:
     """Read all of a song once, block by block.
 
     Raises:
         MssctlError: a ``.stem.mp4`` cannot be decoded.
     """
-    files, mixture = stem_files(entry)
+    unpacked = entry.unpacked()
+    files, mixture = unpacked.stems, unpacked.mixture
     paths = {stem: files[stem] for stem in stems if stem in files}
     if mixture:
         paths[MIXTURE] = mixture

@@ -1,31 +1,64 @@
-"""What a data folder holds: songs as names of files, and songs whose file headers were read."""
+"""Songs: as names of files, for every reader of them, and with their file headers read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from mssctl.data import musdb18
+from mssctl.data.folders import refuse_broken_link
+from mssctl.data.names import MIXTURE, fold
 
 SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One song as a layout found it; no file was opened yet.
+class SongFiles:
+    """One song as it lies on disk; no file was opened yet.
 
     Attributes:
         name: of the song.
         folder: its folder, or the one file that holds it.
-        files: stem -> file. Empty for a ``.stem.mp4``, which has to be decoded first.
+        stems: stem -> file. Empty for a ``.stem.mp4``, which has to be decoded first.
         mixture: file of the mixture, if there is one; training never reads it.
         loose: a sample on its own: it has one stem, and nothing else belongs to it.
     """
 
     name: str
     folder: Path
-    files: Mapping[str, Path]
+    stems: Mapping[str, Path]
     mixture: Path | None = None
     loose: bool = False
+
+    @property
+    def packed(self) -> Path | None:
+        """The ``.stem.mp4`` that holds all stems, for `unpacked`."""
+        return None if self.stems or self.mixture else self.folder
+
+    @property
+    def files(self) -> list[Path]:
+        """All files of the song."""
+        found = [*self.stems.values(), self.mixture]
+        return [path for path in found if path is not None] or [self.folder]
+
+    def unpacked(self) -> SongFiles:
+        """The song with a file for each stem, decoded into the cache if need be.
+
+        Raises:
+            MssctlError: the ``.stem.mp4`` cannot be read.
+        """
+        if self.packed is None:
+            return self
+        refuse_broken_link(self.packed)
+        stems = musdb18.decoded(self.packed)
+        mixture = stems.pop(MIXTURE)
+        return replace(self, stems=stems, mixture=mixture)
+
+    def named(self, stems: Sequence[str]) -> SongFiles:
+        """The song with its stems under the names that a model has for them."""
+        names = {fold(stem): stem for stem in stems}
+        return replace(self, stems={names.get(s, s): path for s, path in self.stems.items()})
 
 
 @dataclass(frozen=True)
@@ -41,7 +74,7 @@ class Listing:
 
     root: Path
     layout: str
-    splits: Mapping[str, list[Entry]]
+    splits: Mapping[str, list[SongFiles]]
     skipped: list[str] = field(default_factory=list)
 
 
@@ -64,7 +97,7 @@ class Song:
         folder: its folder, or the one file that holds it.
         stems: stem -> file.
         root: number of the data root it belongs to.
-        loose: see `Entry`.
+        loose: see `SongFiles`.
     """
 
     name: str

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mssctl.data.folders import unreadable
 from mssctl.data.names import MIXTURE, fold, some, song_name, split_of, stem_of
-from mssctl.data.songs import SPLITS, Entry, Listing
+from mssctl.data.songs import SPLITS, Listing, SongFiles
 from mssctl.errors import MssctlError, did_you_mean
 
 _NAMES = ("song", "name", "track")
@@ -46,7 +46,7 @@ def read_table(path: Path, stems: tuple[str, ...]) -> Listing:
         raise MssctlError(
             f"{path}: no column for a stem; columns found: {some(columns) or 'none'}", hint=_FORMS
         )
-    splits: dict[str, list[Entry]] = {}
+    splits: dict[str, list[SongFiles]] = {}
     for where, row in rows:
         split = _split(row.get("split", ""), where)
         entry = _song(path, row, whole, where) if whole else _sample(path, row, kind, stems, where)
@@ -125,19 +125,19 @@ def _column(cell: str, stems: tuple[str, ...]) -> str | None:
     return stem_of(cell, (*stems, *_NAMES, *_KINDS, "path", "split", MIXTURE))
 
 
-def _song(table: Path, row: Mapping[str, str], stems: list[str], where: str) -> Entry:
+def _song(table: Path, row: Mapping[str, str], stems: list[str], where: str) -> SongFiles:
     files = {stem: _file(table, row[stem], where) for stem in (*stems, MIXTURE) if stem in row}
     mixture = files.pop(MIXTURE, None)
     if not files:
         raise MssctlError(f"{where}: names no stem", hint=_FORMS)
     line = where.rpartition(", ")[2]
     given = next((row[name] for name in _NAMES if name in row), line)
-    return Entry(song_name(given), next(iter(files.values())).parent, files, mixture)
+    return SongFiles(song_name(given), next(iter(files.values())).parent, files, mixture)
 
 
 def _sample(
     table: Path, row: Mapping[str, str], kind: str | None, stems: tuple[str, ...], where: str
-) -> Entry:
+) -> SongFiles:
     word = row.get(kind or "", "")
     stem = stem_of(word, stems)
     if stem is None:
@@ -146,7 +146,7 @@ def _sample(
             hint=did_you_mean(fold(word), list(stems)),
         )
     sample = _file(table, row.get("path", ""), where)
-    return Entry(song_name(sample.name), sample, {stem: sample}, loose=True)
+    return SongFiles(song_name(sample.name), sample, {stem: sample}, loose=True)
 
 
 def _file(table: Path, cell: str, where: str) -> Path:

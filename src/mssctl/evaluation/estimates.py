@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
+import scipy.signal
 import torch
+from numpy.typing import NDArray
 
 from mssctl.config.schema import AudioConfig
 from mssctl.data.folders import real
 from mssctl.data.names import USUAL_STEMS
+from mssctl.data.songs import SongFiles
+from mssctl.data.tracks import find_tracks
 from mssctl.errors import MssctlError
 from mssctl.evaluation.metrics.sdr import Array
-from mssctl.evaluation.oracle import ideal_ratio_masks
-from mssctl.evaluation.references import ReferenceAudio, ReferenceTrack, find_tracks, noted, probe
+from mssctl.evaluation.references import ReferenceAudio, noted, probe
 from mssctl.evaluation.sums import sums
 from mssctl.failures import failure
 from mssctl.models.weights import LoadedModel
 from mssctl.options.evaluate import Oracle
 from mssctl.results.common import FileFailure
 from mssctl.separation.stream import SeparationSettings, memory_errors, separate_array
+
+_N_FFT, _HOP = 4096, 1024  # of the ideal ratio mask
 
 
 @dataclass(frozen=True)
@@ -43,66 +50,51 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
-class Estimates(Protocol):
-    """Something that has an estimate of each stem of a track."""
+class Estimates(ABC):
+    """Something that has an estimate of each stem of a track.
 
-    @property
-    def name(self) -> str:
-        """For people."""
-        ...
+    Attributes:
+        name: for people.
+        identity: what it is, for the provenance.
+        stems: that it may have, in the order of the table.
+        separates: whether it is a model, which needs a mixture.
+    """
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What it is, for the provenance of scores."""
-        ...
+    separates = False
 
-    @property
-    def stems(self) -> tuple[str, ...]:
-        """That it may have, in the order of the table."""
-        ...
+    def __init__(self, name: str, identity: Mapping[str, Any], stems: Sequence[str]) -> None:
+        self.name, self.identity, self.stems = name, dict(identity), tuple(stems)
 
-    def of(self, track: ReferenceTrack, audio: ReferenceAudio) -> Found:
+    @abstractmethod
+    def of(self, track: SongFiles, audio: ReferenceAudio) -> Found:
         """The estimates of a track."""
-        ...
 
-    def mark(self, track: ReferenceTrack) -> dict[str, Any]:
+    def mark(self, track: SongFiles) -> dict[str, Any]:  # noqa: ARG002
         """What the estimates of a track depend on, beside ``identity``."""
-        ...
+        return {}
 
 
-@dataclass
-class FromModel:
+class FromModel(Estimates):
     """Estimates by a model, separated as `mssctl separate` does."""
 
-    model: LoadedModel
-    settings: SeparationSettings
-    identity: dict[str, Any]
+    separates = True
 
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.model.name
+    def __init__(
+        self, model: LoadedModel, settings: SeparationSettings, identity: Mapping[str, Any]
+    ) -> None:
+        super().__init__(model.name, identity, model.separator.stems)
+        self.model, self._settings = model, settings
 
-    @property
-    def stems(self) -> tuple[str, ...]:
-        """The stems that the model gives."""
-        return tuple(self.model.separator.stems)
-
-    def of(self, track: ReferenceTrack, audio: ReferenceAudio) -> Found:
+    def of(self, track: SongFiles, audio: ReferenceAudio) -> Found:
         """Separate the mixture."""
         assert audio.mixture is not None, "a model needs a mixture"
         with memory_errors(track.name):
             mixture = torch.from_numpy(audio.mixture)
-            estimates = separate_array(self.model.separator, mixture, self.settings)
+            estimates = separate_array(self.model.separator, mixture, self._settings)
         return Found(dict(zip(self.stems, estimates.numpy(), strict=True)))
 
-    def mark(self, track: ReferenceTrack) -> dict[str, Any]:  # noqa: ARG002
-        """Nothing more than the model."""
-        return {}
 
-
-@dataclass
-class FromFolder:
+class FromFolder(Estimates):
     """Estimates in files: ``FOLDER/TRACK/STEM.wav``, or below ``train`` and ``test`` as museval's.
 
     Args:
@@ -112,89 +104,63 @@ class FromFolder:
         MssctlError: no such folder, no tracks in it.
     """
 
-    folder: Path
-    name: str = field(init=False)
-    identity: dict[str, Any] = field(init=False)
-    stems: tuple[str, ...] = field(init=False)
-    notes: list[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.name = real(self.folder).name
-        self.identity = {"estimates": self.name}
-        found, self.notes = find_tracks(self.folder, nested=True)
+    def __init__(self, folder: Path) -> None:
+        found, self.notes = find_tracks(folder, nested=True)
         self._tracks = {track.name: track for track in found}
         if len(self._tracks) < len(found):
-            names_found = [track.name for track in found]
-            twice = sorted({name for name in names_found if names_found.count(name) > 1})
+            counts = Counter(track.name for track in found)
+            twice = sorted(name for name, count in counts.items() if count > 1)
             raise MssctlError(
-                f"{self.folder}: estimates of {', '.join(twice)} are there twice",
+                f"{folder}: estimates of {', '.join(twice)} are there twice",
                 hint="name the folder of one split, such as its 'test'",
             )
-        names = {stem for track in found for stem in track.stems}
-        self.stems = in_usual_order(names)
+        name = real(folder).name
+        stems = in_usual_order({stem for track in found for stem in track.stems})
+        super().__init__(name, {"estimates": name}, stems)
 
-    def unused(self, tracks: Sequence[ReferenceTrack]) -> list[str]:
+    def unused(self, tracks: Sequence[SongFiles]) -> list[str]:
         """Notes on estimates of tracks that have no reference."""
         extra = sorted(self._tracks.keys() - {track.name for track in tracks})
         return [f"{name}: estimates, but no reference track of that name" for name in extra]
 
-    def of(self, track: ReferenceTrack, audio: ReferenceAudio) -> Found:
+    def of(self, track: SongFiles, audio: ReferenceAudio) -> Found:
         """Read the stems that go with the references; nothing is resampled, padded or cut."""
         own = self._tracks.get(track.name)
         if own is None:
             return Found({}, [f"{track.name}: no estimates"])
         found = Found({})
-        for stem in self.stems:
-            reference = audio.stems.get(stem)
-            path = own.stems.get(stem)
-            if path is None:
-                if reference is not None:
-                    found.left_out.append(f"{track.name}: {stem}: no estimate")
-                continue
-            if reference is None:
-                found.left_out.append(f"{track.name}: {stem}: no reference file")
-                continue
+        for stem in (stem for stem in self.stems if stem in own.stems or stem in audio.stems):
             try:
-                reason = _unlike(path, reference, audio.rate)
+                reason = _unlike(own.stems.get(stem), audio.stems.get(stem), audio.rate)
                 if reason is None:
-                    found.stems[stem] = noted(path, found.notes)
+                    found.stems[stem] = noted(own.stems[stem], found.notes)
             except MssctlError as error:
-                found.failures.append(failure(str(path), error))
+                found.failures.append(failure(str(own.stems[stem]), error))
                 reason = found.failures[-1].error
             if reason:
                 found.left_out.append(f"{track.name}: {stem}: {reason}")
         return found
 
-    def mark(self, track: ReferenceTrack) -> dict[str, Any]:
+    def mark(self, track: SongFiles) -> dict[str, Any]:
         """Name, size and time of change of each file."""
         own = self._tracks.get(track.name)
-        if own is None:
-            return {"estimate_files": {}}
-        return {"estimate_files": {stem: _state(path) for stem, path in sorted(own.stems.items())}}
+        paths = {} if own is None else own.stems
+        return {"estimate_files": {stem: _state(path) for stem, path in sorted(paths.items())}}
 
 
-@dataclass
-class FromOracle:
+class FromOracle(Estimates):
     """Estimates that know the truth: a bound for masks, or the mixture as every estimate."""
 
-    kind: Oracle
-    stems: tuple[str, ...]
+    def __init__(self, kind: Oracle, stems: Sequence[str]) -> None:
+        words = {"irm": "ideal ratio mask", "mixture": "the mixture"}
+        super().__init__(f"oracle: {words[kind]}", {"oracle": kind}, stems)
+        self._kind = kind
 
-    @property
-    def name(self) -> str:
-        """For people."""
-        return {"irm": "oracle: ideal ratio mask", "mixture": "oracle: the mixture"}[self.kind]
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """For the provenance."""
-        return {"oracle": self.kind}
-
-    def of(self, track: ReferenceTrack, audio: ReferenceAudio) -> Found:
+    def of(self, track: SongFiles, audio: ReferenceAudio) -> Found:
         """From the references and the mixture."""
         if audio.mixture is None:
             raise MssctlError(f"{track.name}: no mixture, which an oracle needs")
-        if self.kind == "mixture":
+        if self._kind == "mixture":
             return Found(dict.fromkeys(audio.stems, audio.mixture))
         apart = sums(audio.stems)  # masks share the mixture among sources
         sources = {stem: sound for stem, sound in audio.stems.items() if stem not in apart}
@@ -203,9 +169,38 @@ class FromOracle:
             found[stem] = np.sum([found[part] for part in parts if part in found], axis=0)
         return Found(found)
 
-    def mark(self, track: ReferenceTrack) -> dict[str, Any]:  # noqa: ARG002
-        """Nothing more than its kind."""
-        return {}
+
+def ideal_ratio_masks(
+    references: Mapping[str, Array], mixture: Array
+) -> dict[str, NDArray[np.float32]]:
+    """Each stem's share of the magnitudes, ``|S_j| / sum_k |S_k|``, applied to the mixture.
+
+    Per channel and bin of a transform of 4096 samples, Hann, hop 1024. Source: the IRM1 oracle of
+    Liutkus and Stöter's "2018 signal separation evaluation campaign" (arXiv:1804.06267).
+
+    Args:
+        references: stem -> true audio ``(C, N)``: all that make up the mixture.
+        mixture: ``(C, N)``.
+
+    Returns:
+        stem -> ``(C, N)``; their sum is the mixture wherever any stem sounds.
+    """
+    length = mixture.shape[-1]
+    window = scipy.signal.get_window("hann", _N_FFT)
+    transform = scipy.signal.ShortTimeFFT(window, _HOP, fs=1.0)
+    out = {stem: np.empty(mixture.shape, np.float32) for stem in references}
+    for channel, mixed in enumerate(np.asarray(mixture, np.float64)):
+        padded = np.pad(mixed, _N_FFT)  # so that every sample is under whole windows
+        X = transform.stft(padded)
+        shares = {
+            stem: np.abs(transform.stft(np.pad(np.asarray(audio[channel], np.float64), _N_FFT)))
+            for stem, audio in references.items()
+        }
+        total = np.maximum(np.sum(list(shares.values()), axis=0), 1e-12)
+        for stem, share in shares.items():
+            sound = transform.istft(X * share / total, k1=len(padded))
+            out[stem][channel] = sound[_N_FFT : _N_FFT + length]
+    return out
 
 
 def in_usual_order(stems: Collection[str]) -> tuple[str, ...]:
@@ -216,7 +211,7 @@ def in_usual_order(stems: Collection[str]) -> tuple[str, ...]:
     )
 
 
-def form_of(tracks: Sequence[ReferenceTrack], stems: Sequence[str]) -> AudioConfig:
+def form_of(tracks: Sequence[SongFiles], stems: Sequence[str]) -> AudioConfig:
     """The rate, channels and stems of references that no model asks anything of.
 
     Those of the first file that can be read.
@@ -260,8 +255,12 @@ def _state(path: Path) -> list[Any]:
     return [path.name, status.st_size, status.st_mtime_ns]
 
 
-def _unlike(path: Path, reference: Array, rate: int) -> str | None:
+def _unlike(path: Path | None, reference: Array | None, rate: int) -> str | None:
     """Why an estimate cannot be compared with its reference."""
+    if path is None:
+        return "no estimate"
+    if reference is None:
+        return "no reference file"
     info = probe(path)
     if info.sample_rate != rate:
         return f"the estimate has {info.sample_rate} Hz, the reference {rate} Hz"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mssctl._version import __version__
 from mssctl.config.schema import AudioConfig
+from mssctl.data.songs import SongFiles
+from mssctl.data.tracks import find_musdb, find_tracks
 from mssctl.errors import MssctlError
 from mssctl.evaluation.bsseval.frames import bsseval_settings
 from mssctl.evaluation.estimates import (
@@ -20,178 +23,214 @@ from mssctl.evaluation.estimates import (
     in_usual_order,
 )
 from mssctl.evaluation.metrics import definitions
-from mssctl.evaluation.references import ReferenceTrack, check
+from mssctl.evaluation.references import check
 from mssctl.evaluation.scoring import Scoring
 from mssctl.events import Reporter
 from mssctl.failures import failure
-from mssctl.options.evaluate import EvaluateOptions, Oracle
+from mssctl.options.evaluate import EvaluateOptions
 from mssctl.results.common import FileFailure
 from mssctl.separation.open_model import find_model
 from mssctl.separation.stream import SeparationSettings
 
+# Of torchaudio: trained on both splits of MUSDB18-HQ, and 150 more songs. HDEMUCS_HIGH_MUSDB was
+# trained on the training split alone.
+_KNOWN = {"hdemucs_high_musdb_plus": "MUSDB18-HQ train and test, and 150 more songs"}
+_MUSDB = re.compile(r"musdb", re.IGNORECASE)
+_TEST = re.compile(r"\btest\b", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Plan:
-    """What is evaluated: whose estimates, of which form, on which tracks, with which provenance."""
+    """What is evaluated: whose estimates, of which form, on which tracks.
+
+    Attributes:
+        notes: on what was passed over.
+        failures: tracks that cannot be evaluated.
+        marks: why the scores must not be read as others'.
+    """
 
     source: Estimates
     audio: AudioConfig
-    tracks: Sequence[ReferenceTrack]
+    tracks: Sequence[SongFiles]
     notes: Sequence[str]
-    marks: Sequence[str]
-    device: str = ""
-    dtype: str = ""
-    sha256: str = ""
-    settings: Mapping[str, Any] | None = None
-    failures: Sequence[FileFailure] = ()
-
-    @property
-    def separates(self) -> bool:
-        """Whether a model has to run."""
-        return isinstance(self.source, FromModel)
+    failures: Sequence[FileFailure]
+    marks: Sequence[str] = ()
 
 
-def without_model(
-    estimates: Path | str | None,
-    oracle: Oracle | None,
-    tracks: Sequence[ReferenceTrack],
-    notes: Sequence[str],
+def plan(given: EvaluateOptions, report: Reporter) -> Plan:
+    """Find the tracks and whose estimates are scored, and check them against each other.
+
+    Raises:
+        MssctlError: nothing fits, or a model that was trained on these tracks.
+    """
+    split = given.split or "test"
+    if given.musdb is not None:
+        tracks, notes = find_musdb(Path(given.musdb), split)
+    else:
+        assert given.reference is not None
+        tracks, notes = find_tracks(Path(given.reference))
+    if given.estimates is not None or given.oracle is not None:
+        found = _without_model(given, tracks, notes)
+    else:
+        found = _with_model(given, tracks, notes, report)
+    if given.musdb is None:
+        return found
+    card = found.source.model.card if isinstance(found.source, FromModel) else {}
+    return replace(found, marks=guard(found.source.name, card, split=split, force=given.force))
+
+
+def _without_model(
+    given: EvaluateOptions, tracks: Sequence[SongFiles], notes: Sequence[str]
 ) -> Plan:
     """Estimates from files, or from the references themselves."""
-    known, failures = _first_unpacked(tracks)
+    known, unread = _first_unpacked(tracks)
     source: Estimates
     more: list[str] = []
-    if estimates is not None:
-        source = FromFolder(Path(estimates))
+    if given.estimates is not None:
+        source = FromFolder(Path(given.estimates))
         more = [*source.notes, *source.unused(tracks)]
-        stems = source.stems
     else:
-        assert oracle is not None
-        names = {stem for track in known for stem in track.stems}
-        stems = in_usual_order(names)
-        source = FromOracle(oracle, stems)
-    audio = form_of(known, stems)
-    kept: list[ReferenceTrack] = []
+        assert given.oracle is not None
+        stems = in_usual_order({stem for track in known for stem in track.stems})
+        source = FromOracle(given.oracle, stems)
+    audio = form_of(known, source.stems)
+    kept: list[SongFiles] = []
     for track in known:
-        if track.packed is None and not set(stems) & set(track.stems):
-            more.append(f"{track.name}: none of the stems {', '.join(stems)}: left out")
-            continue
-        kept.append(track)
+        if track.packed or set(source.stems) & set(track.stems):
+            kept.append(track)
+        else:
+            more.append(f"{track.name}: none of the stems {', '.join(source.stems)}: left out")
     kept, noted, unfit = _fitting(kept, source.name, audio, add_up=False)
     more += noted
     if bare := [track.name for track in kept if track.packed is None and track.mixture is None]:
         more.append(f"no mixture file in {len(bare)} of {len(kept)} tracks: no gains over it there")
-    return Plan(source, audio, kept, [*notes, *more], [], failures=[*failures, *unfit])
+    return Plan(source, audio, kept, [*notes, *more], [*unread, *unfit])
+
+
+def _with_model(
+    given: EvaluateOptions,
+    tracks: Sequence[SongFiles],
+    notes: Sequence[str],
+    report: Reporter,
+) -> Plan:
+    """A model, checked against the tracks before it is loaded."""
+    found = find_model(given.name or "starter", given.device, given.dtype)
+    audio = found.config.audio
+    tracks = [track.named((*audio.stems, *audio.outputs)) for track in tracks]
+    settings = SeparationSettings.from_config(
+        found.config,
+        segment_seconds=given.segment,
+        overlap=given.overlap,
+        batch_size=given.batch,
+        amp_dtype=found.dtype.amp_dtype,
+    )
+    tracks, more, failures = _fitting(tracks, found.name, audio, add_up=True)
+    model = found.load(report)
+    identity = {
+        "model": model.name,
+        "sha256": model.sha256,
+        "device": str(found.device.device),
+        "dtype": found.dtype.name,
+        "settings": {
+            "sample_rate": audio.sample_rate,
+            "segment_seconds": settings.segment / audio.sample_rate,
+            "overlap": settings.overlap,
+            "fade": settings.fade,
+            "batch_size": settings.batch_size,
+            "mix_consistent": settings.mix_consistent and audio.complete,
+            **model.separator.backends(),
+        },
+    }
+    source = FromModel(model, settings, identity)
+    return Plan(source, audio, tracks, [*notes, *more], failures)
 
 
 def _first_unpacked(
-    tracks: Sequence[ReferenceTrack],
-) -> tuple[list[ReferenceTrack], list[FileFailure]]:
+    tracks: Sequence[SongFiles],
+) -> tuple[list[SongFiles], list[FileFailure]]:
     """The tracks, the first with files of its own, which show what form all have.
 
     Raises:
         MssctlError: none of them can be read.
     """
-    failures: list[FileFailure] = []
-    first: MssctlError | None = None
+    errors: list[MssctlError] = []
     for number, track in enumerate(tracks):
         try:
-            return [track.unpacked(), *tracks[number + 1 :]], failures
+            unpacked = track.unpacked()
         except MssctlError as error:
-            first = first or error
-            failures.append(failure(track.name, error))
-    assert first is not None, "there is a track"
-    raise first
+            errors.append(error)
+            continue
+        failures = [failure(t.name, e) for t, e in zip(tracks, errors, strict=False)]
+        return [unpacked, *tracks[number + 1 :]], failures
+    raise errors[0]
 
 
 def _fitting(
-    tracks: Sequence[ReferenceTrack], model: str, audio: AudioConfig, *, add_up: bool
-) -> tuple[list[ReferenceTrack], list[str], list[FileFailure]]:
+    tracks: Sequence[SongFiles], model: str, audio: AudioConfig, *, add_up: bool
+) -> tuple[list[SongFiles], list[str], list[FileFailure]]:
     """The tracks whose headers fit; notes on them, and the failures.
 
     Raises:
         MssctlError: none fits.
     """
-    kept: list[ReferenceTrack] = []
+    kept: list[SongFiles] = []
     notes: list[str] = []
-    failures: list[FileFailure] = []
-    first: MssctlError | None = None
+    errors: list[tuple[str, MssctlError]] = []
     for track in tracks:
         try:
             if track.packed is None:  # else after it is decoded
                 notes += check(track, model=model, audio=audio, add_up=add_up)
             kept.append(track)
         except MssctlError as error:
-            first = first or error
-            failures.append(failure(track.name, error))
-    if first and not kept:
-        raise first
-    return kept, notes, failures
+            errors.append((track.name, error))
+    if errors and not kept:
+        raise errors[0][1]
+    return kept, notes, [failure(name, error) for name, error in errors]
 
 
-def with_model(
-    given: EvaluateOptions,
-    tracks: Sequence[ReferenceTrack],
-    notes: Sequence[str],
-    report: Reporter,
-) -> Plan:
-    """A model, checked against the tracks before it is loaded."""
-    found = find_model(given.name or "starter", given.device, given.dtype)
-    config = found.config
-    tracks = [track.named((*config.audio.stems, *config.audio.outputs)) for track in tracks]
-    settings = SeparationSettings.from_config(
-        config,
-        segment_seconds=given.segment,
-        overlap=given.overlap,
-        batch_size=given.batch,
-        amp_dtype=found.dtype.amp_dtype,
-    )
-    tracks, more, failures = _fitting(tracks, found.name, config.audio, add_up=True)
-    model = found.load(report)
-    run_settings: dict[str, str | int | float | bool] = {
-        "sample_rate": config.audio.sample_rate,
-        "segment_seconds": settings.segment / config.audio.sample_rate,
-        "overlap": settings.overlap,
-        "fade": settings.fade,
-        "batch_size": settings.batch_size,
-        "mix_consistent": settings.mix_consistent and config.audio.complete,
-        **model.separator.backends(),
-    }
-    identity = {
-        "model": model.name,
-        "sha256": model.sha256,
-        "device": str(found.device.device),
-        "dtype": found.dtype.name,
-        "settings": run_settings,
-    }
-    return Plan(
-        FromModel(model, settings, identity),
-        config.audio,
-        tracks,
-        [*notes, *more],
-        [],
-        str(found.device.device),
-        found.dtype.name,
-        model.sha256,
-        run_settings,
-        failures,
-    )
+def trained_on(name: str, card: Mapping[str, str]) -> str | None:
+    """What a model's name, or else its card, says about its training data."""
+    plain = re.sub(r"[^a-z0-9]+", "_", name.lower())
+    by_name = next((data for known, data in _KNOWN.items() if known in plain), None)
+    return by_name or card.get("trained_on")
 
 
-def provenance_of(plan: Plan, scoring: Scoring, where: Mapping[str, str]) -> dict[str, Any]:
+def guard(name: str, card: Mapping[str, str], *, split: str, force: bool) -> list[str]:
+    """Refuse a model on MUSDB18's test tracks if it was trained on them.
+
+    Args:
+        name: of the model, or of the folder of its estimates.
+        card: of the model; its ``trained_on`` is looked at where the name is not known.
+        split: of MUSDB18: ``train``, ``valid`` or ``test``.
+        force: go on all the same.
+
+    Returns:
+        With ``force``, the mark that the result must carry; else nothing.
+
+    Raises:
+        MssctlError: it was trained on these tracks.
+    """
+    data = trained_on(name, card)
+    if data is None or split != "test" or not (_MUSDB.search(data) and _TEST.search(data)):
+        return []
+    mark = f"'{name}' was trained on these tracks ({data}): its scores say nothing about others"
+    if not force:
+        raise MssctlError(mark, hint="`force` scores it anyway, and marks the result")
+    return [mark]
+
+
+def provenance_of(found: Plan, scoring: Scoring, given: EvaluateOptions) -> dict[str, Any]:
     """What the scores depend on, beside the audio."""
-    framewise = (
-        bsseval_settings(scoring.window, scoring.hop, scoring.grid16, scoring.engine)
-        if scoring.bsseval
-        else {}
-    )
+    where = {} if given.musdb is None else {"musdb": f"MUSDB18 {given.split or 'test'}"}
+    window, hop = scoring.window, scoring.hop
+    settings = bsseval_settings(window, hop, scoring.grid16, scoring.engine)
     return {
         "program": f"mssctl {__version__}",
-        "estimates": plan.source.identity,
+        "estimates": found.source.identity,
         "metrics": definitions(scoring.metrics),
-        "frames": {"window_seconds": scoring.window, "hop_seconds": scoring.hop},
+        "frames": {"window_seconds": window, "hop_seconds": hop},
         "gain": "estimates as they are",
-        "bsseval": framewise,
-        "marks": list(plan.marks),
+        "bsseval": settings if scoring.bsseval else {},
+        "marks": list(found.marks),
         **where,
     }

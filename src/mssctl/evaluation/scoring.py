@@ -1,35 +1,25 @@
-"""From the audio of a track to its document of scores; and that for many tracks in parallel."""
+"""From the audio of a track to its scores, and to the document that holds them."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
+from mssctl.config.metrics import DEFAULT, METRICS
 from mssctl.errors import MssctlError
-from mssctl.evaluation.bsseval import MEMORY, TAPS
+from mssctl.evaluation.bsseval import TAPS
 from mssctl.evaluation.bsseval.frames import score_frames
 from mssctl.evaluation.documents import Document, packed
-from mssctl.evaluation.estimates import content_hashes
-from mssctl.evaluation.metrics.sdr import Array
+from mssctl.evaluation.estimates import Found, content_hashes
+from mssctl.evaluation.metrics import measure
+from mssctl.evaluation.metrics.sdr import Array, is_silent
 from mssctl.evaluation.references import ReferenceAudio
-from mssctl.evaluation.scores import score_track
 from mssctl.evaluation.sums import sums
-from mssctl.failures import failure
-from mssctl.hardware import machine
-from mssctl.hardware.processes import serve, start_tracker
 from mssctl.options.evaluate import Engine
-from mssctl.results.common import FileFailure
-from mssctl.results.evaluate import StemScore
-
-Given = TypeVar("Given")
-
-_PROCESS = 600 << 20  # bytes of a process with torch loaded
+from mssctl.results.evaluate import Score, StemScore
 
 
 @dataclass(frozen=True)
@@ -44,23 +34,79 @@ class Scoring:
     engine: Engine = "mssctl"
 
 
-def document(
+def score_track(
     track: str,
-    audio: ReferenceAudio,
+    references: Mapping[str, Array],
     estimates: Mapping[str, Array],
-    left_out: Sequence[str],
-    scoring: Scoring,
-    failures: Sequence[FileFailure] = (),
-) -> Document:
-    """Score a track: ``scores``, ``skipped``, with BSSEval ``targets`` in museval's form.
+    mixture: Array | None,
+    *,
+    rate: int = 44_100,
+    metrics: Sequence[str] = DEFAULT,
+    frames: tuple[float, float] = (1.0, 1.0),
+    apart: Collection[str] = (),
+) -> tuple[list[StemScore], list[str]]:
+    """Score each estimate, and the mixture in its place, against its reference.
 
-    ``failures`` are the files of estimates that cannot be read; without any there is no such key.
+    Args:
+        track: name for messages and results.
+        references: stem -> true audio ``(C, N)``.
+        estimates: stem -> separated audio ``(C, N)``; its order is that of the scores.
+        mixture: the unprocessed song ``(C, N)``, the baseline; None where there is none.
+        rate: samples per second.
+        metrics: names in `mssctl.config.metrics.METRICS`.
+        frames: seconds of a frame of cSDR, and from one to the next.
+        apart: stems that are no sources beside the others, such as their sum: they have no cSDR.
+
+    Returns:
+        The scores, and the stems left out, each with its reason: no reference, or a silent one.
+
+    Raises:
+        MssctlError: audio of unequal shape, or with NaN or infinite samples.
+    """
+    skipped: list[str] = []
+    numbers: dict[str, dict[str, Score]] = {}
+    for stem in estimates:
+        if stem not in references:
+            skipped.append(f"{track}: {stem}: no reference file")
+        elif is_silent(references[stem]):
+            skipped.append(f"{track}: {stem}: the reference is silent")
+        else:
+            numbers[stem] = {}
+    together = [stem for stem in numbers if stem not in apart]
+    # The metrics of all stems come last, so that the others have checked the audio of each stem.
+    for metric in sorted((METRICS[name] for name in metrics), key=lambda m: m.needs_all_stems):
+        for group in [together] if metric.needs_all_stems else [[stem] for stem in numbers]:
+            true = {stem: references[stem] for stem in group}
+            mixtures = {} if mixture is None else dict.fromkeys(group, mixture)
+            try:
+                own = measure(metric, true, estimates, rate, frames) if group else {}
+                base = measure(metric, true, mixtures, rate, frames) if mixtures else {}
+            except ValueError as error:
+                raise MssctlError(f"{track}: {', '.join(group)}: {error}") from None
+            for stem, value in own.items():
+                numbers[stem][metric.name] = score(value, base.get(stem))
+            skipped += [
+                f"{track}: {stem}: no frame in which all stems sound: no {metric.title}"
+                for stem in group
+                if stem not in own
+            ]
+    return [StemScore(track, stem, found) for stem, found in numbers.items()], skipped
+
+
+def score(estimate: float, mixture: float | None) -> Score:
+    """A score with its improvement over the mixture, where there is one."""
+    improvement = None if mixture is None else estimate - mixture
+    return Score(estimate=estimate, mixture=mixture, improvement=improvement)
+
+
+def document(track: str, audio: ReferenceAudio, found: Found, scoring: Scoring) -> Document:
+    """Score a track: ``scores``, ``skipped``, with BSSEval ``targets`` in museval's form.
 
     Raises:
         MssctlError: audio of unequal shape or with NaN, or museval is asked for and missing.
     """
-    true = {stem: audio.stems[stem] for stem in estimates if stem in audio.stems}
-    apart = sums(true)
+    estimates = found.stems
+    apart = sums({stem: audio.stems[stem] for stem in estimates if stem in audio.stems})
     scores, skipped = score_track(
         track,
         audio.stems,
@@ -71,77 +117,54 @@ def document(
         frames=(scoring.window, scoring.hop),
         apart=apart,
     )
-    scored = [item.stem for item in scores]
+    references = {item.stem: audio.stems[item.stem] for item in scores}
+    together = {stem: audio for stem, audio in references.items() if stem not in apart}
     made: Document = {
         "track": track,
-        "scored_together": [stem for stem in scored if stem not in apart],
+        "scored_together": list(together),
         "sums": {stem: list(parts) for stem, parts in apart.items()},
         "notes": [
             *audio.notes,
+            *(f"estimate {note}" for note in found.notes),
             *(
                 f"{stem} is the sum of {', '.join(parts)}: it is not scored as a source "
                 "with them (no cSDR, no BSSEval) and is left out of the mean over stems"
                 for stem, parts in apart.items()
             ),
         ],
-        "references_sha256": content_hashes({stem: audio.stems[stem] for stem in scored}),
-        "estimates_sha256": content_hashes({stem: estimates[stem] for stem in scored}),
+        "references_sha256": content_hashes(references),
+        "estimates_sha256": content_hashes({stem: estimates[stem] for stem in references}),
     }
     if scoring.bsseval and scores:
-        together = [item for item in scores if item.stem not in apart]
-        frames, reasons = _bsseval(track, together, audio, estimates, scoring)
+        frames, reasons = _bsseval(track, together, estimates, audio.rate, scoring)
         made |= frames
         skipped += reasons
-    if failures:
-        made["failures"] = [asdict(item) for item in failures]
-    return {**made, **packed(scores, [*left_out, *skipped])}
-
-
-def scored(track: str, score: Callable[..., Document], *arguments: Any) -> Document:
-    """``score(*arguments)``, or the document of a track that could not be scored."""
-    try:
-        return score(*arguments)
-    except MssctlError as error:
-        return unscored(track, error)
-
-
-def unscored(track: str, error: MssctlError) -> Document:
-    """The document of a track that could not be scored, and why."""
-    failed = failure(track, error)
-    return {
-        "track": track,
-        "scored_together": [],
-        "references_sha256": {},
-        "failures": [asdict(failed)],
-        **packed([], [f"{track}: {failed.error}"]),
-    }
+    if found.failures:
+        made["failures"] = [asdict(item) for item in found.failures]
+    return {**made, **packed(scores, [*found.left_out, *skipped])}
 
 
 def _bsseval(
     track: str,
-    scores: Sequence[StemScore],
-    audio: ReferenceAudio,
+    references: Mapping[str, Array],
     estimates: Mapping[str, Array],
+    rate: int,
     scoring: Scoring,
 ) -> tuple[dict[str, Any], list[str]]:
     """The frames, and the stems that BSSEval is not defined for, each with its reason."""
-    skipped: list[str] = []
-    true: dict[str, Array] = {}
-    for item in scores:
-        if np.any(estimates[item.stem].sum(axis=0)):  # museval's rule
-            true[item.stem] = audio.stems[item.stem]
-        else:
-            skipped.append(f"{track}: {item.stem}: the estimate is silent: no BSSEval")
-    length = next(iter(audio.stems.values())).shape[-1]
+    length = min((audio.shape[-1] for audio in references.values()), default=TAPS)
     if length < TAPS:
         return {}, [f"{track}: {length} samples, fewer than the {TAPS} taps: no BSSEval"]
+    silent = [stem for stem in references if not np.any(estimates[stem].sum(axis=0))]
+    skipped = [f"{track}: {stem}: the estimate is silent: no BSSEval" for stem in silent]
+    true = {stem: audio for stem, audio in references.items() if stem not in silent}
     if not true:
         return {}, skipped
     try:
         frames = score_frames(
             true,
-            dict(estimates),
-            rate=audio.rate,
+            estimates,
+            rate=rate,
             window=scoring.window,
             hop=scoring.hop,
             grid16=scoring.grid16,
@@ -150,79 +173,3 @@ def _bsseval(
     except ValueError as error:
         raise MssctlError(f"{track}: BSSEval: {error}") from None
     return frames, skipped
-
-
-def jobs_within(jobs: int | None, memory: float | None, samples: int) -> int:
-    """How many tracks to score at once.
-
-    Args:
-        jobs: asked for; None: one for every two cores, as scoring a track uses two.
-        memory: GiB that all of them may take; None: four fifths of what is free.
-        samples: of the longest track: stems times channels times its length.
-    """
-    wanted = jobs or max(1, int(machine.cores()) // 2)
-    limit = 0.8 * machine.memory().available if memory is None else memory * machine.GIB
-    each = _PROCESS + MEMORY + samples * 2 * (4 + 8)  # both signals, float32 and float64
-    return max(1, int(min(wanted, limit // each)))
-
-
-def in_order(
-    given: Sequence[Given],
-    submit: Callable[[Executor, Given], Future[Document]],
-    jobs: int,
-    done: Callable[[Given, Document], Document],
-) -> Iterator[Document]:
-    """A document for each of ``given``, in order; at most ``jobs`` at work at a time.
-
-    Args:
-        given: tracks.
-        submit: starts the work on one of them.
-        jobs: processes; 1 works in this one.
-        done: is called with each as soon as it is there, in any order; gives what is yielded.
-    """
-    ready: dict[int, Document] = {}
-    running: dict[Future[Document], int] = {}
-    pool: Executor = _Here() if jobs == 1 else _processes(jobs)
-    following = 0
-    try:
-        for number, item in enumerate(given):
-            running[submit(pool, item)] = number
-            if len(running) >= jobs:
-                _collect(running, ready, given, done)
-            while following in ready:
-                yield ready.pop(following)
-                following += 1
-        while running:
-            _collect(running, ready, given, done)
-        for number in range(following, len(given)):
-            yield ready[number]
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _collect(
-    running: dict[Future[Document], int],
-    ready: dict[int, Document],
-    given: Sequence[Given],
-    done: Callable[[Given, Document], Document],
-) -> None:
-    finished, _ = wait(running, return_when=FIRST_COMPLETED)
-    for future in finished:
-        number = running.pop(future)
-        ready[number] = done(given[number], future.result())
-
-
-def _processes(jobs: int) -> ProcessPoolExecutor:
-    start_tracker()
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, context, serve, (os.getpid(),))
-
-
-class _Here(Executor):
-    """Does the work at once, in this process."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call ``fn``; its errors are raised here, too."""
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mssctl.data.songs import SongFiles
 from mssctl.documents import parse_json
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.documents import (
@@ -30,10 +31,9 @@ from mssctl.evaluation.documents import (
     read,
     whole,
 )
-from mssctl.evaluation.references import ReferenceTrack
 from mssctl.files import FileSet, check_writable, copy_tree
 
-Mark = Callable[[ReferenceTrack], Mapping[str, Any]]
+Mark = Callable[[SongFiles], Mapping[str, Any]]
 
 TABLES = (SUMMARY, "scores.csv", "scores.md")
 _WAITING = ".mssctl-unfinished"
@@ -66,7 +66,7 @@ class Store:
         self._open: dict[str, FileSet] = {}
 
     def check(
-        self, tracks: Sequence[ReferenceTrack], kinds: Sequence[str], page: Path | None
+        self, tracks: Sequence[SongFiles], kinds: Sequence[str], page: Path | None
     ) -> list[str]:
         """Look for what this evaluation must not replace, before any work.
 
@@ -102,7 +102,7 @@ class Store:
             raise _unwritable(place, error) from None
         return notes
 
-    def find(self, track: ReferenceTrack, kinds: Sequence[str] = ()) -> Document | None:
+    def find(self, track: SongFiles, kinds: Sequence[str] = ()) -> Document | None:
         """The track's document, if it was made from the same files under the same provenance.
 
         ``kinds`` are the folders for audio that must be there, too.
@@ -122,7 +122,7 @@ class Store:
                     return document
         return None
 
-    def begin(self, track: ReferenceTrack, kinds: Sequence[str]) -> dict[str, Path]:
+    def begin(self, track: SongFiles, kinds: Sequence[str]) -> dict[str, Path]:
         """Folders for the audio of a track, which appear together with its document."""
         if self._place is None:
             return {}
@@ -135,7 +135,7 @@ class Store:
         except OSError as error:
             raise _unwritable(self._place, error) from None
 
-    def keep(self, track: ReferenceTrack, made: Document) -> Document:
+    def keep(self, track: SongFiles, made: Document) -> Document:
         """Publish the document of a track that was begun; returns it with its provenance.
 
         One that has no scores because something failed is not kept.
@@ -159,7 +159,7 @@ class Store:
         return document
 
     def finish(
-        self, tracks: Sequence[ReferenceTrack], kinds: Sequence[str], tables: Mapping[str, str]
+        self, tracks: Sequence[SongFiles], kinds: Sequence[str], tables: Mapping[str, str]
     ) -> None:
         """Publish the tables, and the new files that waited for the end.
 
@@ -214,13 +214,13 @@ class Store:
             files.discard()
         self._open = {}
 
-    def drop(self, track: ReferenceTrack) -> None:
+    def drop(self, track: SongFiles) -> None:
         """Remove what was begun of a track."""
         if files := self._open.pop(track.name, None):
             files.discard()
 
     def _publish_waiting(
-        self, files: FileSet, tracks: Sequence[ReferenceTrack], kinds: Sequence[str]
+        self, files: FileSet, tracks: Sequence[SongFiles], kinds: Sequence[str]
     ) -> None:
         assert self.folder is not None
         assert self._place is not None
@@ -232,7 +232,7 @@ class Store:
                 if waiting.is_file() and self._is_own(waiting, track):
                     copy_tree(waiting, files.add(self.folder / waiting.relative_to(self._place)))
 
-    def _remove_replaced(self, folder: Path, tracks: Sequence[ReferenceTrack]) -> None:
+    def _remove_replaced(self, folder: Path, tracks: Sequence[SongFiles]) -> None:
         """A track has one document: with BSSEval and without, its places differ."""
         for track in tracks:
             for path in document_places(folder, track.name):
@@ -240,7 +240,7 @@ class Store:
                     path.unlink()
 
     def _foreign(
-        self, folder: Path, tracks: Sequence[ReferenceTrack], kinds: Sequence[str]
+        self, folder: Path, tracks: Sequence[SongFiles], kinds: Sequence[str]
     ) -> list[tuple[Path, str]]:
         """What this evaluation would replace or mix with although it is not its own, and why."""
         found: list[tuple[Path, str]] = []
@@ -275,7 +275,7 @@ class Store:
         own = not os.path.lexists(page) or is_marked(page, self.provenance)
         return [] if own else [(page, "was not written by this evaluation")]
 
-    def _others(self, folder: Path, tracks: Sequence[ReferenceTrack]) -> list[str]:
+    def _others(self, folder: Path, tracks: Sequence[SongFiles]) -> list[str]:
         """Documents of tracks that are not evaluated, and not of this evaluation."""
         names = {track.name for track in tracks}
         others = [
@@ -294,7 +294,7 @@ class Store:
             )
         return [f"{folder}: {len(others)} documents of other evaluations stay (first: {others[0]})"]
 
-    def _owns(self, path: Path, track: ReferenceTrack) -> bool:
+    def _owns(self, path: Path, track: SongFiles) -> bool:
         """Whether a file or folder of a track may be replaced."""
         assert self.folder is not None
         if self._place != self.folder:
@@ -303,7 +303,7 @@ class Store:
             return self._is_own(path, track)
         return any(self._is_own(place, track) for place in document_places(self.folder, track.name))
 
-    def _is_own(self, path: Path, track: ReferenceTrack) -> bool:
+    def _is_own(self, path: Path, track: SongFiles) -> bool:
         """Whether a document is this evaluation's, or an earlier try of it that failed in part."""
         return provenance_in(path) == self._mark(track) or (
             has_failures(path) and self._is_related(path)
@@ -314,7 +314,7 @@ class Store:
         provenance = provenance_in(path) or {}
         return all(provenance.get(key) == value for key, value in self.provenance.items())
 
-    def _summary_is_own(self, folder: Path, tracks: Sequence[ReferenceTrack]) -> bool:
+    def _summary_is_own(self, folder: Path, tracks: Sequence[SongFiles]) -> bool:
         """Whether the summary that is there is of this evaluation, of these tracks or fewer."""
         try:
             summary = read(folder / SUMMARY, damaged=True)
@@ -325,7 +325,7 @@ class Store:
         except (MssctlError, KeyError, TypeError, AttributeError):
             return False
 
-    def _mark(self, track: ReferenceTrack) -> dict[str, Any]:
+    def _mark(self, track: SongFiles) -> dict[str, Any]:
         estimates = self._mark_of(track)
         if track.packed is not None:
             return {**self.provenance, **estimates, "files": {"packed": _state(track.packed)}}

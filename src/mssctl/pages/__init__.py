@@ -5,25 +5,26 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 
 
 def render(package: str, template: str, **values: Any) -> str:
-    """One HTML page with nothing outside it.
+    """The text of a template: an HTML page with nothing outside it, or plain text.
 
     Args:
-        package: the one that holds the template, which extends ``page.html.j2`` of this package.
-        template: its name.
-        values: for the template; text is escaped.
+        package: the one that holds the template; a page extends ``page.html.j2`` of this package.
+        template: its name; in one that ends in ``.html.j2``, values are escaped.
+        values: for the template.
     """
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, ""), PackageLoader(__name__, "")]),
-        autoescape=True,
+        autoescape=select_autoescape(["html.j2"]),
+        keep_trailing_newline=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(values) + "\n"
+    return environment.get_template(template).render(values)
 
 
 def number(value: float | None, *, sign: bool = False) -> str:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from mssctl.synth.effects import Audio
+from mssctl.audio.filters import Audio
 from mssctl.synth.instruments import Instrument, Patch, fm, harmonics, perform, subtractive
 from mssctl.synth.score import Note, Score, activity, rhythm
 from mssctl.synth.studio import Studio, choose_bank, sampled

@@ -6,17 +6,8 @@ import re
 
 import numpy as np
 
-from mssctl.synth.effects import (
-    Audio,
-    Band,
-    Curve,
-    convolve,
-    equaliser,
-    fade,
-    pan_gains,
-    place,
-    repitch,
-)
+from mssctl.audio.effects import Curve, fade, pan_gains, place, repitch
+from mssctl.audio.filters import Audio, Band, convolve, equalizer
 from mssctl.synth.material import Sample
 from mssctl.synth.score import Score, activity
 from mssctl.synth.studio import Studio, trim
@@ -196,7 +187,7 @@ def _metal(t: Curve, rng: np.random.Generator, rate: int) -> Audio:
 
 
 def _taps(bands: list[Band], rate: int) -> Audio:
-    return equaliser(bands, rate)[None, :1024]
+    return equalizer(bands, rate)[None, :1024]
 
 
 def play_drums(studio: Studio, score: Score, rng: np.random.Generator, rest: float) -> Audio:

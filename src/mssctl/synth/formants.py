@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mssctl.synth.effects import Audio
+from mssctl.audio.filters import Audio
 
 _WINDOW = 0.046  # seconds: resolves harmonics no further than an envelope needs
 _BLOCK = 512  # frames at a time: bounds the memory

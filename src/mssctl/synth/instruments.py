@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mssctl.synth.effects import Audio, Curve, pan_gains, place
+from mssctl.audio.effects import Curve, pan_gains, place
+from mssctl.audio.filters import Audio
 from mssctl.synth.score import Note
 
 Instrument = Callable[[Note, np.random.Generator], Audio]

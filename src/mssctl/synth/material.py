@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from mssctl.audio.filters import Audio
 from mssctl.data.folders import is_folder, refuse_broken_link, walk
 from mssctl.errors import MssctlError
-from mssctl.synth.effects import Audio
 
 STEMS = ("vocals", "drums", "bass", "other")
 _CLASSES = (*STEMS, "ir")

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from mssctl.synth.effects import (
-    Audio,
-    Band,
+from mssctl.audio.effects import (
     active_rms,
     chorus,
     compress,
-    convolve,
     echo,
-    equaliser,
     gain_curve,
     noise_tail,
     pan_gains,
@@ -21,6 +17,7 @@ from mssctl.synth.effects import (
     space,
     widen,
 )
+from mssctl.audio.filters import Audio, Band, convolve, equalizer
 from mssctl.synth.material import STEMS
 from mssctl.synth.studio import Studio
 
@@ -42,7 +39,7 @@ _SATURATION = {"vocals": 0.25, "drums": 0.4, "bass": 0.5, "other": 0.25}
 
 
 def _bands(kind: str, rng: np.random.Generator) -> list[Band]:
-    """A random but plausible equaliser setting."""
+    """A random but plausible equalizer setting."""
     bands = [
         Band("peak", float(2 ** rng.uniform(7, 13)), float(rng.normal(0, 3.5)), rng.uniform(0.5, 2))
         for _ in range(int(rng.integers(1, 4)))
@@ -95,7 +92,7 @@ def treat(
         studio: gives the reverbs.
         rng: draws the settings.
         beat: seconds per beat, for the echo.
-        common: equaliser bands that all stems of the song share.
+        common: equalizer bands that all stems of the song share.
 
     Returns:
         The stem ``(2, N)``, its level still free.
@@ -109,7 +106,7 @@ def treat(
     if kind in ("bass", "other") and rng.random() < 0.15:
         depth = rng.uniform(0.0005, 0.003)
         track = chorus(track, float(depth), float(rng.uniform(0.2, 1.5)), 0.6, rate)
-    dry = equaliser([*_bands(kind, rng), *common], rate)
+    dry = equalizer([*_bands(kind, rng), *common], rate)
     chance, wettest, longest = _REVERB[kind]
     if rng.random() < chance:
         wet = wettest * float(rng.uniform(0.05, 1) ** 1.5)

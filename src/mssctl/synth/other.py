@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mssctl.synth.effects import (
-    Audio,
-    Band,
-    convolve,
-    equaliser,
-    pan_gains,
-    place,
-    rms,
-    saturate,
-    widen,
-)
+from mssctl.audio.effects import pan_gains, place, rms, saturate, widen
+from mssctl.audio.filters import Audio, Band, convolve, equalizer
 from mssctl.synth.instruments import (
     VOWELS,
     Instrument,
@@ -90,7 +81,7 @@ def lead_patch(rng: np.random.Generator, rate: int) -> Instrument:
 def _amplifier(track: Audio, rng: np.random.Generator, rate: int) -> Audio:
     """A guitar amplifier: from clean to distorted, then a loudspeaker's narrow band."""
     driven = saturate(track, float(rng.choice([0.7, 1.5, 4, 10])), float(rng.uniform(0, 0.3)))
-    speaker = equaliser(
+    speaker = equalizer(
         [
             Band("highpass", rng.uniform(70, 130)),
             Band("lowpass", rng.uniform(3500, 7000), q=0.9),

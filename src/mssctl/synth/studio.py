@@ -6,7 +6,8 @@ import re
 
 import numpy as np
 
-from mssctl.synth.effects import Audio, fade, read_at
+from mssctl.audio.effects import fade, read_at
+from mssctl.audio.filters import Audio
 from mssctl.synth.instruments import Instrument
 from mssctl.synth.material import Library, Sample, SampleReader
 from mssctl.synth.score import Note

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mssctl.synth.effects import Audio, fade, place, repitch, stretch
+from mssctl.audio.effects import fade, place, repitch, stretch
+from mssctl.audio.filters import Audio
 from mssctl.synth.formants import shift_formants
 from mssctl.synth.instruments import Instrument
 from mssctl.synth.material import Sample

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mssctl.synth.effects import Audio, Band, Curve, convolve, equaliser
+from mssctl.audio.effects import Curve
+from mssctl.audio.filters import Audio, Band, convolve, equalizer
 from mssctl.synth.instruments import (
     VOWELS,
     Instrument,
@@ -58,7 +59,7 @@ def synthetic_singer(rng: np.random.Generator, rate: int, low: bool) -> Instrume
         sound /= np.sqrt(np.mean(np.square(sound)) + 1e-12) * 4
         noise = rng.standard_normal(n, dtype=np.float32) * np.float32(breath)
         bands = [Band("peak", 1500 * tract, 12, 0.7), Band("lowpass", 6000)]
-        sound += convolve(noise[None], equaliser(bands, rate)[None, :1024])[0]
+        sound += convolve(noise[None], equalizer(bands, rate)[None, :1024])[0]
         voiced = adsr(n, (0.08 if consonant in ("s", "sh", "h") else 0.03, 1, 0.85, 0.07), rate)
         sound = sound * voiced + _noise(consonant, n, rng, rate)
         return np.asarray(sound * np.float32(note.velocity), np.float32)[None]
@@ -87,5 +88,5 @@ def _noise(consonant: str, n: int, rng: np.random.Generator, rate: int) -> Audio
     t = np.arange(n, dtype=np.float32) / rate
     burst = rng.standard_normal(n, dtype=np.float32) * np.exp(-((t / length) ** 2) * 2)
     bands = [Band("highpass", centre * 0.7), Band("peak", centre, 8)]
-    shaped = convolve(burst[None], equaliser(bands, rate)[None, :1024])[0]
+    shaped = convolve(burst[None], equalizer(bands, rate)[None, :1024])[0]
     return np.asarray(shaped * 0.04, np.float32)

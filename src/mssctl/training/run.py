@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from mssctl.data.layouts import SongSets
+from mssctl.data.songs import SongSets
 from mssctl.events import Reporter, silent
 from mssctl.training.distributed import ALONE, World
 

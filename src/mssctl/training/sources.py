@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from mssctl.data.cache import Cache
-from mssctl.data.layouts import SongSets, find_songs
-from mssctl.data.songs import Song
+from mssctl.data.songs import Song, SongSets
+from mssctl.data.training_set import find_songs
 from mssctl.documents import read_json, sealed, unsealed
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter

@@ -7,12 +7,11 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 import torch
 
-from mssctl.config.metrics import CSDR, DEFAULT, METRICS
-from mssctl.data.layouts import Song
+from mssctl.config.metrics import DEFAULT, METRICS
 from mssctl.data.segments import read_song
-from mssctl.evaluation.metrics import compute
+from mssctl.data.songs import Song
+from mssctl.evaluation.metrics import measure
 from mssctl.evaluation.metrics.sdr import Array, is_silent
-from mssctl.evaluation.scores import csdr
 from mssctl.events import Progress, Reporter
 from mssctl.hardware.compiler import uncompiled
 from mssctl.models.base import Separator
@@ -96,16 +95,14 @@ def _score(
 ) -> dict[str, float]:
     """``metric/stem`` -> number of one song, without silent references."""
     sounding = {stem: true for stem, true in references.items() if not is_silent(true)}
-    scores = {
-        f"{metric.name}/{stem}": compute(metric, true, estimates[stem], sample_rate)
-        for stem, true in sounding.items()
-        for metric in METRICS.values()
-        if metric.name in metrics and not metric.needs_all_stems
+    if not sounding:
+        return {}
+    return {
+        f"{name}/{stem}": value
+        for name, metric in METRICS.items()
+        if name in metrics
+        for stem, value in measure(metric, sounding, estimates, sample_rate).items()
     }
-    if sounding:
-        for stem, value in csdr(sounding, estimates, sample_rate).items():
-            scores[f"{CSDR}/{stem}"] = value
-    return scores
 
 
 def _means(scores: dict[str, float]) -> dict[str, float]:

@@ -10,11 +10,16 @@ import math
 
 import numpy as np
 
+from mssctl.audio import effects
+from mssctl.audio.filters import Band, equalize
 from mssctl.config.schema import AudioConfig, DataConfig
-from mssctl.data.augment import codec, effects
+from mssctl.data.augment import codec
 from mssctl.data.augment.tempo import stretch
 from mssctl.data.draws import Draws
 from mssctl.data.segments import Audio
+
+# Each band of the equalizer: its kind, and where its frequency is drawn from, in Hz.
+EQ_BANDS = (("low", 60.0, 300.0), ("peak", 300.0, 5_000.0), ("high", 4_000.0, 12_000.0))
 
 
 class Warp:
@@ -61,19 +66,23 @@ def augment(stems: Audio, draws: Draws, config: DataConfig, audio: AudioConfig) 
 
 
 def _shape(stems: Audio, row: int, draws: Draws, config: DataConfig, sample_rate: int) -> None:
-    """Equaliser, compressor, soft clipping and reverb of one stem, each or none."""
+    """Equalizer, compressor, soft clipping and reverb of one stem, each or none."""
     stem = stems[row]
     if not stem.any():
         return
     if config.eq and _wants(rng := draws.of("eq", row), config.eq):
-        low, high = np.log([band[1:] for band in effects.EQ_BANDS]).T
+        low, high = np.log([band[1:] for band in EQ_BANDS]).T
         frequencies = np.exp(rng.uniform(low, high))
         gains = rng.uniform(*config.eq_db, size=len(frequencies))
-        stem[:] = effects.equalize(stem, sample_rate, frequencies, gains)
+        bands = [
+            Band(kind, hertz, gain, q=0.5**0.5)
+            for (kind, _, _), hertz, gain in zip(EQ_BANDS, frequencies, gains, strict=True)
+        ]
+        stem[:] = equalize(stem, bands, sample_rate)
     if config.compress and _wants(rng := draws.of("compress", row), config.compress):
-        stem[:] = effects.compress(stem, sample_rate, rng.uniform(*config.compress_ratio))
+        stem[:] = effects.compress_level(stem, sample_rate, rng.uniform(*config.compress_ratio))
     if config.clip and _wants(rng := draws.of("clip", row), config.clip):
-        stem[:] = effects.soft_clip(stem, rng.uniform(*config.clip_db))
+        stem[:] = effects.drive(stem, rng.uniform(*config.clip_db))
     if config.reverb and _wants(rng := draws.of("reverb", row), config.reverb):
         seconds, level = rng.uniform(*config.reverb_seconds), rng.uniform(*config.reverb_db)
         stem[:] = effects.reverberate(stem, sample_rate, seconds, level, rng)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 
 from mssctl.config.metrics import BSSEVAL, DEFAULT, METRICS, Metric
@@ -10,23 +10,35 @@ from mssctl.errors import ExitCode, MssctlError, did_you_mean
 from mssctl.evaluation.metrics.sdr import Array
 
 
-def compute(metric: Metric, reference: Array, estimate: Array, rate: int) -> float:
-    """The number of one stem; ``metric`` needs no other stems.
+def measure(
+    metric: Metric,
+    references: Mapping[str, Array],
+    estimates: Mapping[str, Array],
+    rate: int,
+    frames: tuple[float, float] = (1.0, 1.0),
+) -> dict[str, float]:
+    """The numbers of the stems of a track.
 
     Args:
-        metric: with a formula.
-        reference: the true stem ``(C, N)``.
-        estimate: the separated stem ``(C, N)``.
+        metric: with a formula. One of a single stem takes (reference, estimate), one of all stems
+            takes them by stem, with the rate and the frames.
+        references: stem -> true audio ``(C, N)``.
+        estimates: stem -> separated audio ``(C, N)``, of these stems at least.
         rate: samples per second.
+        frames: seconds of a frame, and from one to the next.
+
+    Returns:
+        Stem -> number; none for a stem for which the metric is not defined.
 
     Raises:
         ValueError: as the formula says; shapes that differ at least.
     """
-    assert metric.formula is not None, f"{metric.name} needs all stems"
     module, function = metric.formula.split(".")
     formula = getattr(import_module(f"{__name__}.{module}"), function)
+    if metric.needs_all_stems:
+        return dict(formula(references, estimates, rate, *frames))
     more = (rate,) if metric.needs_rate else ()
-    return float(formula(reference, estimate, *more))
+    return {stem: float(formula(true, estimates[stem], *more)) for stem, true in references.items()}
 
 
 def chosen(names: Iterable[str]) -> tuple[list[str], bool]:

@@ -1,92 +1,23 @@
-"""Studio effects on (C, N) float32 audio: filters, dynamics, space and time, all vectorised.
+"""Effects on ``(C, N)`` float32 audio: dynamics, space and time, all vectorized.
 
-Linear effects are collected in one impulse response (equaliser times reverb) and applied with
-one FFT convolution, because that costs the same for one filter as for ten.
+Augmentation of training data and the generator of songs share them. Linear effects are collected
+in one impulse response (equalizer times reverb) and applied with one FFT convolution, because that
+costs the same for one filter as for ten.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
-Audio = npt.NDArray[np.float32]
-Curve = npt.NDArray[np.float64]
+from mssctl.audio.filters import Audio, Band, convolve, equalizer, fft_length, filtered
 
-_EQ_TAPS = 8192
+Curve = NDArray[np.float64]
+
 _ENVELOPE_HOP = 64
-
-
-@dataclass(frozen=True)
-class Band:
-    """One equaliser band: ``kind`` is peak, low (shelf), high (shelf), lowpass or highpass."""
-
-    kind: str
-    hz: float
-    gain_db: float = 0.0
-    q: float = 0.707
-
-
-def _biquad(band: Band, sample_rate: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Coefficients (b, a) of one band. Source: R. Bristow-Johnson, Audio EQ Cookbook."""
-    w = 2 * np.pi * min(band.hz, 0.45 * sample_rate) / sample_rate
-    cos, alpha, gain = float(np.cos(w)), float(np.sin(w)) / (2 * band.q), 10 ** (band.gain_db / 40)
-    if band.kind == "peak":
-        b = (1 + alpha * gain, -2 * cos, 1 - alpha * gain)
-        return b, (1 + alpha / gain, -2 * cos, 1 - alpha / gain)
-    if band.kind == "lowpass":
-        return ((1 - cos) / 2, 1 - cos, (1 - cos) / 2), (1 + alpha, -2 * cos, 1 - alpha)
-    if band.kind == "highpass":
-        return ((1 + cos) / 2, -1 - cos, (1 + cos) / 2), (1 + alpha, -2 * cos, 1 - alpha)
-    if band.kind not in ("low", "high"):
-        raise ValueError(f"unknown equaliser band {band.kind!r}")
-    # A high shelf is the low shelf mirrored at half the Nyquist frequency: every cosine and
-    # every middle coefficient changes its sign.
-    side = 1.0 if band.kind == "low" else -1.0
-    root, c = 2 * np.sqrt(gain) * alpha, side * cos
-    b = (
-        gain * ((gain + 1) - (gain - 1) * c + root),
-        side * 2 * gain * ((gain - 1) - (gain + 1) * c),
-        gain * ((gain + 1) - (gain - 1) * c - root),
-    )
-    a = (
-        (gain + 1) + (gain - 1) * c + root,
-        side * -2 * ((gain - 1) + (gain + 1) * c),
-        (gain + 1) + (gain - 1) * c - root,
-    )
-    return b, a
-
-
-def equaliser(bands: list[Band], sample_rate: int) -> Audio:
-    """The causal impulse response ``(taps,)`` of all bands in series."""
-    z = np.exp(-2j * np.pi * np.arange(_EQ_TAPS // 2 + 1) / _EQ_TAPS)
-    response = np.ones_like(z)
-    for band in bands:
-        b, a = _biquad(band, sample_rate)
-        response *= (b[0] + b[1] * z + b[2] * z * z) / (a[0] + a[1] * z + a[2] * z * z)
-    taps = np.fft.irfft(response)
-    taps[_EQ_TAPS // 2 :] *= np.linspace(1, 0, _EQ_TAPS // 2)
-    return taps.astype(np.float32)
-
-
-def convolve(audio: Audio, kernel: Audio) -> Audio:
-    """Filter ``audio (C, N)`` with ``kernel (1 or C, K)``; the result keeps the length ``N``.
-
-    Overlap-add in blocks: the FFT size follows the kernel, so short kernels stay cheap.
-    """
-    length, taps = audio.shape[1], kernel.shape[1]
-    size = max(1 << 15, 1 << (2 * taps - 1).bit_length())
-    hop = size - taps + 1
-    blocks = -(-length // hop)
-    padded = np.zeros((audio.shape[0], blocks * hop), np.float32)
-    padded[:, :length] = audio
-    response = np.fft.rfft(kernel, size)[:, None, :]
-    spectrum = np.fft.rfft(padded.reshape(audio.shape[0], blocks, hop), size)
-    wet = np.fft.irfft(spectrum * response, size).astype(np.float32, copy=False)
-    out = wet[:, :, :hop].copy()
-    out[:, 1:, : size - hop] += wet[:, :-1, hop:]
-    return out.reshape(out.shape[0], -1)[:, :length]
+_TAIL = 8_192  # least silence after what is convolved with a room
+_LEVEL_HOP = 256  # frames per value of a level
+_ATTACK, _RELEASE = 0.010, 0.100  # seconds
 
 
 def noise_tail(rng: np.random.Generator, seconds: float, damping_hz: float, rate: int) -> Audio:
@@ -95,7 +26,7 @@ def noise_tail(rng: np.random.Generator, seconds: float, damping_hz: float, rate
     t = np.arange(count, dtype=np.float32) / rate
     noise = rng.standard_normal((2, count), dtype=np.float32)
     bright = noise * np.exp(-6.9 * t / seconds * 1.8)
-    dull = convolve(noise, equaliser([Band("lowpass", damping_hz)], rate)[None, :1024])
+    dull = convolve(noise, equalizer([Band("lowpass", damping_hz)], rate)[None, :1024])
     tail = bright * 0.4 + dull * np.exp(-6.9 * t / seconds)
     tail *= np.minimum(1, t / 0.004)
     return np.asarray(tail / np.sqrt(np.sum(tail**2, axis=1, keepdims=True)), np.float32)
@@ -105,18 +36,34 @@ def space(dry: Audio, tail: Audio, wet: float, delay: float, rate: int) -> Audio
     """Join a dry kernel ``(K,)`` and a reverb ``(2, R)`` into one kernel ``(2, L)``.
 
     Args:
-        dry: impulse response of the equaliser.
+        dry: impulse response of the equalizer.
         tail: reverb impulse response of about unit energy.
         wet: level of the reverb, 0 is none.
         delay: pre-delay in seconds.
         rate: sample rate in Hz.
     """
     start = int(delay * rate)
-    coloured = convolve(np.pad(tail, ((0, 0), (0, 256))), dry[None])
-    kernel = np.zeros((2, max(dry.size, start + coloured.shape[1])), np.float32)
+    colored = convolve(np.pad(tail, ((0, 0), (0, 256))), dry[None])
+    kernel = np.zeros((2, max(dry.size, start + colored.shape[1])), np.float32)
     kernel[:, : dry.size] = dry
-    kernel[:, start : start + coloured.shape[1]] += wet * coloured
+    kernel[:, start : start + colored.shape[1]] += wet * colored
     return kernel
+
+
+def reverberate(
+    audio: Audio, sample_rate: int, seconds: float, wet_db: float, rng: np.random.Generator
+) -> Audio:
+    """Add a room: noise that decays by 60 dB in ``seconds``, other noise in each channel.
+
+    ``wet_db`` is the energy of the room's response relative to that of the direct sound.
+    """
+    frames = max(1, int(seconds * sample_rate))
+    decay = np.exp(-np.log(1e3) * np.arange(frames) / frames).astype(np.float32)
+    room = rng.standard_normal((audio.shape[0], frames), dtype=np.float32) * decay
+    room *= np.float32(10.0 ** (wet_db / 20.0)) / np.linalg.norm(room, axis=1, keepdims=True)
+    room[:, 0] += 1.0
+    length = fft_length(audio.shape[1] + max(frames, _TAIL))
+    return filtered(audio, np.fft.rfft(room, length), length)
 
 
 def rms(audio: Audio) -> float:
@@ -150,6 +97,15 @@ def soft_clip(audio: Audio, ceiling: float) -> Audio:
     return np.asarray(ceiling * np.tanh(audio / np.float32(ceiling)), np.float32)
 
 
+def drive(audio: Audio, drive_db: float) -> Audio:
+    """Bend the peaks: tanh, of slope 1 for quiet samples, driven ``drive_db`` above the peak's."""
+    peak = float(np.abs(audio).max())
+    if peak == 0.0:
+        return audio
+    gain = np.float32(10.0 ** (drive_db / 20.0) / peak)
+    return np.asarray(np.tanh(audio * gain) / gain)
+
+
 def gain_curve(audio: Audio, threshold_db: float, ratio: float, release: float, rate: int) -> Audio:
     """The gain ``(N,)`` of a compressor that listens to ``audio (C, N)``.
 
@@ -178,8 +134,34 @@ def gain_curve(audio: Audio, threshold_db: float, ratio: float, release: float, 
 
 
 def compress(audio: Audio, threshold_db: float, ratio: float, release: float, rate: int) -> Audio:
-    """Lower the loud parts of ``audio (C, N)``; see :func:`gain_curve`."""
+    """Lower the loud parts of ``audio (C, N)``; see `gain_curve`."""
     return audio * gain_curve(audio, threshold_db, ratio, release, rate)
+
+
+def compress_level(audio: Audio, sample_rate: int, ratio: float) -> Audio:
+    """Reduce what is louder than the stem's own level by ``ratio``; the level itself is restored.
+
+    The level is that of 256 frames over all channels, smoothed by 10 ms when it rises and 100 ms
+    when it falls.
+    """
+    channels, frames = audio.shape
+    power = np.zeros(-(-frames // _LEVEL_HOP) * _LEVEL_HOP)
+    power[:frames] = np.square(audio, dtype=np.float64).mean(0)
+    mean = power.sum() / frames
+    if mean == 0.0:
+        return audio
+    levels = power.reshape(-1, _LEVEL_HOP).mean(1).tolist()
+    rise, fall = (1 - np.exp(-_LEVEL_HOP / (sample_rate * time)) for time in (_ATTACK, _RELEASE))
+    level, smooth = levels[0], []
+    for value in levels:
+        level += (rise if value > level else fall) * (value - level)
+        smooth.append(level)
+    over = np.maximum(np.array(smooth) / mean, 1.0)
+    gain = over ** ((1.0 / ratio - 1.0) / 2.0)
+    middles = np.arange(len(gain)) * _LEVEL_HOP + _LEVEL_HOP / 2
+    out = audio * np.interp(np.arange(frames), middles, gain).astype(np.float32)
+    restored = (mean * frames * channels / np.vdot(out, out).astype(np.float64)) ** 0.5
+    return np.asarray(out * np.float32(restored))
 
 
 def echo(audio: Audio, delay: float, feedback: float, taps: int, rate: int) -> Audio:
@@ -204,7 +186,7 @@ def read_at(audio: Audio, where: Curve) -> Audio:
     f = (where - index).astype(np.float32)
     index = np.clip(index + 2, 1, padded.shape[1] - 3)
     a, b, c, d = (padded[:, index + k] for k in (-1, 0, 1, 2))
-    # Catmull-Rom cubic through the four neighbours.
+    # Catmull-Rom cubic through the four neighbors.
     out = b + 0.5 * f * (c - a + f * (2 * a - 5 * b + 4 * c - d + f * (3 * (b - c) + d - a)))
     return np.asarray(out, np.float32)
 
@@ -261,7 +243,7 @@ def chorus(audio: Audio, depth: float, speed: float, mix: float, rate: int) -> A
     return np.asarray(audio + mix * copy, np.float32)
 
 
-def pan_gains(position: float) -> npt.NDArray[np.float32]:
+def pan_gains(position: float) -> NDArray[np.float32]:
     """Equal-power gains ``(2, 1)`` for a position from -1 (left) to 1 (right)."""
     angle = (position + 1) * np.pi / 4
     return np.asarray([[np.cos(angle)], [np.sin(angle)]], np.float32) * np.float32(np.sqrt(2))
