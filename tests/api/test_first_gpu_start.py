@@ -139,4 +139,4 @@ def test_a_prediction_that_fails_discards_no_measurement(
     assert result.predicted_gib is None
     assert result.allocated_gib is not None
     notes = [event.message for event in said if isinstance(event, Notice)]
-    assert "no prediction beside the measurement: Device index must not be negative" in notes
+    assert "no prediction for this measurement: Device index must not be negative" in notes

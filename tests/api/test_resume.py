@@ -216,7 +216,7 @@ def test_scores_of_other_songs_are_not_compared_with_the_best(toy):
     copy_song(toy, "valid/c", "valid/d")
     events: list[Event] = []
     resume(toy / "run", device="cpu", report=events.append)
-    assert any("the best score is looked for anew" in event.message for event in events
+    assert any("the search for the best score starts over" in event.message for event in events
                if isinstance(event, Notice))  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
 from mssctl.files import check_new
 from mssctl.models import official, weights
-from mssctl.models.official_files import read_tree
+from mssctl.models.official import read_tree
 from mssctl.models.weights import bundled, describe
 from mssctl.models.wrappers import find_weights
 from mssctl.options.models import ExportOptions, ImportOptions

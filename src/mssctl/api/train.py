@@ -86,7 +86,7 @@ def resume(
     report: Reporter = silent,
     **changes: Any,
 ) -> TrainResult:
-    """Continue a run from its newest whole checkpoint, to the same losses on the same CPU.
+    """Continue a run from its newest intact checkpoint, to the same losses on the same CPU.
 
     Where its data is now is kept in ``data.json``, changed settings in ``config.yaml``.
 

@@ -14,8 +14,7 @@ from mssctl.audio import container, flac, mpeg, ogg
 from mssctl.audio.container import Stream
 from mssctl.audio.errors import bytes_missing, cut_off
 from mssctl.audio.extent import Extent, extent
-from mssctl.audio.layout import Layout
-from mssctl.audio.part import Part, Range
+from mssctl.audio.part import Layout, Part, Range
 from mssctl.audio.source import Facts, Note, silent
 
 _THOROUGH = {"flac": flac.layout, "ogg": ogg.layout}  # look at all bytes if the whole is read

@@ -160,7 +160,7 @@ def decode(
         path: of the file.
         file: the stream in it.
         stream: what `inspect` found.
-        note: is told what a user should know.
+        note: receives what a user should know.
         start: the first sample.
         before: seconds of other streams before this one.
 
@@ -256,7 +256,7 @@ def _last_tick(container: InputContainer, stream: AudioStream) -> int:
 
 
 def _samples_per_tick(stream: AudioStream, rate: int) -> Fraction | None:
-    """Samples per unit of the container's clock, if it can tell every sample from the next."""
+    """Samples per unit of the container's clock, if it can distinguish neighboring samples."""
     ticks = Fraction(stream.time_base or 0) * rate
     return ticks if ticks.numerator == 1 else None
 

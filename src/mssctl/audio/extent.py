@@ -5,6 +5,7 @@ libsndfile and FFmpeg shorten the count of many formats silently to what is ther
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Callable
@@ -61,12 +62,17 @@ def extent(path: Path) -> Extent:
     return _UNKNOWN
 
 
+def _bytes_at(file: BinaryIO, at: int, count: int) -> bytes:
+    """Up to ``count`` bytes from ``at`` on."""
+    file.seek(at)
+    return file.read(count)
+
+
 def _riff(file: BinaryIO, size: int) -> Extent:
     """RIFF, RIFX and RF64: in a WAVE file the chunk of samples counts, in others the whole."""
-    file.seek(0)
-    mark, head = file.read(4), file.read(8).ljust(8, b"\0")
-    order = ">" if mark == b"RIFX" else "<"
-    length, form = struct.unpack(f"{order}I4s", head)
+    head = _bytes_at(file, 0, 12).ljust(12, b"\0")
+    order = ">" if head.startswith(b"RIFX") else "<"
+    length, form = struct.unpack(f"{order}I4s", head[4:])
     end = None if _left_open(length) else length + length % 2 + 8
     if form != b"WAVE":
         return Extent(known=True, missing=max(0, (end or 0) - size))
@@ -75,8 +81,7 @@ def _riff(file: BinaryIO, size: int) -> Extent:
 
 def _form(file: BinaryIO, size: int) -> Extent:
     """AIFF and 8SVX."""
-    file.seek(4)
-    length, form = struct.unpack(">I4s", file.read(8).ljust(8, b"\0"))
+    length, form = struct.unpack(">I4s", _bytes_at(file, 4, 8).ljust(8, b"\0"))
     wanted = b"SSND" if form.startswith(b"AIF") else b"BODY"
     return _chunks(file, size, ">", wanted, length + length % 2 + 8)
 
@@ -130,8 +135,7 @@ def _w64(file: BinaryIO, size: int) -> Extent:
     start = _W64_HEADER + _W64_GUIDS  # after the first chunk's header and its GUID "wave"
     samples: int | None = None
     while start + _W64_HEADER <= size:
-        file.seek(start)
-        header = file.read(_W64_HEADER)
+        header = _bytes_at(file, start, _W64_HEADER)
         length = int.from_bytes(header[16:], "little")
         if not _is_name(header[:4]) or not _W64_HEADER <= length < 1 << 62:
             break
@@ -139,8 +143,7 @@ def _w64(file: BinaryIO, size: int) -> Extent:
             samples = length - _W64_HEADER
             if start + length > size:
                 return Extent(known=True, missing=start + length - size)
-            file.seek(start + length)
-            if any(file.read(-length % 8)):  # no padding
+            if any(_bytes_at(file, start + length, -length % 8)):  # no padding
                 return Extent(known=True, after=size - start - length, samples=samples)
         elif start + length > size:
             break
@@ -152,10 +155,9 @@ def _w64(file: BinaryIO, size: int) -> Extent:
 
 def _au(file: BinaryIO, size: int) -> Extent:
     """Sun/NeXT AU: offset and length of the samples are in the header."""
-    file.seek(0)
-    magic, offset, length = struct.unpack("4sII", file.read(12).ljust(12, b"\0"))
-    order = ">" if magic == b".snd" else "<"
-    _, offset, length = struct.unpack(f"{order}4sII", struct.pack("4sII", magic, offset, length))
+    head = _bytes_at(file, 0, 12).ljust(12, b"\0")
+    order = ">" if head.startswith(b".snd") else "<"
+    offset, length = struct.unpack(f"{order}II", head[4:])
     if length == _UNKNOWN_32:
         return Extent(known=True)
     end = offset + length
@@ -166,8 +168,7 @@ def _caf(file: BinaryIO, size: int) -> Extent:
     """Apple's CAF: chunks with 64-bit lengths; that of the samples may be -1."""
     at = 8
     while at + 12 <= size:
-        file.seek(at)
-        name, length = struct.unpack(">4sq", file.read(12))
+        name, length = struct.unpack(">4sq", _bytes_at(file, at, 12))
         if length < 0:
             return Extent(known=name == b"data")
         at += 12 + length
@@ -180,11 +181,9 @@ def _caf(file: BinaryIO, size: int) -> Extent:
 
 def _voc(file: BinaryIO, size: int) -> Extent:
     """Creative Voice: blocks of a type and 24 bits of length, to a block of type 0."""
-    file.seek(20)
-    at = int.from_bytes(file.read(2), "little")
+    at = int.from_bytes(_bytes_at(file, 20, 2), "little")
     while at < size:
-        file.seek(at)
-        header = file.read(4)
+        header = _bytes_at(file, at, 4)
         if header[0] == 0:
             return Extent(known=True, after=size - at - 1)
         at += 4 + int.from_bytes(header[1:].ljust(3, b"\0"), "little")
@@ -194,16 +193,13 @@ def _voc(file: BinaryIO, size: int) -> Extent:
 
 def _nist(file: BinaryIO, size: int) -> Extent:
     """NIST SPHERE: lines of names and numbers."""
-    file.seek(0)
-    text = file.read(1_024).decode("latin-1")
+    text = _bytes_at(file, 0, 1_024).decode("latin-1")
     facts = dict(re.findall(r"^(\w+) -i (\d+)", text, re.MULTILINE))
     start = re.match(r"NIST_1A\s+(\d+)", text)
     needed = ("sample_count", "channel_count", "sample_n_bytes")
     if not start or not all(name in facts for name in needed):
         return _UNKNOWN
-    length = 1
-    for name in needed:
-        length *= int(facts[name])
+    length = math.prod(int(facts[name]) for name in needed)
     missing = int(start[1]) + length - size
     return Extent(known=True, missing=max(0, missing), after=max(0, -missing), samples=length)
 
@@ -212,8 +208,7 @@ def _boxes(file: BinaryIO, size: int) -> Extent:
     """MP4, MOV, M4A: boxes with 32 or 64-bit lengths."""
     at = 0
     while at + 8 <= size:
-        file.seek(at)
-        length, name = struct.unpack(">I4s", file.read(8))
+        length, name = struct.unpack(">I4s", _bytes_at(file, at, 8))
         if length == 1:
             length = int.from_bytes(file.read(8), "big")
         is_box = _is_name(name.replace(b"\xa9", b"c")) and not (at and name == b"ftyp")
@@ -229,9 +224,7 @@ def _ebml(file: BinaryIO, size: int) -> Extent:
     """Matroska and WebM: elements. Where a length was left open, those inside are walked."""
     at, inside = 0, False
     while at < size:
-        file.seek(at)
-        header = file.read(12)
-        name, length, start = _ebml_element(header)
+        name, length, start = _ebml_element(_bytes_at(file, at, 12))
         outermost = name in (_EBML, _SEGMENT)
         if not name or not (outermost or inside):
             return Extent(known=at > 0, after=size - at if at else 0)
@@ -257,8 +250,7 @@ def _asf(file: BinaryIO, size: int) -> Extent:
     """WMA and WMV: objects named by GUIDs with 64-bit lengths."""
     at = 0
     while at + 24 <= size:
-        file.seek(at)
-        name, length = struct.unpack("<16sQ", file.read(24))
+        name, length = struct.unpack("<16sQ", _bytes_at(file, at, 24))
         if length < 24 or (name not in (_ASF_HEADER, _ASF_DATA) and length > size):
             break
         at += length

@@ -36,7 +36,7 @@ class AudioInfo:
         subtype: sample format in libsndfile's words (``PCM_16``, ``FLOAT``); of a lossy codec its
             name (``MP3``, ``OPUS``).
         notes: what a user should know about the file.
-        audio_streams: in the file; the first one is read where nothing else is said.
+        audio_streams: in the file; the first one is read by default.
     """
 
     path: Path
@@ -83,8 +83,8 @@ def read(
     """Samples ``(C, n)`` from frame ``start`` on; all that follow if ``frames`` is None.
 
     They are those of the whole file at this place; fewer than ``frames`` come back only at its
-    end. Checksums (FLAC, Ogg) are compared, and ``note`` is told what is odd about the
-    file, only where all of it is read.
+    end. Only where all of the file is read, checksums (FLAC, Ogg) are compared and ``note``
+    receives what is odd about it.
 
     Raises:
         MssctlError: unreadable or damaged, or a sample is NaN, infinite or absurd.
@@ -112,7 +112,7 @@ def blocks(
     Args:
         path: of the file.
         frames_per_block: samples per channel.
-        note: is told what a user should know and only the whole file shows.
+        note: receives what a user should know and only the whole file shows.
         stream: which of the file's audio streams.
 
     Raises:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mssctl.audio import tags
 from mssctl.audio.errors import cut_off, damaged
-from mssctl.audio.layout import Layout
+from mssctl.audio.part import Layout
 
 _FRAME = re.compile(rb"\xff[\xf8\xf9][\x10-\xef]")
 _LONGEST = 1 << 18  # bytes of a frame, more or less

@@ -19,8 +19,7 @@ from pathlib import Path
 
 from mssctl.audio import tags
 from mssctl.audio.errors import cut_off, damaged
-from mssctl.audio.layout import Layout
-from mssctl.audio.part import Range
+from mssctl.audio.part import Layout, Range
 
 _SLACK = 3  # frames: a header may count itself, or leave out the last ones
 _DECODER_DELAY = 529  # samples that a layer III decoder adds; FFmpeg drops them with the encoder's

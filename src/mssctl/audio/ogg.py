@@ -1,7 +1,7 @@
 """The pages of an Ogg file: their checksums, their order, and where one stream follows another.
 
-Decoders drop a damaged page and go on, which shifts everything after it. So the pages are checked
-before the packets in them are decoded. Source: RFC 3533.
+Decoders drop a damaged page and continue, which shifts everything after it. So the pages are
+checked before the packets in them are decoded. Source: RFC 3533.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from mssctl.audio.errors import cut_off, damaged
-from mssctl.audio.layout import Layout
+from mssctl.audio.part import Layout
 
 _HEADER = struct.Struct("<4sBBqIIIB")
 _FIRST, _LAST = 2, 4  # flags of a page: it begins or ends its logical stream
@@ -25,19 +25,10 @@ _SEARCH = 1 << 28  # bytes in which a lost page is looked for
 _HEAD = 64  # bytes of a page's body that name its codec and rate
 
 
-@dataclass
-class Link:
-    """One of the streams that follow each other in a chained file: bytes ``[start, stop)``."""
-
-    start: int
-    stop: int
-    ended: bool  # every logical stream in it has its end mark
-
-
 @dataclass(frozen=True)
 class _Page:
     offset: int
-    size: int
+    stop: int
     flags: int
     granule: int
     serial: int
@@ -46,10 +37,11 @@ class _Page:
 
 
 @dataclass
-class _Walk:
-    """What is known of a link while its pages pass."""
+class _Link:
+    """One of the streams that follow each other in a chained file: what its pages show."""
 
     start: int
+    stop: int
     rates: dict[int, int] = field(default_factory=dict)  # by serial number, Hz; 0: no audio
     sequences: dict[int, int] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)
@@ -57,6 +49,7 @@ class _Walk:
     headers_only: bool = True
 
     def take(self, page: _Page, path: Path) -> None:
+        self.stop = page.stop
         if page.flags & _FIRST:
             self.rates[page.serial] = _granule_rate(page.head)
         else:
@@ -71,9 +64,6 @@ class _Walk:
         if rate and page.granule > 0:
             self.seconds = page.granule / rate
 
-    def link(self, stop: int) -> Link:
-        return Link(self.start, stop, self.ended >= set(self.rates))
-
 
 def layout(path: Path, *, thorough: bool = False) -> Layout:
     """The streams of a file that follow each other, found by a walk over its pages.
@@ -85,46 +75,43 @@ def layout(path: Path, *, thorough: bool = False) -> Layout:
     Raises:
         MssctlError: a page fails its checksum, is missing, or is cut off.
     """
-    links: list[Link] = []
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         begin, size = max(0, data.find(_MARK)), len(data)
-        walk, end = _Walk(begin), begin
-        for page in _pages(data, path, walk, check=thorough):
-            if page.flags & _FIRST and not walk.headers_only:  # a new link begins
-                links.append(walk.link(page.offset))
-                walk = _Walk(page.offset, seconds=walk.seconds)
-            walk.take(page, path)
-            end = page.offset + page.size
-    links.append(walk.link(end))
+        links = [_Link(begin, begin)]
+        for page in _pages(data, path, links[0], check=thorough):
+            if page.flags & _FIRST and not links[-1].headers_only:  # a new link begins
+                links.append(_Link(page.offset, page.offset, seconds=links[-1].seconds))
+            links[-1].take(page, path)
+    end = links[-1].stop
     notes = []
     if begin:
         notes.append(f"{begin} bytes before the first Ogg page are not read")
     if end < size:
         notes.append(f"{size - end} bytes after the last Ogg page are not read")
-    if not all(link.ended for link in links):
+    if not all(link.ended >= set(link.rates) for link in links):
         notes.append("no mark at the end of the Ogg stream: the file may be cut off")
     return Layout(tuple(((link.start, link.stop),) for link in links), notes=tuple(notes))
 
 
-def _pages(data: mmap, path: Path, walk: _Walk, *, check: bool) -> Iterator[_Page]:
+def _pages(data: mmap, path: Path, first: _Link, *, check: bool) -> Iterator[_Page]:
     """The pages in order, until the file or its pages end."""
-    at, size = walk.start, len(data)
+    at, size = first.start, len(data)
     while at < size:
         header = data[at : at + _HEADER.size]
         if not header.startswith(_MARK):
-            if data.find(_MARK, at, at + _SEARCH) >= 0 or at == walk.start:
-                raise damaged(path, walk.seconds, "a page of the Ogg stream is unreadable")
+            if data.find(_MARK, at, at + _SEARCH) >= 0 or at == first.start:
+                raise damaged(path, first.seconds, "a page of the Ogg stream is unreadable")
             return
         if len(header) < _HEADER.size:
-            raise cut_off(path, walk.seconds)
+            raise cut_off(path, first.seconds)
         _, _, flags, granule, serial, sequence, checksum, count = _HEADER.unpack(header)
         body = at + _HEADER.size + count
         stop = body + sum(data[at + _HEADER.size : body])
         if stop > size:
-            raise cut_off(path, walk.seconds)
+            raise cut_off(path, first.seconds)
         if check and _crc(header[:22] + bytes(4) + data[at + 26 : stop]) != checksum:
-            raise damaged(path, walk.seconds, "a page of the Ogg stream fails its checksum")
-        yield _Page(at, stop - at, flags, granule, serial, sequence, data[body : body + _HEAD])
+            raise damaged(path, first.seconds, "a page of the Ogg stream fails its checksum")
+        yield _Page(at, stop, flags, granule, serial, sequence, data[body : body + _HEAD])
         at = stop
 
 

@@ -29,7 +29,7 @@ class PacketDecoder:
         path: of the file.
         container: of the stream.
         stream: the audio.
-        note: is told what a user should know.
+        note: receives what a user should know.
         before: seconds of other streams in the file before this one.
 
     Attributes:

@@ -1,14 +1,30 @@
-"""Ranges of bytes of a file as a file, for decoders to read from."""
+"""Where in a file its audio lies, and ranges of its bytes as a file for decoders."""
 
 from __future__ import annotations
 
 import io
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
 Range = tuple[int, int]  # bytes [start, stop)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The streams of a file that follow each other, without what is no audio.
+
+    Attributes:
+        parts: of each stream its ranges of bytes.
+        stated: samples per channel, where the file states them and its structure agrees.
+        notes: what a user should know.
+    """
+
+    parts: tuple[tuple[Range, ...], ...]
+    stated: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Part(io.RawIOBase):

@@ -1,4 +1,4 @@
-"""The one STFT pair: periodic window, centred, reflect padding, not normalised."""
+"""The one STFT pair: periodic window, centered, reflect padding, not normalized."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class AtomicWriter:
             self._files.discard()
 
     def _broken(self) -> MssctlError:
-        """The reason why libsndfile could not write, which it does not tell."""
+        """Why libsndfile could not write; it does not say."""
         free = shutil.disk_usage(self.path.parent).free
         number = errno.ENOSPC if free < 1 << 20 else errno.EIO
         return storage_error(self.path, OSError(number, os.strerror(number)))

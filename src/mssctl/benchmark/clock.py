@@ -23,7 +23,7 @@ FORWARD, LOSS, BACKWARD, OPTIMIZER, REST = "forward", "loss", "backward", "optim
 
 
 class Clock:
-    """Marks moments, and tells the seconds between them once all work is done."""
+    """Marks moments, and gives the seconds between them once all work is done."""
 
     def __init__(self, device: torch.device) -> None:
         self.cuda = device.type == "cuda"
@@ -116,7 +116,7 @@ class Parts:
 
 
 class Watch:
-    """Samples a GPU's utilisation, power and clock by NVML beside the work, five times a second."""
+    """Samples a GPU's utilization, power and clock by NVML during the work, five times a second."""
 
     def __init__(self, device: torch.device) -> None:
         self.samples: list[nvml.Gpu] = []

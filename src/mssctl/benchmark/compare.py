@@ -1,4 +1,4 @@
-"""``mssctl bench --compare``: two measurements beside each other."""
+"""``mssctl bench --compare``: two measurements compared."""
 
 from __future__ import annotations
 

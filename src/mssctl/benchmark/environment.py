@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from mssctl.hardware import nvml
 from mssctl.hardware.device import AMP_DTYPES, autocast
-from mssctl.training.environment import versions
+from mssctl.training.environment import installed, versions
 
 
 def environment(device: torch.device, receipt: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,7 +26,7 @@ def environment(device: torch.device, receipt: Mapping[str, Any]) -> dict[str, A
     cuda = device.type == "cuda"
     return {
         **versions(),
-        "torchaudio": _version("torchaudio"),
+        "torchaudio": installed("torchaudio"),
         "machine": platform.machine(),
         "cpu": _cpu(),
         "threads": torch.get_num_threads(),
@@ -46,13 +45,6 @@ def _cpu() -> str:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _driver() -> str | None:

@@ -135,7 +135,7 @@ def _arithmetic(
         found = work.predict(torch.cuda.get_device_capability(device) if cuda else (9, 0))
     except Exception as error:  # noqa: BLE001 (it runs the model's code in a way of its own)
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        report(Notice(f"no prediction beside the measurement: {reason}", level="warning"))
+        report(Notice(f"no prediction for this measurement: {reason}", level="warning"))
         return None, None, None, None
     if not cuda:
         return (

@@ -1,4 +1,4 @@
-"""``mssctl bench --mode scan``: the ways to compute a Mamba-2 scan beside each other."""
+"""``mssctl bench --mode scan``: the ways to compute a Mamba-2 scan, compared."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def bench_scan(
         device: ``auto``, ``cpu``, ``cuda`` ...
         batch: sequences at once. The loop keeps every state: about 1.3 GB per sequence at the
             published sizes.
-        report: is told what happens.
+        report: receives the progress.
 
     Raises:
         MssctlError: a preset without a scan, no such device (exit 3).

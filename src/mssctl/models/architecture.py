@@ -67,7 +67,7 @@ class Architecture(ABC):
         return None
 
     def layouts(self) -> Mapping[str, Layout]:
-        """The layouts of official weights that can be loaded, by name."""
+        """Name -> layout of official weights that can be loaded."""
         return {}
 
 
@@ -86,19 +86,17 @@ class ClosedForm(Protocol):
 
     def tokens(self, config: RunConfig) -> int:
         """Positions of one example that go through a block."""
-        ...
 
     def moments(
         self, config: RunConfig, sizes: Mapping[str, int], attention: str
     ) -> list[dict[str, int]]:
-        """What is in memory beside weights and optimizer, at each moment that may be the peak.
+        """What is in memory besides weights and optimizer, at each moment that may be the peak.
 
         Args:
             config: of the run.
             sizes: number of values of each parameter, by its name.
             attention: the kernel: flash, cudnn, efficient or math.
         """
-        ...
 
 
 @dataclass(frozen=True)
@@ -119,24 +117,18 @@ class Kernel(Protocol):
 
     def inputs(self, sequences: int) -> tuple[Tensor, ...]:
         """Random inputs in float64."""
-        ...
 
     def sizes(self, inputs: tuple[Tensor, ...]) -> dict[str, int]:
         """The sizes of ``inputs`` by their names."""
-        ...
 
     def reference(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """The plainest form, which is right."""
-        ...
 
     def chosen(self, device: torch.device) -> Variant:
         """What training uses on this device."""
-        ...
 
     def variants(self, device: torch.device) -> list[Variant]:
         """What can be compared on this device; the reference first."""
-        ...
 
     def left_out(self, device: torch.device) -> list[str]:
         """What cannot, and why."""
-        ...

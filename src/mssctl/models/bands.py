@@ -71,6 +71,12 @@ def equal_runs(widths: Sequence[int]) -> list[tuple[int, int]]:
     return [(len(list(run)), width) for width, run in groupby(widths)]
 
 
+def bands_of_runs(widths: Sequence[int]) -> list[range]:
+    """The bands of each run of `equal_runs`."""
+    edges = accumulate((bands for bands, _ in equal_runs(widths)), initial=0)
+    return [range(low, high) for low, high in pairwise(edges)]
+
+
 class BandLinear(nn.Module):
     """A linear map of its own for each of ``K`` bands.
 
@@ -191,12 +197,10 @@ class BandMask(nn.Module):
         x = torch.tanh(x) if self.mlp in ("standalone", "tuss") else x
         x = self.second(x)
         x = torch.tanh(x) if self.mlp in ("mixit", "tuss") else x  # (K, B·T, hidden)
-        edges = accumulate((n for n, _ in self.runs), initial=0)
         outputs = []
-        for (low, high), linear, (n, width) in zip(
-            pairwise(edges), self.last, self.runs, strict=True
-        ):
-            y = F.glu(linear(x[low:high]), dim=-1).float()  # (K, B·T, 2·S·C·w)
+        parts = x.split([n for n, _ in self.runs])
+        for part, linear, (n, width) in zip(parts, self.last, self.runs, strict=True):
+            y = F.glu(linear(part), dim=-1).float()  # (K, B·T, 2·S·C·w)
             y = y.reshape(n, batch, frames, 2, self.stems, self.channels, width)
             y = y.permute(1, 4, 5, 0, 6, 2, 3)  # (B, S, C, K, w, T, 2)
             outputs.append(y.reshape(batch, self.stems, self.channels, n * width, frames, 2))

@@ -38,12 +38,8 @@ class Source:
 
     def count(self, start: str) -> int:
         """How many numbered parts there are under ``start``."""
-        numbers = [
-            key.removeprefix(f"{start}.").split(".")[0]
-            for key in self.state
-            if key.startswith(f"{start}.")
-        ]
-        return 1 + max((int(number) for number in numbers), default=-1)
+        rests = [key.removeprefix(f"{start}.") for key in self.state if key.startswith(f"{start}.")]
+        return 1 + max((int(rest.split(".")[0]) for rest in rests), default=-1)
 
     def assert_all_used(self) -> None:
         """Refuse tensors that nothing has asked for.
@@ -91,6 +87,10 @@ def vectors(source: Source, pattern: str, bands: range) -> Tensor:
     return torch.stack([source(pattern.format(band)) for band in bands])[:, None]
 
 
-def matrices(source: Source, pattern: str, bands: range) -> Tensor:
-    """Stack per-band 1 x 1 convolutions ``(out, in, 1)`` into ``(K, in, out)``."""
-    return torch.stack([source(pattern.format(band))[..., 0].T for band in bands]).contiguous()
+def linears(source: Source, ours: str, pattern: str, bands: range) -> dict[str, Tensor]:
+    """One `BandLinear` of per-band linear maps ``(out, in)``, or 1 x 1 convolutions."""
+    weights = [source(f"{pattern.format(band)}.weight").flatten(1).T for band in bands]
+    return {
+        f"{ours}.weight": torch.stack(weights).contiguous(),
+        f"{ours}.bias": vectors(source, f"{pattern}.bias", bands),
+    }

@@ -1,19 +1,26 @@
 """Weights of the official implementations, under their key layouts, loaded into our modules.
 
 Each layout is a table of how one of our tensors is made from official ones, so a missing or
-surplus key can be named. The key layouts are facts read from published checkpoints.
+surplus key can be named. The key layouts are facts read from published checkpoints. Nothing in
+their files is ever run.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.models.base import Separator
 from mssctl.models.build import build, outline
+from mssctl.models.kinds import SAFETENSORS, TORCH, hint_for, kind_of
 from mssctl.models.layouts import Layout, Source, State
 from mssctl.models.registry import ARCHITECTURES
 from mssctl.models.run_config import RunConfig
@@ -92,3 +99,51 @@ def load_with_config(
 
 def _shape(tensor: Tensor | None) -> str:
     return "missing" if tensor is None else str(tuple(tensor.shape))
+
+
+def read_tree(path: Path) -> Any:
+    """What a checkpoint holds: dictionaries, lists, numbers and tensors on the CPU.
+
+    Args:
+        path: a file that safetensors or PyTorch wrote, recognized by its content.
+
+    Raises:
+        MssctlError: no such file (exit 3); a file of another kind, damaged, or with objects that
+            would have to be run to be read (exit 4).
+    """
+    try:
+        kind = kind_of(path)
+    except FileNotFoundError:
+        raise MssctlError(f"{path}: no such file", exit_code=ExitCode.ENVIRONMENT) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise MssctlError(f"{path}: cannot be read: {reason}") from None
+    if kind == SAFETENSORS:
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise MssctlError(f"{path}: cannot be read: {error}") from None
+    if kind != TORCH:
+        raise MssctlError(f"{path}: {kind}, not a checkpoint", hint=hint_for(kind, path))
+    return _torch_file(path)
+
+
+def _torch_file(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 (damaged pickles raise whatever they reach)
+        text = str(error)
+    # PyTorch's own message also says how to switch this protection off.
+    objects = re.search(r"GLOBAL ([\w.]{1,80})", text)
+    if objects:
+        raise MssctlError(
+            f"{path}: not a checkpoint of plain tensors: it holds '{objects[1]}', which would have "
+            "to be run to be read",
+            hint="save its state dict alone with the program that made it; nothing else is read",
+        )
+    raise MssctlError(
+        f"{path}: damaged, or not a checkpoint of plain tensors",
+        hint="fetch it again, or save its state dict alone with the program that made it",
+    )

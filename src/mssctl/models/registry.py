@@ -1,4 +1,4 @@
-"""The architectures by name: those of this package, and those of others.
+"""The architectures: those of this package, and those of others.
 
 A package adds one by an entry point of the group ``mssctl.models`` that names a subclass of
 `Architecture`. Imports neither torch nor numpy.
@@ -19,7 +19,7 @@ DEFAULT: Architecture = TFLocoformerArchitecture()
 
 
 def _found() -> tuple[dict[str, Architecture], dict[str, str]]:
-    """The architectures, and why those of other packages cannot be used, by name."""
+    """Name -> architecture, and name -> why one of another package cannot be used."""
     known: dict[str, Architecture] = {one.name: one for one in (DEFAULT, BSMamba2Architecture())}
     broken: dict[str, str] = {}
     for entry in entry_points(group=GROUP):

@@ -1,4 +1,4 @@
-"""The whole configuration of a run, with the section of whichever architecture it names.
+"""The configuration of a run, with the section of whichever architecture it names.
 
 Imports neither torch nor numpy.
 """
@@ -141,7 +141,7 @@ def _place(path: list[str]) -> tuple[list[str], list[str]]:
 
 
 def forms_of(section: str) -> dict[str, type[BaseModel]]:
-    """The forms that a section can have, by name; most have one. Empty for what is no section."""
+    """Name -> form of a section; most sections have one. Empty if there is no such section."""
     field = RunConfig.model_fields.get(section)
     annotation = field.annotation if field else None
     options = get_args(annotation) or (annotation,)

@@ -1,13 +1,14 @@
 """Weights on disk: one safetensors file that also holds the configuration and the model's card.
 
-Nothing is ever unpickled. A file appears whole or not at all.
+Nothing is ever unpickled. A file appears complete or not at all.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ class LoadedModel:
     Attributes:
         separator: in eval mode, on the device asked for, float32.
         config: of the run that made it.
-        card: license, training data and the like, as free text by name.
+        card: free text by key: license, training data and the like.
         name: bundled name, or the file's name without its ending.
         path: the weights file.
         sha256: of that file.
@@ -67,7 +68,7 @@ def save(
         path: ends in ``.safetensors``.
         model: the separator.
         config: what `load` will rebuild it from.
-        card: free text by name, e.g. ``license``.
+        card: free text by key, e.g. ``license``.
         dtype: of the tensors in the file; None keeps the model's.
         overwrite: replace an existing file.
 
@@ -104,14 +105,10 @@ def load(name: str, device: torch.device) -> LoadedModel:
         MssctlError: no such model (exit 3); damaged or foreign file (exit 4).
     """
     path = find(name)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            config, card = parse_metadata(metadata, path)
-            separator = _outline_like(file, config, path)
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from None
+    with _opened(path) as (file, metadata):
+        config, card = parse_metadata(metadata, path)
+        separator = _outline_like(file, config, path)
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     # Files of earlier versions have no checksum.
     if "sha256" in metadata and metadata["sha256"] != content_hash(tensors, metadata):
         raise _damaged(path, "its content is not what was written (its checksum differs)")
@@ -151,7 +148,7 @@ def _outline_like(file: Any, config: RunConfig, path: Path) -> Separator:
 
 
 def find(name: str) -> Path:
-    """Path of the weights of a model given by name or by path.
+    """Path of the weights of a model, given its name or path.
 
     Raises:
         MssctlError: there is none (exit 3), or it is not a file (exit 4).
@@ -224,12 +221,22 @@ def read_metadata(path: Path) -> tuple[RunConfig, dict[str, str]]:
     Raises:
         MssctlError: not safetensors, or not written by `save` (exit 4).
     """
+    with _opened(path) as (_, metadata):
+        return parse_metadata(metadata, path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """A safetensors file and its metadata.
+
+    Raises:
+        MssctlError: it is damaged, or of another kind (exit 4).
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            yield file, file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from None
-    return parse_metadata(metadata, path)
 
 
 def parse_metadata(metadata: Mapping[str, str], path: Path) -> tuple[RunConfig, dict[str, str]]:

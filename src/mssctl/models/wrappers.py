@@ -1,7 +1,7 @@
 """Finds the weights in what training programs save around and in front of them.
 
 Programs nest the state dict (``model``, ``state_dict``, ``ema`` ...), put prefixes in front of its
-keys (``module.``, ``_orig_mod.``, ``model.`` ...) and keep buffers beside it. The rule: whatever
+keys (``module.``, ``_orig_mod.``, ``model.`` ...) and keep buffers next to it. The rule: whatever
 stands before the keys of a known layout is removed, wherever in the file they are.
 """
 
@@ -30,14 +30,14 @@ class Weights:
         layout: that its keys follow.
         state: its tensors under the keys of the layout.
         averaged: whether it is a moving average of the weights.
-        beside: keys in the same table that belong to no state dict.
+        extra: keys in the same table that belong to no state dict.
     """
 
     place: str
     layout: str
     state: dict[str, Tensor]
     averaged: bool
-    beside: tuple[str, ...]
+    extra: tuple[str, ...]
 
 
 def find_weights(tree: Any, marks: Mapping[str, str], key: str | None) -> tuple[Weights, list[str]]:
@@ -73,11 +73,11 @@ def find_weights(tree: Any, marks: Mapping[str, str], key: str | None) -> tuple[
     if others:
         notes.append(f"also in the file: {_some(others)}; choose with --key")
     counters = [name for name, value in chosen.state.items() if not value.is_floating_point()]
-    left_out = [*chosen.beside, *counters]
+    left_out = [*chosen.extra, *counters]
     if left_out:
         notes.append(f"left out, no weights of the model: {_some(left_out)}")
     state = {name: value for name, value in chosen.state.items() if name not in counters}
-    return Weights(chosen.place, chosen.layout, state, chosen.averaged, chosen.beside), notes
+    return Weights(chosen.place, chosen.layout, state, chosen.averaged, chosen.extra), notes
 
 
 def _tables(
@@ -96,7 +96,7 @@ def _tables(
 def _in_table(
     path: tuple[str, ...], table: Mapping[Any, Any], marks: Mapping[str, str]
 ) -> list[Weights]:
-    """The state dicts of known layouts in one table, told apart by their prefixes."""
+    """The state dicts of known layouts in one table, distinguished by their prefixes."""
     tensors = {
         _WRAPPED.sub("", str(name)): value
         for name, value in table.items()
@@ -109,7 +109,7 @@ def _in_table(
             if before is not None:
                 prefixes.setdefault(before, layout)
     owners = {name: _owner(name, prefixes) for name in tensors}
-    beside = tuple(name for name, prefix in owners.items() if prefix is None)
+    extra = tuple(name for name, prefix in owners.items() if prefix is None)
     averages = "n_averaged" in tensors
     return [
         Weights(
@@ -121,7 +121,7 @@ def _in_table(
                 if owners[name] == prefix
             },
             averaged=averages or any(_names_an_average(p) for p in (*path, *prefix.split("."))),
-            beside=beside,
+            extra=extra,
         )
         for prefix, layout in prefixes.items()
     ]

@@ -172,7 +172,7 @@ def _common_gain(peaks: tuple[float, float], encoding: Encoding) -> tuple[float,
         return 1.0, []
     note = (
         f"peak {20 * math.log10(excess):+.2f} dBFS: all stems scaled by {1 / excess:.4f}, so that "
-        "none clips; they add up to the input at that scale"
+        "none clips; they add up to the input scaled by that factor"
     )
     return 1 / excess, [note]
 

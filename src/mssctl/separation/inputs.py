@@ -29,7 +29,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Song:
-    """An input file, and the folder name that tells it from namesakes (``{dir}``).
+    """An input file, and the folder name that distinguishes it from namesakes (``{dir}``).
 
     For a file found in a folder that was given, ``folder`` is its place below that one; for a
     file that was given itself, the name of the folder it is in.

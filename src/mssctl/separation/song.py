@@ -13,8 +13,8 @@ from torch import Tensor
 
 from mssctl.audio import files
 from mssctl.audio.files import AudioInfo
+from mssctl.audio.overlap import in_step
 from mssctl.audio.resample import resample_stream
-from mssctl.audio.streams import in_step
 from mssctl.events import Progress, Reporter, silent
 from mssctl.files import check_writable, storage_error
 from mssctl.models.base import Separator

@@ -19,7 +19,7 @@ _BLOCK = 65_536  # frames
 class Spool:
     """Float samples on disk, in a file without a name that vanishes whatever happens.
 
-    The mixture is kept beside the outputs, so that a song is decoded only once.
+    The mixture is kept next to the outputs, so that a song is decoded only once.
 
     Attributes:
         peaks: lowest and highest sample of the outputs so far, at least 0 apart from 0.

@@ -15,8 +15,7 @@ from itertools import tee
 import torch
 from torch import Tensor
 
-from mssctl.audio.overlap import Fade, overlap_add
-from mssctl.audio.streams import in_step
+from mssctl.audio.overlap import Fade, in_step, overlap_add
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.device import autocast
 from mssctl.models.base import Separator
@@ -160,7 +159,7 @@ def channel_groups(channels: int, model_channels: int) -> list[list[int]]:
 
     Consecutive ones; where the last group is not full its last channel is repeated, and the
     model's outputs for it are averaged. Mono through a stereo model is ``[[0, 0]]``, 5.1 is
-    ``[[0, 1], [2, 3], [4, 5]]`` (front, centre and low, back), stereo through a mono model is
+    ``[[0, 1], [2, 3], [4, 5]]`` (front, center and low, back), stereo through a mono model is
     ``[[0], [1]]``.
     """
     starts = range(0, channels, model_channels)

@@ -1,4 +1,4 @@
-"""Several processes that train one model: who is who, their share of a step, what they tell.
+"""Several processes that train one model: who is who, their share of a step, what they exchange.
 
 Started by ``torchrun``, which sets ``RANK``, ``WORLD_SIZE`` and ``LOCAL_RANK``. Forward and
 backward are each process's own; gradients are summed once per optimizer step, after the last
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+from torch._utils import _flatten_dense_tensors, _take_tensors, _unflatten_dense_tensors
 
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.processes import place
@@ -41,7 +41,7 @@ class World:
     Attributes:
         rank: number of this process; 0 leads: it validates, writes and reports.
         size: number of processes.
-        control: group for small talk between the hosts, apart from the GPUs' own.
+        control: group for messages between the hosts, apart from the GPUs' own.
     """
 
     rank: int = 0
@@ -67,8 +67,7 @@ class World:
             return value
         box: list[Any] = [value if self.leads else None]
         dist.broadcast_object_list(box, src=0, group=self.control)
-        shared: Value = box[0]
-        return shared
+        return box[0]  # type: ignore[no-any-return]
 
     def gather(self, value: Value) -> list[Value]:
         """The value of each process, by rank, in every process."""
@@ -101,7 +100,9 @@ class World:
         if self.size == 1:
             return []
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        return [(bucket, _flatten_dense_tensors(bucket)) for bucket in _buckets(gradients)]
+        return [
+            (bucket, _flatten_dense_tensors(bucket)) for bucket in _take_tensors(gradients, BUCKET)
+        ]
 
     def sum_gradients(self, buckets: list[Bucket]) -> None:
         """Replace each gradient by its sum over the processes; nobody waits for the device."""
@@ -180,7 +181,7 @@ def joined(device: torch.device) -> Iterator[World]:
             raise
         raise MssctlError(
             f"process {dist.get_rank()}: another process of this run has ended",
-            hint="its own message says why; `mssctl resume` goes on from the last checkpoint",
+            hint="its own message says why; `mssctl resume` continues from the last checkpoint",
             exit_code=ExitCode.ENVIRONMENT,
         ) from error
     finally:
@@ -232,17 +233,3 @@ def whole_of(own: RunConfig, world: World) -> RunConfig:
 def _cut(config: RunConfig, batch: int, count: int) -> RunConfig:
     part = {"batch_size": batch, "gradient_accumulation_steps": count}
     return config.model_copy(update={"training": config.training.model_copy(update=part)})
-
-
-def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
-    """The tensors in their order, in groups of at most `BUCKET` bytes or one tensor."""
-    bucket: list[Tensor] = []
-    size = 0
-    for tensor in tensors:
-        if bucket and size + tensor.nbytes > BUCKET:
-            yield bucket
-            bucket, size = [], 0
-        bucket.append(tensor)
-        size += tensor.nbytes
-    if bucket:
-        yield bucket

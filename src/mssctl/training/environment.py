@@ -37,14 +37,18 @@ def writing(path: Path) -> Iterator[None]:
         ) from None
 
 
+def installed(package: str) -> str | None:
+    """The version of a package, None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def versions() -> dict[str, str]:
     """Versions of what computes the numbers."""
-    try:
-        own = version("mssctl")
-    except PackageNotFoundError:
-        own = "source tree"
     return {
-        "mssctl": own,
+        "mssctl": installed("mssctl") or "source tree",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,

@@ -19,7 +19,7 @@ def locked(run: Path, report: Reporter = silent) -> Iterator[None]:
 
     Args:
         run: the run folder.
-        report: is told where the file system has no locks.
+        report: gets a notice where the file system has no locks.
 
     Raises:
         MssctlError: another process holds it.

@@ -123,7 +123,7 @@ class MovingAverage:
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
-    """The model's stored tensors by name, one that several modules share only once."""
+    """Name -> stored tensor of the model; one that several modules share appears once."""
     seen: set[int] = set()
     tensors = {}
     for name, tensor in model.state_dict(keep_vars=True).items():

@@ -168,7 +168,7 @@ class RunLog:
 
 
 def finite(value: Any) -> Any:
-    """A number, or numbers by name, for JSON: None in place of NaN and infinity."""
+    """A number, or a mapping of them, for JSON: None in place of NaN and infinity."""
     if isinstance(value, dict):
         return {name: finite(number) for name, number in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -178,7 +178,7 @@ class MetricsFile:
     """Appends lines to the file.
 
     Lines of steps and validations that a resumed run does again, and lines that cannot be read, are
-    cut on opening, so that the file tells one story.
+    cut on opening, so that each step appears once.
 
     Args:
         path: of the file; it need not exist.
@@ -205,7 +205,7 @@ class MetricsFile:
             self._file = path.open("a", encoding="utf-8")
 
     def add(self, kind: str, **values: Any) -> None:
-        """Append one whole line and hand it to the operating system."""
+        """Append one line and hand it to the operating system."""
         with writing(self._path):
             line = json.dumps({"kind": kind, **finite(values)}, allow_nan=False)
             self._file.write(f"{line}\n")

@@ -55,7 +55,7 @@ class StepOutcome:
 
     Attributes:
         loss: mean over the micro-batches of all processes, scalar.
-        terms: parts of the loss by name, scalars.
+        terms: name -> part of the loss, scalars.
         grad_norm: of all gradients before clipping, scalar.
         finite: 1.0 if the weights were updated, 0.0 if the step was skipped.
         lr: learning rate of this step.
@@ -104,7 +104,7 @@ def train_step(
         # to do the step again from.
         raise MssctlError(
             "memory ran out while the weights were updated",
-            hint="the last checkpoint is whole; this model needs a larger GPU",
+            hint="the last checkpoint is intact; this model needs a larger GPU",
             exit_code=ExitCode.BAD_INPUT,
         ) from None
     state.step += 1

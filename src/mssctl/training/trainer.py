@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -128,13 +128,8 @@ class Trainer:
         All of them come before the step begins: after an error in its middle, the random
         generators would be somewhere between two steps.
         """
-        found, error = [], None
-        try:
-            found = list(islice(examples, self.micro_batches))
-        except MssctlError as problem:
-            error = problem
-        self._raise_together(error)
-        return found
+        with self._together():
+            return list(islice(examples, self.micro_batches))
 
     def _step(self, examples: list[Tensor]) -> StepOutcome:
         """Train on the next examples; what does not fit the memory is done in smaller parts."""
@@ -161,19 +156,21 @@ class Trainer:
         self.config = config
         self.state.model.set_checkpointing(config.training.gradient_checkpointing)
         self.run.report(Notice(message, level="warning"))
-        error = None
-        try:
+        with self._together():
             if self.run.world.leads:
                 out_of_memory.record(self.run, config, step)
-        except MssctlError as found:
-            error = found
-        self._raise_together(error)
 
-    def _raise_together(self, error: MssctlError | None) -> None:
-        """If any process has met an error, save the run so far and raise it in all of them.
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """If the body fails in any process, save the run so far and raise its error in all of them.
 
         Weights that have diverged are not saved: `resume` continues from those before.
         """
+        error = None
+        try:
+            yield
+        except MssctlError as found:
+            error = found
         world = self.run.world
         if not world.any(error is not None):
             return
@@ -202,28 +199,23 @@ class Trainer:
 
     def _scores(self) -> dict[str, float] | None:
         """The scores that the leading process measures, in all of them; None when interrupted."""
-        scores: dict[str, float] | None = None
-        error: MssctlError | None = None
-        try:
-            if self.run.world.leads:
-                scores = self._measured()
-        except NotFiniteError:
-            error = _diverged(self.run.folder, self.state.step, self.config)
-        except MssctlError as found:
-            error = found
-        self._raise_together(error)  # the epoch is not lost
+        with self._together():  # the epoch is not lost
+            scores = self._measured() if self.run.world.leads else None
         return self.run.world.share(scores)
 
     def _measured(self) -> dict[str, float] | None:
         rate = self.config.audio.sample_rate
-        scores = validate(
-            self.state.validated_model,
-            self.run.songs.valid,
-            self.config,
-            report=self.run.report,
-            stop=lambda: self.interrupt.requested,
-            listen=lambda number, sounds: self.log.listen(number, sounds, rate),
-        )
+        try:
+            scores = validate(
+                self.state.validated_model,
+                self.run.songs.valid,
+                self.config,
+                report=self.run.report,
+                stop=lambda: self.interrupt.requested,
+                listen=lambda number, sounds: self.log.listen(number, sounds, rate),
+            )
+        except NotFiniteError:
+            raise _diverged(self.run.folder, self.state.step, self.config) from None
         if scores is not None and self.config.training.validate_metric not in scores:
             raise MssctlError("all stems of all validation songs are silent: nothing to score")
         return scores

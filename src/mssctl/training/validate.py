@@ -1,4 +1,4 @@
-"""Scores on held-out songs, separated whole and by the same function as `mssctl separate`."""
+"""Scores on held-out songs, separated in full length by the same function as `mssctl separate`."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def spread(songs: Sequence[Song], count: int) -> list[Song]:
 def _separate(
     model: Separator, song: Song, settings: SeparationSettings
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """True and estimated stems ``(C, N)`` by name."""
+    """Reference and estimated stems ``(C, N)``, by stem."""
     sources = read_song(song, model.sources, model.channels)  # (S, C, N)
     mix = torch.from_numpy(sources.sum(0))
     with uncompiled(model):

@@ -1,4 +1,4 @@
-"""The scan as `Kernel`: its forms beside each other, for ``bench --mode scan`` and ``doctor``."""
+"""The scan as `Kernel`: its forms compared, for ``bench --mode scan`` and ``doctor``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The Mamba-2 mixer: projection, short causal convolution, state space scan, gated norm.
 
 Source: Dao & Gu, "Transformers are SSMs" (arXiv:2405.21060), with the defaults and the
-initialisation of its released code (one group, gate before norm).
+initialization of its released code (one group, gate before norm).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class RMSNorm(nn.Module):
         self.gain = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last axis."""
+        """Normalize the last axis."""
         with full_precision(x.device):
             return F.rms_norm(x.float(), self.gain.shape, self.gain, self.eps)
 

@@ -1,13 +1,12 @@
 """BSMamba2: Mamba-2 mixers along time and along bands, in both directions.
 
-Source: Kim & Choi, BSMamba2 (arXiv:2508.14556), sizes and initialisation as released. A state
+Source: Kim & Choi, BSMamba2 (arXiv:2508.14556), sizes and initialization as released. A state
 space model costs the same per frame at any length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +33,7 @@ class UnitNorm(nn.Module):
         self.gain = nn.Parameter(torch.ones(*shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last axis; zeros stay zeros."""
+        """Normalize the last axis; zeros stay zeros."""
         with full_precision(x.device):
             scale = x.shape[-1] ** 0.5
             y: Tensor = F.normalize(x.float(), dim=-1, eps=1e-12) * scale * self.gain
@@ -103,12 +102,10 @@ class StemMask(nn.Module):
         batch, frames, bands, dim = x.shape
         x = x.permute(2, 0, 1, 3).reshape(bands, batch * frames, dim)  # (K, B·T, D)
         x = torch.tanh(self.first(x))  # (K, B·T, hidden)
-        edges = accumulate((n for n, _ in self.runs), initial=0)
         outputs = []
-        for (low, high), linear, (n, width) in zip(
-            pairwise(edges), self.last, self.runs, strict=True
-        ):
-            y = F.glu(linear(x[low:high]), dim=-1).float()  # (K, B·T, w·C·2)
+        parts = x.split([n for n, _ in self.runs])
+        for part, linear, (n, width) in zip(parts, self.last, self.runs, strict=True):
+            y = F.glu(linear(part), dim=-1).float()  # (K, B·T, w·C·2)
             y = y.reshape(n, batch, frames, width, self.channels, 2)
             y = y.permute(1, 4, 0, 3, 2, 5)  # (B, C, K, w, T, 2)
             outputs.append(y.reshape(batch, self.channels, n * width, frames, 2))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from mssctl.models.bands import band_widths, equal_runs
+from mssctl.models.bands import band_widths, bands_of_runs
 from mssctl.models.bsmamba2.config import BSMamba2Config
-from mssctl.models.layouts import Layout, Source, stem_count, vectors
+from mssctl.models.layouts import Layout, Source, linears, stem_count, vectors
 from mssctl.models.run_config import RunConfig, parse
 
 
@@ -59,7 +58,7 @@ def _bsmamba2_config(config: Mapping[str, Any], source: Source) -> RunConfig:
 def _stems(count: int, names: list[str] | None, target: str | None) -> dict[str, Any]:
     """Names of the sources, and the one a model with a single output gives.
 
-    Such a model is one for vocals, where nothing else is said.
+    Such a model is for vocals unless its configuration says otherwise.
     """
     if count > 1:
         return {"stems": names or [f"stem{index + 1}" for index in range(count)]}
@@ -100,29 +99,17 @@ def _collect_bsmamba2(source: Source, config: RunConfig) -> dict[str, Tensor]:
                 for name, official in _DIRECTION.items():
                     ours[f"{new}.{way}.{name}"] = source(f"{old}.{half}_blocks.0.{official}")
     widths = band_widths(model.freqs_per_bands, config.audio.sample_rate, config.stft.n_fft)
-    first_band = 0
-    for run, (count, _) in enumerate(equal_runs(widths)):
-        bands = range(first_band, first_band + count)
-        first_band += count
+    for run, bands in enumerate(bands_of_runs(widths)):
         split = "band_split.to_features.{}"
         ours[f"encoder.norm.{run}.gain"] = vectors(source, f"{split}.0.gamma", bands)
-        ours |= _linears(source, f"encoder.linear.{run}", f"{split}.1", bands)
+        ours |= linears(source, f"encoder.linear.{run}", f"{split}.1", bands)
         for stem in range(len(config.audio.outputs)):
             mask = f"mask_estimators.{stem}.to_freqs.{{}}.0.2"
-            ours |= _linears(source, f"masks.{stem}.last.{run}", mask, bands)
+            ours |= linears(source, f"masks.{stem}.last.{run}", mask, bands)
     for stem in range(len(config.audio.outputs)):
         mask = f"mask_estimators.{stem}.to_freqs.{{}}.0.0"
-        ours |= _linears(source, f"masks.{stem}.first", mask, range(len(widths)))
+        ours |= linears(source, f"masks.{stem}.first", mask, range(len(widths)))
     return ours
-
-
-def _linears(source: Source, ours: str, pattern: str, bands: range) -> dict[str, Tensor]:
-    """Stack per-band linear maps, which the official files keep as ``(out, in)``."""
-    weights = [source(f"{pattern.format(band)}.weight").T for band in bands]
-    return {
-        f"{ours}.weight": torch.stack(weights).contiguous(),
-        f"{ours}.bias": vectors(source, f"{pattern}.bias", bands),
-    }
 
 
 LAYOUTS = {"bsmamba2": Layout("layers.0.0.forward_blocks.", _bsmamba2_config, _collect_bsmamba2)}

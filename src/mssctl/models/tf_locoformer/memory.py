@@ -18,7 +18,7 @@ from mssctl.models.tf_locoformer.config import TFLocoformerConfig
 
 # Found by least squares on fake steps: what the loss, its gradient and the inverse transform hold
 # at the peak, per sample and per bin of each stem and channel; and what the backward pass of one
-# path holds beside what its forward pass saved, as a fraction of that.
+# path holds besides what its forward pass saved, as a fraction of that.
 PER_SAMPLE = 115.0
 PER_BIN = 16.0
 IN_BACKWARD = 0.11

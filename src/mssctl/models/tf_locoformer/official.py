@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.models.bands import band_widths, equal_runs
-from mssctl.models.layouts import Layout, Source, matrices, stem_count, vectors
+from mssctl.models.bands import band_widths, bands_of_runs
+from mssctl.models.layouts import Layout, Source, linears, stem_count, vectors
 from mssctl.models.run_config import RunConfig, parse
 from mssctl.models.tf_locoformer.config import TFLocoformerConfig
 
@@ -100,22 +100,16 @@ def _collect_bands(source: Source, config: RunConfig) -> dict[str, Tensor]:
     widths = band_widths(config.model.freqs_per_bands, config.audio.sample_rate, config.stft.n_fft)
     split = "band_split_module.band_split_module"
     mask = "band_split_module.bandwise_decoding_module"
-    first_band = 0
-    for run, (count, _) in enumerate(equal_runs(widths)):
-        bands = range(first_band, first_band + count)
-        first_band += count
+    for run, bands in enumerate(bands_of_runs(widths)):
         ours[f"encoder.gain.{run}"] = vectors(source, f"{split}.{{}}.0.weight", bands)
         ours[f"encoder.shift.{run}"] = vectors(source, f"{split}.{{}}.0.bias", bands)
-        ours[f"encoder.linear.{run}.weight"] = matrices(source, f"{split}.{{}}.1.weight", bands)
-        ours[f"encoder.linear.{run}.bias"] = vectors(source, f"{split}.{{}}.1.bias", bands)
-        ours[f"decoder.last.{run}.weight"] = matrices(source, f"{mask}.{{}}.{_LAST}.weight", bands)
-        ours[f"decoder.last.{run}.bias"] = vectors(source, f"{mask}.{{}}.{_LAST}.bias", bands)
+        ours |= linears(source, f"encoder.linear.{run}", f"{split}.{{}}.1", bands)
+        ours |= linears(source, f"decoder.last.{run}", f"{mask}.{{}}.{_LAST}", bands)
     everything = range(len(widths))
     ours["decoder.gain"] = vectors(source, f"{mask}.{{}}.0.weight", everything)
     ours["decoder.shift"] = vectors(source, f"{mask}.{{}}.0.bias", everything)
     for name, place in (("first", _FIRST), ("second", _SECOND)):
-        ours[f"decoder.{name}.weight"] = matrices(source, f"{mask}.{{}}.{place}.weight", everything)
-        ours[f"decoder.{name}.bias"] = vectors(source, f"{mask}.{{}}.{place}.bias", everything)
+        ours |= linears(source, f"decoder.{name}", f"{mask}.{{}}.{place}", everything)
     return ours
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: folders that appear whole or not at all, without pickle.
+"""Checkpoints: folders that appear complete or not at all, without pickle.
 
 ``RUN/checkpoints/step-00001234/`` holds ``model.safetensors``, ``ema.safetensors`` (with a moving
 average), ``optimizer.safetensors`` (``NAME/exp_avg`` and so on), ``rng.safetensors`` and, with the

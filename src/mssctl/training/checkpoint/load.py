@@ -1,4 +1,4 @@
-"""Load the newest checkpoint that is whole."""
+"""Load the newest intact checkpoint."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def load_newest(
     processes: int = 1,
     config_sha256: str | None = None,
 ) -> Path:
-    """Load the newest checkpoint that is whole, reporting damaged ones.
+    """Load the newest intact checkpoint and report damaged ones.
 
     ``rank`` of ``processes`` takes its own random generators back, if as many wrote it.
     ``config_sha256`` is that of ``config.yaml`` as it was found, if it was changed since.
@@ -96,7 +96,7 @@ def _report_differences(
     if not state.validation_fingerprint.startswith(values.judged_by or ""):
         state.best_score = state.best_step = None
         state.schedule.forget_scores()
-        report(Notice("validation was changed: the best score is looked for anew"))
+        report(Notice("validation was changed: the search for the best score starts over"))
 
 
 def _restore(

@@ -56,7 +56,7 @@ class ValidationEntry(_Form):
 
 
 class SavedValues(_Form):
-    """What ``state.json`` holds beside its checksum."""
+    """What ``state.json`` holds besides its checksum."""
 
     format: int
     step: Number
@@ -114,7 +114,7 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, dict[str, Tensor]], SavedVa
 
     Raises:
         DamagedError: unreadable, changed since it was written, or of another form.
-        MssctlError: whole, but of a format that this version does not know (exit 3).
+        MssctlError: intact, but of a format that this version does not know (exit 3).
     """
     values = _read_values(folder)
     tensors = {}
