@@ -1,26 +1,40 @@
-"""The architectures: those of this package, and those of others.
+"""The architectures: each folder here is one, and other packages add theirs.
 
-A package adds one by an entry point of the group ``mssctl.models`` that names a subclass of
-`Architecture`. Imports neither torch nor numpy.
+A folder's ``__init__.py`` has a subclass of `Architecture`; an entry point of the group
+``mssctl.models`` names one of another package. Imports neither torch nor numpy.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pkgutil import iter_modules
 
+import mssctl.models
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.models.architecture import Architecture
-from mssctl.models.bsmamba2 import BSMamba2Architecture
-from mssctl.models.tf_locoformer import TFLocoformerArchitecture
 
 GROUP = "mssctl.models"
+DEFAULT_NAME = "tf_locoformer"
 
-DEFAULT: Architecture = TFLocoformerArchitecture()
+
+def _own() -> dict[str, Architecture]:
+    """Name -> architecture of each folder here, the default one first."""
+    folders = [one.name for one in iter_modules(mssctl.models.__path__) if one.ispkg]
+    modules = [import_module(f"mssctl.models.{name}") for name in folders]
+    kinds = [
+        kind
+        for module in modules
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Architecture) and kind is not Architecture
+    ]
+    found = sorted((kind() for kind in kinds), key=lambda one: one.name != DEFAULT_NAME)
+    return {one.name: one for one in found}
 
 
 def _found() -> tuple[dict[str, Architecture], dict[str, str]]:
     """Name -> architecture, and name -> why one of another package cannot be used."""
-    known: dict[str, Architecture] = {one.name: one for one in (DEFAULT, BSMamba2Architecture())}
+    known = _own()
     broken: dict[str, str] = {}
     for entry in entry_points(group=GROUP):
         try:
@@ -46,6 +60,7 @@ def _load(entry: EntryPoint) -> Architecture:
 
 
 ARCHITECTURES, BROKEN = _found()
+DEFAULT = ARCHITECTURES[DEFAULT_NAME]
 
 
 def architecture(section: object) -> Architecture:
