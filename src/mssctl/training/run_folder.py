@@ -9,7 +9,7 @@ from mssctl.config.schema import TrainingConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.files import is_leftover, write_whole
 from mssctl.training.environment import SAVED, readable_sessions
-from mssctl.training.run_log import last_step
+from mssctl.training.log import last_step
 from mssctl.training.sources import DATA, SONGS
 
 CONFIG = "config.yaml"
