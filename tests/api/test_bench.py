@@ -16,7 +16,7 @@ from mssctl.api import bench as module
 from mssctl.api.bench import bench
 from mssctl.benchmark import clock as bench_clock
 from mssctl.benchmark import work as bench_work
-from mssctl.benchmark.clock import spread
+from mssctl.benchmark.clock import percentile
 from mssctl.benchmark.compare import compare
 from mssctl.cli.bench import comparison_text, steps_text
 from mssctl.cli.render import as_json
@@ -184,8 +184,8 @@ def test_progress_counts_warm_up_and_steps(tiny):
 
 
 def test_the_percentiles_are_values_of_steps():
-    found = spread([3.0, 1.0, 2.0, 5.0, 4.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0])
-    assert (found.least, found.p10, found.median, found.p90) == (1.0, 2.0, 6.0, 10.0)
+    seconds = [3.0, 1.0, 2.0, 5.0, 4.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0]
+    assert [percentile(seconds, share) for share in (0.0, 0.1, 0.5, 0.9)] == [1.0, 2.0, 6.0, 10.0]
 
 
 def test_two_results_beside_each_other(tiny, tmp_path):

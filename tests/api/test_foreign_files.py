@@ -11,7 +11,7 @@ import torch
 from mssctl.api.bench import bench
 from mssctl.api.models import export_model, import_model
 from mssctl.api.plan import plan
-from mssctl.benchmark.trace import profiled
+from mssctl.benchmark.measure import profiled
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.files import FileSet
 from mssctl.models import weights

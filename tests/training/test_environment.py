@@ -11,7 +11,7 @@ import torch
 
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.training.environment import add_to_session, record_session
-from mssctl.training.run_log import MetricsFile
+from mssctl.training.log import MetricsFile
 
 
 def test_metrics_are_one_story_after_a_resume(tmp_path):

@@ -14,8 +14,7 @@ from mssctl.separation import outputs
 from mssctl.separation.formats import StemFormat
 from mssctl.separation.open_model import find_model
 from mssctl.separation.outputs import Namer
-from mssctl.separation.song import SongSeparation
-from mssctl.separation.songs import separate_songs
+from mssctl.separation.song import SongSeparation, separate_songs
 from mssctl.separation.stems import select
 from mssctl.separation.stream import SeparationSettings
 

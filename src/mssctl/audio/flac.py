@@ -173,13 +173,10 @@ class Digest:
     """
 
     def __init__(self, bits: int, wanted: bytes, samples: int | None, rate: int) -> None:
-        self._bits = bits
-        self._wanted = wanted
-        self._samples = samples
+        self._bits, self._wanted, self._samples, self._rate = bits, wanted, samples, rate
+        self._md5 = hashlib.md5(usedforsecurity=False)
         self._done = 0
         self.complete = False
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._rate = rate
 
     @classmethod
     def of(cls, context: AudioCodecContext) -> Self | None:

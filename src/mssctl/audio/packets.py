@@ -89,8 +89,9 @@ class PacketDecoder:
             if not self._bad:
                 self._bad_at = self.seconds(position)
             self._bad.append(bytes(packet))
-        if not self._packets and self.demuxer == "mp3":
-            self._look_at_first(packet)
+        first_of_mp3 = not self._packets and self.demuxer == "mp3"
+        if first_of_mp3 and mpeg.needs_earlier_frames(bytes(memoryview(packet)[:8])):
+            self._note("begins in the middle of a stream: its first frames are not complete")
         self._packets += 1
         if position and packet.is_corrupt and self.demuxer not in formats.PCM_DEMUXERS:
             raise cut_off(self.path, self.seconds(position))
@@ -122,10 +123,6 @@ class PacketDecoder:
                 f"{size} bytes at the end are not audio (after {self._bad_at:.2f} s): "
                 "the file may be cut off"
             )
-
-    def _look_at_first(self, packet: Packet[AudioStream]) -> None:
-        if mpeg.needs_earlier_frames(bytes(memoryview(packet)[:8])):
-            self._note("begins in the middle of a stream: its first frames are not complete")
 
     def _ends_with_frame(self, packet: Packet[AudioStream]) -> bool:
         """Whether a FLAC packet is a frame to its last byte, and the last of the file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -25,13 +26,13 @@ _HEAD = 4_096  # bytes in which a header names its codec
 _BLOCK = 65_536  # samples per channel read at once
 
 
+@dataclass(frozen=True)
 class PcmSource:
     """A file that libsndfile reads, see `mssctl.audio.source.Source`."""
 
-    def __init__(self, path: Path, facts: Facts, found: Extent) -> None:
-        self._path = path
-        self._facts = facts
-        self._extent = found
+    path: Path
+    facts: Facts
+    extent: Extent
 
     @classmethod
     def open(cls, path: Path) -> Self | None:
@@ -66,15 +67,10 @@ class PcmSource:
         notes = [] if found.known else ["this format does not show whether the file is complete"]
         return cls(path, Facts(rate, channels, subtype, frames, tuple(notes)), found)
 
-    @property
-    def facts(self) -> Facts:
-        """What the header states."""
-        return self._facts
-
     def whole(self, note: Note) -> Iterator[NDArray[np.float32]]:
         """All samples."""
-        if self._extent.after:
-            note(f"{self._extent.after} bytes after the end that the header states are not read")
+        if self.extent.after:
+            note(f"{self.extent.after} bytes after the end that the header states are not read")
         yield from self._blocks(0)
 
     def excerpt(self, start: int) -> Iterator[NDArray[np.float32]]:
@@ -82,10 +78,10 @@ class PcmSource:
         return self._blocks(start)
 
     def _blocks(self, start: int) -> Iterator[NDArray[np.float32]]:
-        rate, frames = self._facts.sample_rate, self._facts.stated or 0
+        rate, frames = self.facts.sample_rate, self.facts.stated or 0
         done = min(start, frames)
         try:
-            with _opened(self._path, self._extent) as file:
+            with _opened(self.path, self.extent) as file:
                 file.seek(done)
                 while done < frames:
                     wanted = min(_BLOCK, frames - done)
@@ -95,9 +91,9 @@ class PcmSource:
                     if len(block) < wanted:
                         break
         except sf.LibsndfileError:
-            raise damaged(self._path, done / rate, "the samples cannot be read") from None
+            raise damaged(self.path, done / rate, "the samples cannot be read") from None
         if done < frames:
-            raise cut_off(self._path, done / rate, frames / rate)
+            raise cut_off(self.path, done / rate, frames / rate)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -46,26 +45,9 @@ class Clock:
         return float(start.elapsed_time(end)) / 1e3 if self.cuda else float(end - start)
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Seconds of the steps: median, tenth and ninetieth percentile, least."""
-
-    median: float
-    p10: float
-    p90: float
-    least: float
-
-
-def spread(seconds: list[float]) -> Spread:
-    """Of at least one step."""
-    ordered = sorted(seconds)
-    last = len(ordered) - 1
-    return Spread(
-        statistics.median(ordered),
-        ordered[round(0.1 * last)],
-        ordered[round(0.9 * last)],
-        ordered[0],
-    )
+def percentile(seconds: list[float], share: float) -> float:
+    """The time of the step that is slower than this share of the others."""
+    return sorted(seconds)[round(share * (len(seconds) - 1))]
 
 
 class Parts:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mssctl.benchmark.clock import Clock, Watch, spread
+from mssctl.benchmark.clock import Clock, Watch, percentile
 from mssctl.benchmark.environment import environment, matmul_rate
-from mssctl.benchmark.trace import profiled
 from mssctl.benchmark.work import Work
+from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Progress, Reporter
+from mssctl.files import FileSet
 from mssctl.hardware.machine import GIB, peak_memory
 from mssctl.options.bench import BenchOptions
 from mssctl.planning.cards import card_in
-from mssctl.results.bench import StepBench
+from mssctl.results.bench import OperatorTime, StepBench
 
 STEPS, WARMUP = 50, 3
+_OPERATORS = 10  # in the table of a profile
 _PARTS = 3  # more steps, for the shares of their parts
 
 
@@ -40,7 +44,8 @@ def measure_steps(
     measured = _marks(work, clock, watch, (warmup, steps), report)
     seconds = [clock.between(start, end) for start, _, end in measured]
     waited = sum(clock.between(start, there) for start, there, _ in measured) / sum(seconds)
-    times = spread(seconds)
+    median = statistics.median(seconds)
+    # Before the planner, which runs the model's code once more.
     cuda = device.type == "cuda"
     resident = None if cuda else peak_memory() / GIB
     allocated = torch.cuda.max_memory_allocated(device) / GIB if cuda else None
@@ -52,19 +57,19 @@ def measure_steps(
         device=str(device),
         steps=steps,
         warmup=warmup,
-        seconds=times.median,
-        seconds_p10=times.p10,
-        seconds_p90=times.p90,
-        seconds_least=times.least,
+        seconds=median,
+        seconds_p10=percentile(seconds, 0.1),
+        seconds_p90=percentile(seconds, 0.9),
+        seconds_least=min(seconds),
         audio_seconds=work.audio,
-        speed=work.audio / times.median,
+        speed=work.audio / median,
         shares=_shares(work, clock, waited),
         allocated_gib=allocated,
         reserved_gib=reserved,
         predicted_gib=predicted,
         resident_gib=resident,
         tflop=flops,
-        tflop_rate=flops / times.median if flops else None,
+        tflop_rate=flops / median if flops else None,
         full_rate=rate,
         full_rate_of=whose,
         utilisation=watch.mean("utilisation"),
@@ -149,3 +154,39 @@ def _arithmetic(
     if card is None or work.dtype != "bfloat16":
         return found.tflop, predicted, None, None
     return found.tflop, predicted, card.bf16, f"{card.name}'s bf16"
+
+
+def profiled(step: Callable[[], object], device: torch.device, path: Path) -> list[OperatorTime]:
+    """Two more steps under PyTorch's profiler.
+
+    Args:
+        step: does one.
+        device: it computes on.
+        path: the trace goes there, in Chrome's format; it appears complete or not at all.
+
+    Raises:
+        MssctlError: the trace cannot be written (exit 3), or something is there (exit 2).
+    """
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if device.type == "cuda":
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities, acc_events=True) as profiler:
+        for _ in range(2):
+            step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    try:
+        with FileSet(path.parent) as files:
+            profiler.export_chrome_trace(str(files.add(path)))
+    except OSError as error:
+        raise MssctlError(
+            f"{path}: cannot be written: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
+        ) from None
+    own = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    rows = [(float(getattr(row, own, 0.0)), row) for row in profiler.key_averages()]
+    whole = sum(taken for taken, _ in rows) or 1.0
+    rows.sort(key=lambda pair: -pair[0])
+    return [
+        OperatorTime(row.key, taken / 1e6 / 2, taken / whole, row.count // 2)
+        for taken, row in rows[:_OPERATORS]
+    ]

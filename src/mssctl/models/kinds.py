@@ -11,7 +11,7 @@ TORCH = "a file of PyTorch"
 NO_FILE = "a pipe or a device"  # opening one may wait forever
 
 _IMPORT = "turn it into a model file with `mssctl models import {} -o MODEL.safetensors`"
-_MAGIC = [
+_MAGIC = [  # at the beginning of the file
     (b"RIFF", "a RIFF file, such as WAV"),
     (b"fLaC", "a FLAC file"),
     (b"OggS", "an Ogg file"),

@@ -10,7 +10,7 @@ from mssctl.errors import ExitCode, MssctlError
 from mssctl.files import write_whole
 from mssctl.staging import is_leftover
 from mssctl.training.environment import SAVED, readable_sessions
-from mssctl.training.run_log import last_step
+from mssctl.training.log import last_step
 from mssctl.training.sources import DATA, SONGS
 
 CONFIG = "config.yaml"

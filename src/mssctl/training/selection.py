@@ -10,8 +10,8 @@ from mssctl.events import Saved
 from mssctl.models import weights
 from mssctl.models.run_config import RunConfig
 from mssctl.training.environment import versions
+from mssctl.training.log import finite
 from mssctl.training.run import Run
-from mssctl.training.run_log import finite
 from mssctl.training.step import TrainState
 
 

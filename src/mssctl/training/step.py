@@ -14,8 +14,7 @@ from mssctl.hardware.device import autocast
 from mssctl.models.base import Separator
 from mssctl.models.run_config import RunConfig
 from mssctl.training.distributed import ALONE, World
-from mssctl.training.losses import compute_loss
-from mssctl.training.losses.signals import Terms
+from mssctl.training.losses import Terms, compute_loss
 from mssctl.training.optim import LearningRate, MovingAverage
 
 

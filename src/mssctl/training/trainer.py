@@ -23,10 +23,10 @@ from mssctl.training.checkpoint.save import Saver
 from mssctl.training.checkpoint.stored import checkpoint_name
 from mssctl.training.environment import record_session
 from mssctl.training.interrupt import Interrupt
+from mssctl.training.log import RunLog
 from mssctl.training.prepare import prepare
 from mssctl.training.receipt import make_receipt, receipt_text
 from mssctl.training.run import Run, Start
-from mssctl.training.run_log import RunLog
 from mssctl.training.selection import Selection, validated_step
 from mssctl.training.step import StepOutcome, TrainState, train_step
 from mssctl.training.validate import validate

@@ -28,8 +28,7 @@ class ScanKernel:
     def __init__(self, config: RunConfig | None) -> None:
         self._model, self._steps = BSMamba2Config(expand=1, emb_dim=32, headdim=16, d_state=16), 150
         if config is not None:
-            assert isinstance(config.model, BSMamba2Config)
-            self._model = config.model
+            self._model = BSMamba2Config.of(config)
             self._steps = config.training.segment_length // config.stft.hop_length + 1
 
     def inputs(self, sequences: int) -> _Inputs:

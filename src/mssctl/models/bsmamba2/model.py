@@ -177,8 +177,7 @@ class BSMamba2(SpectralSeparator):
     """
 
     def __init__(self, config: RunConfig) -> None:
-        model, audio, stft = config.model, config.audio, config.stft
-        assert isinstance(model, BSMamba2Config)
+        model, audio, stft = BSMamba2Config.of(config), config.audio, config.stft
         super().__init__(audio, stft, normalize=False)
         self.slice_positions, self.scan_backend = model.slice_positions, model.scan_backend
         widths = band_widths(model.freqs_per_bands, audio.sample_rate, stft.n_fft)

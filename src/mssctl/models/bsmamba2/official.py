@@ -83,8 +83,7 @@ _DIRECTION = {
 
 
 def _collect_bsmamba2(source: Source, config: RunConfig) -> dict[str, Tensor]:
-    model = config.model
-    assert isinstance(model, BSMamba2Config)
+    model = BSMamba2Config.of(config)
     ours = {"norm.gain": source("final_norm.gamma")}
     for layer in range(model.n_layers):
         for index, mine in enumerate(("time_path", "band_path")):

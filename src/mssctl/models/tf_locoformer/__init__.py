@@ -50,7 +50,7 @@ class TFLocoformerArchitecture(Architecture):
         """Along bands (or bins), and along frames."""
         from mssctl.models.tf_locoformer.memory import shape_of
 
-        model, shape = _section(config), shape_of(config)
+        model, shape = TFLocoformerConfig.of(config), shape_of(config)
         heads, head = model.n_heads, model.attention_dim // model.n_heads
         return [
             AttentionShape("bands", heads, shape.rows, head),
@@ -71,7 +71,7 @@ class TFLocoformerArchitecture(Architecture):
 
     def smaller(self, config: RunConfig) -> Iterator[tuple[str, Sequence[Sequence[str]]]]:
         """A model per bin: bands instead, or fewer bins."""
-        if _section(config).front_end == "bands":
+        if TFLocoformerConfig.of(config).front_end == "bands":
             return
         kinds = ("bands62", "rule")
         changes = [["model.front_end=bands", f"model.freqs_per_bands={kind}"] for kind in kinds]
@@ -86,8 +86,3 @@ class TFLocoformerArchitecture(Architecture):
         from mssctl.models.tf_locoformer.official import LAYOUTS
 
         return LAYOUTS
-
-
-def _section(config: RunConfig) -> TFLocoformerConfig:
-    assert isinstance(config.model, TFLocoformerConfig)
-    return config.model

@@ -40,12 +40,6 @@ class Shape:
         return self.batch * self.frames * self.rows
 
 
-def section(config: RunConfig) -> TFLocoformerConfig:
-    """The section ``model`` of a TF-Locoformer."""
-    assert isinstance(config.model, TFLocoformerConfig)
-    return config.model
-
-
 def shape_of(config: RunConfig) -> Shape:
     """Batch, frames, bins and bands of a training step."""
     stft, training = config.stft, config.training
@@ -54,7 +48,7 @@ def shape_of(config: RunConfig) -> Shape:
     if 4 * stft.hop_length > stft.n_fft:
         padded = -(-samples // stft.hop_length) * stft.hop_length
     bins = stft.n_fft // 2 + 1
-    rows, model = bins, section(config)
+    rows, model = bins, TFLocoformerConfig.of(config)
     if model.front_end == "bands":
         rows = len(band_widths(model.freqs_per_bands, config.audio.sample_rate, stft.n_fft))
     return Shape(training.batch_size, samples, padded // stft.hop_length + 1, bins, rows)
@@ -72,7 +66,7 @@ class LocoformerMemory:
         self, config: RunConfig, sizes: Mapping[str, int], attention: str
     ) -> list[dict[str, int]]:
         """At the loss, and, where paths or blocks are recomputed, in the backward pass of one."""
-        training, shape, model = config.training, shape_of(config), section(config)
+        training, shape, model = config.training, shape_of(config), TFLocoformerConfig.of(config)
         total = sum(sizes.values())
         trunk = sum(size for name, size in sizes.items() if name.startswith("blocks."))
         a = 2 if training.amp_dtype == "bfloat16" else 4
@@ -111,7 +105,7 @@ class LocoformerMemory:
 
 def path_bytes(config: RunConfig, length: int, a: int, attention: str) -> float:
     """What one path saves for its backward pass, per token, along an axis of ``length``."""
-    model = section(config)
+    model = TFLocoformerConfig.of(config)
     dim, dropped = model.emb_dim, model.dropout > 0
     pad = model.conv1d_kernel - 1
     norm = 4 * dim + 4 * dim + 8 * model.num_groups  # input and output in float32; two RMS
@@ -132,7 +126,7 @@ def path_bytes(config: RunConfig, length: int, a: int, attention: str) -> float:
 
 def _ends(config: RunConfig, shape: Shape, a: int) -> dict[str, int]:
     """Encoder, decoder, masks and loss."""
-    model, audio = section(config), config.audio
+    model, audio = TFLocoformerConfig.of(config), config.audio
     outputs = shape.batch * len(audio.stems) * audio.channels
     spectrum = outputs * shape.bins * shape.frames
     mixture = shape.batch * audio.channels * shape.bins * shape.frames
@@ -154,7 +148,7 @@ def _ends(config: RunConfig, shape: Shape, a: int) -> dict[str, int]:
 
 def notes(config: RunConfig, attention: str | None) -> list[str]:
     """What a per-bin model costs, and what the math kernel keeps."""
-    shape, model = shape_of(config), section(config)
+    shape, model = shape_of(config), TFLocoformerConfig.of(config)
     found = []
     if model.front_end == "bins":
         found.append(

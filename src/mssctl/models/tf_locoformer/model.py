@@ -89,8 +89,7 @@ class TFLocoformer(SpectralSeparator):
     """
 
     def __init__(self, config: RunConfig) -> None:
-        model, audio, stft = config.model, config.audio, config.stft
-        assert isinstance(model, TFLocoformerConfig)
+        model, audio, stft = TFLocoformerConfig.of(config), config.audio, config.stft
         super().__init__(audio, stft, model.normalize)
         self.masking = model.masking
         self.tf_order = model.tf_order

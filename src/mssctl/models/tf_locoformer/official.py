@@ -65,9 +65,8 @@ def _collect_blocks(source: Source, config: RunConfig) -> dict[str, Tensor]:
 
     The official lists are built back to front: feed-forward 1 is the one before attention.
     """
-    assert isinstance(config.model, TFLocoformerConfig)
-    ours: dict[str, Tensor] = {}
-    for layer in range(config.model.n_layers):
+    model, ours = TFLocoformerConfig.of(config), dict[str, Tensor]()
+    for layer in range(model.n_layers):
         for mine, theirs in (("freq_path", "freq_path"), ("time_path", "frame_path")):
             new, old = f"blocks.{layer}.{mine}", f"blocks.{layer}.{theirs}"
             for place, index in (("before", 1), ("after", 0)):
@@ -79,7 +78,7 @@ def _collect_blocks(source: Source, config: RunConfig) -> dict[str, Tensor]:
             ours[f"{new}.norm_attention.gain"] = source(f"{old}.attn_norm.gamma")
             ours[f"{new}.attention.qkv.weight"] = source(f"{old}.attn.qkv.weight")
             ours[f"{new}.attention.out.weight"] = source(f"{old}.attn.aggregate_heads.0.weight")
-            if config.model.pos_enc == "rope":
+            if model.pos_enc == "rope":
                 # One rotary table per axis; the official file repeats it in each layer.
                 ours[f"rope_{mine.removesuffix('_path')}.freqs"] = source(f"{old}.attn.rope.freqs")
     return ours
@@ -96,15 +95,15 @@ def _collect_bins(source: Source, config: RunConfig) -> dict[str, Tensor]:
 
 def _collect_bands(source: Source, config: RunConfig) -> dict[str, Tensor]:
     ours = _collect_blocks(source, config)
-    assert isinstance(config.model, TFLocoformerConfig)
-    widths = band_widths(config.model.freqs_per_bands, config.audio.sample_rate, config.stft.n_fft)
+    bands = TFLocoformerConfig.of(config).freqs_per_bands
+    widths = band_widths(bands, config.audio.sample_rate, config.stft.n_fft)
     split = "band_split_module.band_split_module"
     mask = "band_split_module.bandwise_decoding_module"
-    for run, bands in enumerate(bands_of_runs(widths)):
-        ours[f"encoder.gain.{run}"] = vectors(source, f"{split}.{{}}.0.weight", bands)
-        ours[f"encoder.shift.{run}"] = vectors(source, f"{split}.{{}}.0.bias", bands)
-        ours |= linears(source, f"encoder.linear.{run}", f"{split}.{{}}.1", bands)
-        ours |= linears(source, f"decoder.last.{run}", f"{mask}.{{}}.{_LAST}", bands)
+    for run, of_run in enumerate(bands_of_runs(widths)):
+        ours[f"encoder.gain.{run}"] = vectors(source, f"{split}.{{}}.0.weight", of_run)
+        ours[f"encoder.shift.{run}"] = vectors(source, f"{split}.{{}}.0.bias", of_run)
+        ours |= linears(source, f"encoder.linear.{run}", f"{split}.{{}}.1", of_run)
+        ours |= linears(source, f"decoder.last.{run}", f"{mask}.{{}}.{_LAST}", of_run)
     everything = range(len(widths))
     ours["decoder.gain"] = vectors(source, f"{mask}.{{}}.0.weight", everything)
     ours["decoder.shift"] = vectors(source, f"{mask}.{{}}.0.bias", everything)

@@ -12,11 +12,16 @@ from __future__ import annotations
 
 from importlib import import_module
 
+import torch
 from torch import Tensor
 
 from mssctl.config.losses import LossConfig
 from mssctl.hardware.device import full_precision
-from mssctl.training.losses.signals import Terms
+
+Terms = dict[str, Tensor]
+
+ACTIVE = 1e-4  # a target more than 40 dB below the mixture's power counts as silent
+QUIETEST = 1e-4  # RMS of the quietest mixture that is scaled up to 1: -80 dBFS
 
 
 def compute_loss(
@@ -32,3 +37,44 @@ def compute_loss(
         mix = target.sum(1) if mix is None else mix.float()
         loss, terms = formula(estimate.float(), target, mix, config)
         return loss, {name: term.detach() for name, term in terms.items()}
+
+
+def stem_weights(estimate: Tensor, config: LossConfig) -> Tensor | None:
+    """``loss.stem_weights`` as ``(S,)``; None where all stems weigh the same."""
+    if not config.stem_weights:
+        return None
+    return estimate.new_tensor(config.stem_weights)
+
+
+def weighted(signal: Tensor, weights: Tensor | None) -> Tensor:
+    """Each stem of ``(B, S, C, N)`` times its weight: so a distance of two signals is weighted."""
+    return signal if weights is None else signal * weights[:, None, None]
+
+
+def leveled(estimate: Tensor, target: Tensor, mix: Tensor) -> tuple[Tensor, Tensor]:
+    """Both signals divided by the RMS of their mixture."""
+    scale = 1.0 / mix.square().mean((-2, -1)).sqrt().clamp(min=QUIETEST)  # (B,)
+    scale = scale[:, None, None, None]
+    return estimate * scale, target * scale
+
+
+def unit_hann(length: int, like: Tensor) -> Tensor:
+    """Periodic Hann window of unit energy, in the dtype and on the device of ``like``.
+
+    White noise of RMS 1 has magnitudes about 1 at any length, so resolutions weigh the same.
+    """
+    window = torch.hann_window(length, dtype=like.dtype, device=like.device)
+    window /= window.square().sum().sqrt()
+    return window
+
+
+def stft(x: Tensor, window: Tensor) -> Tensor:
+    """``(R, N)`` -> ``(R, F, T)`` complex, hop a quarter of the window, silence around."""
+    return torch.stft(
+        x,
+        len(window),
+        hop_length=len(window) // 4,
+        window=window,
+        pad_mode="constant",
+        return_complex=True,
+    )

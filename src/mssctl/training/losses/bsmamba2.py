@@ -9,7 +9,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 from mssctl.config.losses import BSMamba2LossConfig
-from mssctl.training.losses.signals import Terms, stem_weights, weighted
+from mssctl.training.losses import Terms, stem_weights, weighted
 
 
 def loss(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from mssctl.config.losses import BSMamba2LightLossConfig
+from mssctl.training.losses import Terms, stem_weights, weighted
 from mssctl.training.losses.bsmamba2 import spectrum, summed
-from mssctl.training.losses.signals import Terms, stem_weights, weighted
 
 
 def loss(

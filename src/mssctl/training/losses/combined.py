@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mssctl.config.losses import CombinedLossConfig
-from mssctl.training.losses.signals import (
+from mssctl.training.losses import (
     ACTIVE,
     Terms,
     leveled,

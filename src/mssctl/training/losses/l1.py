@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from mssctl.config.losses import L1LossConfig
-from mssctl.training.losses.signals import Terms, stem_weights, weighted
+from mssctl.training.losses import Terms, stem_weights, weighted
 
 
 def loss(

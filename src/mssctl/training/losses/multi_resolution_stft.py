@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mssctl.config.losses import MultiResolutionSTFTLossConfig
-from mssctl.training.losses.signals import ACTIVE, Terms, leveled, stem_weights, stft, unit_hann
+from mssctl.training.losses import ACTIVE, Terms, leveled, stem_weights, stft, unit_hann
 
 
 def loss(

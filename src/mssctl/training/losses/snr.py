@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from mssctl.config.losses import SNRLossConfig
-from mssctl.training.losses.signals import ACTIVE, Terms, leveled, stem_weights
+from mssctl.training.losses import ACTIVE, Terms, leveled, stem_weights
 
 
 def loss(

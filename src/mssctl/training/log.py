@@ -219,29 +219,26 @@ class MetricsFile:
 
 def last_step(path: Path) -> int:
     """The last step in ``metrics.jsonl``, 0 if there is none."""
-    lines = path.read_bytes().split(b"\n") if path.is_file() else []
-    last = 0
-    for line in lines:
-        try:
-            step = parse_json(line, "line")["step"]
-        except (MssctlError, KeyError, TypeError):
-            continue
-        if isinstance(step, int):
-            last = max(last, step)
-    return last
+    lines = _lines(path) if path.is_file() else []
+    return max((values["step"] for _, values in lines if values), default=0)
 
 
 def _upto(path: Path, last: dict[str, int]) -> tuple[list[str], int]:
     """The lines up to the ``last`` step of their kind, and how many cannot be read."""
-    lines = path.read_bytes().split(b"\n")
-    kept, damaged = [], 0
-    for number, line in enumerate(lines, 1):
-        try:
-            values = parse_json(line, f"{path}: line {number}")
-            if type(values["step"]) is not int:
-                raise TypeError
-            if values["step"] <= last[values["kind"]]:
-                kept.append(line.decode())
-        except (MssctlError, KeyError, TypeError):
-            damaged += number < len(lines)  # the last is empty, or torn by a kill
+    lines = _lines(path)
+    kept = [line for line, found in lines if found and found["step"] <= last[found["kind"]]]
+    damaged = sum(found is None for _, found in lines[:-1])  # the last: empty, or torn by a kill
     return kept, damaged
+
+
+def _lines(path: Path) -> list[tuple[str, dict[str, Any] | None]]:
+    """Each line, and its values; None where they are not those of a step or validation."""
+    lines: list[tuple[str, dict[str, Any] | None]] = []
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            values = parse_json(line, "line")
+            known = type(values["step"]) is int and values["kind"] in ("step", "validation")
+        except (MssctlError, KeyError, TypeError):
+            known = False
+        lines.append((line.decode(errors="replace"), values if known else None))
+    return lines
