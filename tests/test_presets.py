@@ -180,7 +180,7 @@ def test_a_number_written_with_an_exponent_is_a_number(tmp_path):
 
 def test_an_installation_without_presets_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(presets, "bundled_folder", lambda: tmp_path)
-    with pytest.raises(MssctlError, match="no presets: this installation is not whole") as caught:
+    with pytest.raises(MssctlError, match="no presets: this installation is incomplete") as caught:
         presets.names()
     assert caught.value.exit_code == 3
 

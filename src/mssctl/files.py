@@ -2,7 +2,7 @@
 
 Everything is first written into a hidden folder (`mssctl.staging`), and published when all of it
 is there: by a hard link, which fails where something exists already. With ``overwrite`` the old
-files are set aside, and put back if any of the new ones cannot be published.
+files are set aside, and restored if any of the new ones cannot be published.
 """
 
 from __future__ import annotations

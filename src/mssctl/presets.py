@@ -25,7 +25,7 @@ def names() -> list[str]:
     found = sorted(path.stem for path in bundled_folder().glob("*.yaml"))
     if not found:
         raise MssctlError(
-            f"{bundled_folder()}: no presets: this installation is not whole",
+            f"{bundled_folder()}: no presets: this installation is incomplete",
             hint="install mssctl again",
             exit_code=ExitCode.ENVIRONMENT,
         )

@@ -1,7 +1,7 @@
 """Hidden folders for what is not published yet, and what killed processes left in them.
 
 A staging folder is locked while its process lives. The next process that writes into the same
-folder removes one that nobody holds, and puts back what its owner had set aside.
+folder removes one that nobody holds, and restores what its owner had set aside.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Staging:
             (self.path / _OLD).rename(self.path / _DONE)
 
     def close(self) -> None:
-        """Remove the folder, unless an old file in it could not be put back."""
+        """Remove the folder, unless an old file in it could not be restored."""
         try:
             self._remove()
         except KeyboardInterrupt:  # in the middle of it: finish, then end
@@ -136,7 +136,7 @@ def _second_name(source: Path | str, target: Path | str) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left in ``folder``, and put back what they had set aside."""
+    """Remove what killed processes left in ``folder``, and restore what they had set aside."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):

@@ -42,7 +42,7 @@ def test_one_line_a_check_with_remedies_and_a_verdict(mssctl, report):
         "                        -> buy more",
         "warning  output folder  slow",
         "                        -> use another",
-        "this machine is fit: 1 ok, 1 note, 1 warning (1.5 s)",
+        "this machine passed: 1 ok, 1 note, 1 warning (1.5 s)",
     ]
 
 
@@ -51,7 +51,7 @@ def test_a_failure_or_a_crash_exits_3(mssctl, report, broken):
     report(FINE, broken)
     outcome = mssctl("doctor")
     assert outcome.exit_code == 3
-    assert "this machine is not fit: 1 ok, 1 " in outcome.stdout
+    assert "this machine failed 1 check: 1 ok, 1 " in outcome.stdout
 
 
 def test_details_come_with_v(mssctl, report):
@@ -70,7 +70,7 @@ def test_json_is_one_document_with_every_finding(mssctl, report):
     assert data["fit"] is False
     assert [finding["state"] for finding in data["findings"]] == ["ok", "failed"]
     assert data["findings"][1]["remedy"] == "install it"
-    assert outcome.document["error"]["message"] == "this machine is not fit"
+    assert outcome.document["error"]["message"] == "this machine failed a check"
 
 
 def test_json_of_a_fit_machine_has_no_error(mssctl, report):

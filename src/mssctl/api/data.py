@@ -68,5 +68,5 @@ def synth(
     given = SynthOptions.given(options, changes)
     try:
         return synthesize(out, given, report=report)
-    except OSError as error:  # inside, what concerns a sample is told apart
+    except OSError as error:  # errors of samples are handled inside
         raise storage_error(out, error) from None

@@ -64,7 +64,7 @@ def doctor(
 
     Args:
         options: what is looked at besides; the defaults if None.
-        report: is told how far the checks are.
+        report: receives the progress.
         changes: fields of `DoctorOptions`, instead of those in ``options``.
 
     Returns:

@@ -79,7 +79,7 @@ def _check(given: EvaluateOptions, *, framewise: bool) -> None:
     if sum(one is not None for one in whose) > 1:
         raise MssctlError(
             "a folder of estimates, `name` and `oracle` exclude each other",
-            hint="mssctl eval compare sets the results of several beside each other",
+            hint="`mssctl eval compare` compares the results of several",
             exit_code=ExitCode.USAGE,
         )
     if (given.reference is None) == (given.musdb is None):

@@ -85,7 +85,7 @@ def import_model(
         out: the file to write; must not exist.
         options: layout, YAML file and place of the weights. Without the file, BSMamba2's sizes
             come from the tensors, and its hop length and rate are the published ones.
-        report: is told what was chosen and what was left out.
+        report: receives what was chosen and what was left out.
         changes: fields of `ImportOptions`, instead of those in ``options``.
 
     Raises:

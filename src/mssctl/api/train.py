@@ -108,7 +108,7 @@ def resume(
         if not (folder / name).is_file():
             raise MssctlError(
                 f"{folder}: not a run folder (it has no {name})",
-                hint="`mssctl train` makes one and says where",
+                hint="`mssctl train` creates one and prints its path",
             )
     before = presets.load(str(folder / run_folder.CONFIG))
     config = presets.override(before, given.overrides)

@@ -26,7 +26,7 @@ def no_frames(path: Path) -> MssctlError:
 def absurd(path: Path, rate: int, channels: int) -> MssctlError:
     """Numbers in a header that no recording has."""
     return MssctlError(
-        f"{path}: {rate} Hz, {channels} channels: not what any recording has",
+        f"{path}: {rate} Hz, {channels} channels: implausible for audio",
         hint="the header may be damaged; export the file again",
     )
 

@@ -32,7 +32,7 @@ def look(check: str, settings: DoctorOptions) -> list[Finding]:
     except OSError as error:
         where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
         summary = f"{where}{error.strerror or error}"
-        return [failed(function.replace("_", " "), summary, "change what it may do, or the path")]
+        return [failed(function.replace("_", " "), summary, "change its permissions, or the path")]
     except Exception as error:  # noqa: BLE001 (shown in full: a broken check is one line)
         lines = traceback.format_exc().splitlines()
         return [crashed(function.replace("_", " "), first_line(error), REPORT, lines)]

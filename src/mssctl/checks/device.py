@@ -70,7 +70,7 @@ def allocator(_: DoctorOptions) -> Iterator[Finding]:
         other = list(given)[1]
         yield warning(name, f"{summary}, and {other}={given[other]}", f"unset {other}")
     elif "backend:" in plain and "backend:native" not in plain:
-        yield warning(name, f"{summary}: another allocator than plan reckons with", remedy)
+        yield warning(name, f"{summary}: plan assumes another allocator", remedy)
     elif "expandable_segments:true" not in plain:
         better = f"{variable}=expandable_segments:True leaves less memory unused"
         yield note(name, f"{summary}, without expandable_segments", better)
@@ -210,5 +210,5 @@ def compared(name: str, what: str, error: float, limit: float, remedy: str) -> F
     """A finding from a relative error."""
     summary = f"{what}: relative error {error:.1e}"
     if error <= limit:  # NaN is not
-        return ok(name, summary, [f"at most {limit:g} is right"])
-    return failed(name, f"{summary}, at most {limit:g} is right", remedy)
+        return ok(name, summary, [f"at most {limit:g} is expected"])
+    return failed(name, f"{summary}, at most {limit:g} is expected", remedy)

@@ -68,7 +68,7 @@ def gpus(settings: DoctorOptions) -> Iterator[Finding]:
     for gpu in found:
         if gpu.error:
             summary = f"cannot be read: {gpu.error}"
-            yield failed(f"GPU {gpu.index}", summary, "reboot; if it stays, the card is damaged")
+            yield failed(f"GPU {gpu.index}", summary, "reboot; if it persists, the card is damaged")
         else:
             yield from (_memory(gpu), _health(gpu), _link(gpu), _sharing(gpu))
 
@@ -77,7 +77,7 @@ def _memory(gpu: Gpu) -> Finding:
     name = f"GPU {gpu.index}"
     if gpu.total is None or gpu.free is None:
         remedy = "ask plan with --vram, or run where NVML may read it"
-        return note(name, f"{gpu.name}, memory not told", remedy)
+        return note(name, f"{gpu.name}, memory unavailable", remedy)
     summary = f"{gpu.name}, {gib(gpu.free)} free of {gib(gpu.total)}"
     holders = [_process(process) for process in gpu.processes]
     held = sum(process.memory or 0 for process in gpu.processes)
@@ -99,7 +99,7 @@ def _memory(gpu: Gpu) -> Finding:
 
 
 def _process(process: nvml.Process) -> str:
-    memory = "memory not told" if process.memory is None else gib(process.memory)
+    memory = "memory unavailable" if process.memory is None else gib(process.memory)
     return f"{process.name} (pid {process.pid}, {memory})"
 
 
@@ -119,13 +119,15 @@ def _health(gpu: Gpu) -> Finding:
         return failed(name, f"{summary}, {gpu.ecc_errors} memory errors", remedy, details)
     hot = gpu.temperature is not None and gpu.temperature >= (gpu.temperature_limit or HOT)
     if hot or any(reason in gpu.throttle for reason in nvml.THERMAL):
-        return warning(name, f"{summary}: too hot, clocks held down", "cool it better", details)
+        return warning(
+            name, f"{summary}: too hot, clocks throttled", "improve its cooling", details
+        )
     if gpu.throttle:
         remedy = "check power cables and supply"
         if gpu.throttle == ("power limit",):
             remedy = "no harm; a higher limit is faster: nvidia-smi -pl"
-            return note(name, f"{summary}: clocks held down by {reasons}", remedy, details)
-        return warning(name, f"{summary}: clocks held down by {reasons}", remedy, details)
+            return note(name, f"{summary}: clocks throttled by {reasons}", remedy, details)
+        return warning(name, f"{summary}: clocks throttled by {reasons}", remedy, details)
     if gpu.power_limit and gpu.power_default and gpu.power_limit < 0.95 * gpu.power_default:
         remedy = f"nvidia-smi -pl {gpu.power_default:.0f} gives the card its usual power"
         return note(name, f"{summary}, below its usual {gpu.power_default:.0f} W", remedy, details)
@@ -139,7 +141,9 @@ def _said(value: float | None, words: str) -> str:
 def _link(gpu: Gpu) -> Finding:
     name = f"GPU {gpu.index} link"
     if gpu.pcie_width is None or gpu.pcie_generation is None:
-        return note(name, "not told", "no harm: some GPUs and virtual machines do not tell")
+        return note(
+            name, "unavailable", "nothing to do: some GPUs and virtual machines do not report it"
+        )
     # Idle GPUs lower the generation of the link to save power: only its width says something.
     summary = f"PCIe generation {gpu.pcie_generation} × {gpu.pcie_width}"
     if gpu.pcie_generation_limit and gpu.pcie_width_limit:

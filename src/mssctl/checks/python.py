@@ -77,9 +77,7 @@ def weights(_: DoctorOptions) -> Iterator[Finding]:
 def tensorboard(_: DoctorOptions) -> Iterator[Finding]:
     """Whether curves can be looked at."""
     if find_spec("tensorboard") is None:
-        yield note(
-            "TensorBoard", "not installed", "pip install tensorboard, if you want to see curves"
-        )
+        yield note("TensorBoard", "not installed", "to see curves: pip install tensorboard")
         return
     yield ok("TensorBoard", metadata.version("tensorboard"))
 

@@ -49,7 +49,7 @@ class Group:
 
     Args:
         checks: in an order in which each comes after those it needs.
-        settings: what the checks are told.
+        settings: for the checks.
         done: is called after each.
     """
 

@@ -40,7 +40,7 @@ def _check(parameter: Any, times: int, value: Any, ctx: Any) -> None:
         if word.startswith("~") and _is_homeless(word):
             raise MssctlError(
                 f"{word}: no user of that name, or none with a home folder",
-                hint="write the path out",
+                hint="write out the path",
                 exit_code=ExitCode.ENVIRONMENT,
             )
     if parameter.param_type_name != "option":
@@ -98,5 +98,5 @@ def listed(flag: str, text: str) -> list[str]:
     if not all(names):
         raise MssctlError(f"{flag} {text}: a name is blank", exit_code=ExitCode.USAGE)
     if double := twice(names):
-        raise MssctlError(f"{flag} {text}: {double} is there twice", exit_code=ExitCode.USAGE)
+        raise MssctlError(f"{flag} {text}: {double} is given twice", exit_code=ExitCode.USAGE)
     return names

@@ -22,7 +22,7 @@ Preset = Annotated[
 ]
 Compare = Annotated[
     tuple[Path, Path] | None,
-    typer.Option("--compare", help="Set two --json results beside each other; runs nothing."),
+    typer.Option("--compare", help="Compare two --json results; runs nothing."),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import get_args
 
 from mssctl.cli.command import command
 from mssctl.cli.options import DISPLAY
-from mssctl.cli.render import aligned
+from mssctl.cli.render import aligned, count
 from mssctl.cli.session import Session
 from mssctl.options.doctor import DoctorOptions
 from mssctl.results.doctor import DoctorResult, Finding, State
@@ -29,7 +29,10 @@ def findings_text(result: DoctorResult) -> str:
     rows = [row for finding in result.findings for row in _rows(finding)]
     counts = Counter(finding.state for finding in result.findings)
     said = ", ".join(f"{counts[state]} {state}" for state in get_args(State) if counts[state])
-    verdict = "this machine is fit" if result.fit else "this machine is not fit"
+    failed = counts["failed"] + counts["crashed"]
+    verdict = (
+        "this machine passed" if result.fit else f"this machine failed {count(failed, 'check')}"
+    )
     return f"{aligned(['', '', ''], rows)}{verdict}: {said} ({result.seconds:.1f} s)\n"
 
 

@@ -6,68 +6,14 @@ import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from mssctl.config import bounds
-from mssctl.options.base import PAIR
-
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Device = Annotated[
-    str, typer.Option("--device", "-d", help="auto, cuda, cuda:N, mps or cpu.", metavar="DEVICE")
-]
-Name = Annotated[
-    str,
-    typer.Option(
-        "--name", "-n", "--model", "-m", help="Model: a name or a .safetensors file.",
-        metavar="NAME",
-    ),
-]  # fmt: skip
-Dtype = Annotated[
-    Literal["auto", "bf16", "fp16", "fp32"],
-    typer.Option(
-        "--dtype",
-        help="Inside the model; auto is bf16 on CUDA (fp16 on GPUs without it), else fp32.",
-    ),
-]
-Segment = Annotated[
-    float | None,
-    typer.Option(
-        "--segment",
-        help="Seconds the model sees at once [default: the model's].",
-        min=bounds.SEGMENT_SECONDS[0],
-        max=bounds.SEGMENT_SECONDS[1],
-    ),
-]
-Overlap = Annotated[
-    float | None,
-    typer.Option(
-        "--overlap",
-        help="Fraction of a segment shared with the next.",
-        min=bounds.OVERLAP[0],
-        max=bounds.OVERLAP[1],
-    ),
-]
-Batch = Annotated[
-    int | None,
-    typer.Option(
-        "--batch",
-        help="Segments computed at once.",
-        min=bounds.BATCH[0],
-        max=bounds.BATCH[1],
-        metavar="N",
-    ),
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Override one preset key; may be repeated.", metavar=PAIR),
-]
 Preset = Annotated[
     str, typer.Argument(help="Name of a preset, or path of a .yaml file.", metavar="PRESET")
 ]
-Run = Annotated[Path, typer.Argument(help="Folder of a training run.", metavar="RUN")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors on stderr.")]
 Verbose = Annotated[
     int,

@@ -29,7 +29,10 @@ Preset = Annotated[
 ]
 Compare = Annotated[bool, typer.Option("--compare", help="All presets side by side.")]
 Verify = Annotated[
-    bool, typer.Option("--verify", help="Run real steps on the GPU beside the prediction.")
+    bool,
+    typer.Option(
+        "--verify", help="Run real steps on the GPU and compare them with the prediction."
+    ),
 ]
 
 

@@ -51,7 +51,7 @@ def failures_of(result: Any) -> Sequence[FileFailure]:
 def exit_code_of(result: Any) -> int:
     """0, 1 if some inputs failed, their own code if all failed alike, 130 if interrupted.
 
-    3 for a machine that is not fit.
+    3 for a machine that failed a check.
     """
     if isinstance(result, DoctorResult) and not result.fit:
         return ExitCode.ENVIRONMENT

@@ -146,7 +146,9 @@ def _failure(error: Exception) -> Failure:
         message = f"{where}: {error.strerror}" if where else error.strerror
         return Failure(ExitCode.ENVIRONMENT, message)
     if isinstance(error, MemoryError):
-        return Failure(ExitCode.BAD_INPUT, "memory ran out", "free some, or work on less at once")
+        return Failure(
+            ExitCode.BAD_INPUT, "memory ran out", "free some memory, or use a smaller batch"
+        )
     if isinstance(error, RuntimeError) and "home directory" in str(error):  # of Path.home()
         return Failure(ExitCode.ENVIRONMENT, "this user has no home folder", "set HOME to one")
     return Failure(ExitCode.FAILED, f"{type(error).__name__}: {error}", BUG)
@@ -206,7 +208,7 @@ def _finish(result: Any, text: Callable[[Any], str], *, json: bool, silent: bool
     elif code == ExitCode.INTERRUPTED:
         error = {"message": "interrupted", "hint": None}
     elif code == ExitCode.ENVIRONMENT:
-        error = {"message": "this machine is not fit", "hint": "see data.findings"}
+        error = {"message": "this machine failed a check", "hint": "see data.findings"}
     if silent:
         return code
     shown = "" if result is None else text(result)

@@ -48,7 +48,7 @@ class CheckedSong:
 
 
 def findings(songs: Sequence[CheckedSong], stems: tuple[str, ...]) -> list[DataFinding]:
-    """What training works with all the same, but should be known, by kind."""
+    """What training accepts but the user should know, by kind."""
     found = [
         finding
         for song in songs

@@ -96,7 +96,7 @@ def batches(
         raise MssctlError(
             f"a data worker process was killed ({error})",
             hint="if memory ran out: lower training.num_workers or training.prefetch_factor in "
-            "config.yaml; `mssctl resume` goes on",
+            "config.yaml; `mssctl resume` continues the run",
             exit_code=ExitCode.ENVIRONMENT,
         ) from error
 

@@ -39,7 +39,7 @@ def find_songs(
         audio: stems, sample rate and channels that the model works with.
         layout: a name in `layouts.LAYOUTS`, or ``auto``.
         valid: folder of held-out songs, instead of the ones in ``roots``.
-        report: is told what the songs lack.
+        report: receives what the songs lack.
 
     Raises:
         MssctlError: no songs, no held-out songs, a song in both splits, a file that cannot be

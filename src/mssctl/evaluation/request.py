@@ -202,7 +202,7 @@ def guard(name: str, card: Mapping[str, str], *, split: str, force: bool) -> lis
         name: of the model, or of the folder of its estimates.
         card: of the model; its ``trained_on`` is looked at where the name is not known.
         split: of MUSDB18: ``train``, ``valid`` or ``test``.
-        force: go on all the same.
+        force: score it anyway.
 
     Returns:
         With ``force``, the mark that the result must carry; else nothing.

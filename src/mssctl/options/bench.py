@@ -23,16 +23,24 @@ class BenchOptions(Options):
         "train", "--mode", help="Training steps, separation, reading data, or BSMamba2's scan."
     )
     steps: int | None = option(
-        None, "--steps", help="Steps to measure; 50.", bounds=(1, bounds.STEPS[1]), metavar="N"
+        None,
+        "--steps",
+        help="Steps to measure; 50 by default.",
+        bounds=(1, bounds.STEPS[1]),
+        metavar="N",
     )
     warmup: int | None = option(
-        None, "--warmup", help="Steps before them; 3.", bounds=(0, bounds.STEPS[1]), metavar="N"
+        None,
+        "--warmup",
+        help="Warm-up steps before them; 3 by default.",
+        bounds=(0, bounds.STEPS[1]),
+        metavar="N",
     )
     device: str = device_option()
     batch: int | None = option(
         None,
         "--batch",
-        help="Examples or segments at once; as in the preset.",
+        help="Examples or segments at once; as in the preset by default.",
         bounds=bounds.BATCH,
     )
     overrides: Sequence[str] = overrides_option()
@@ -45,10 +53,12 @@ class BenchOptions(Options):
     memory: float | None = option(
         None,
         "--memory",
-        help="GiB that may be taken of the GPU's.",
+        help="Cap on GPU memory in GiB.",
         bounds=bounds.MEMORY_GIB,
         metavar="GIB",
     )
     profile: Path | str | None = option(
-        None, "--profile", help="Trace of two more steps, and the longest operators."
+        None,
+        "--profile",
+        help="File for a trace of two more steps; also shows the longest operators.",
     )

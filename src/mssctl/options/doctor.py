@@ -15,7 +15,5 @@ class DoctorOptions(Options):
     data: Path | str | None = option(
         None, "--data", help="Folder of training data [default: MUSDB_PATH].", metavar="PATH"
     )
-    out: Path | str = option(
-        ".", "--out", "-o", help="Folder that results will go to.", metavar="PATH"
-    )
+    out: Path | str = option(".", "--out", "-o", help="Folder for results.", metavar="PATH")
     require_gpu: bool = option(False, "--require-gpu", help="Fail without a usable GPU (exit 3).")

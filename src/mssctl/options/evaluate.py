@@ -34,7 +34,7 @@ class EvaluateOptions(Options):
 
     estimates: Path | str | None = option(
         None,
-        help="Folder of estimates: TRACK/STEM.wav, or below train and test as museval's.",
+        help="Folder of estimates: TRACK/STEM.wav, or below train and test, as for museval.",
         metavar="[ESTIMATES]",
     )
     name: str | None = option(
@@ -61,7 +61,7 @@ class EvaluateOptions(Options):
     metrics: str | Sequence[str] = option(
         "default",
         "--metrics",
-        help=f"More than {', '.join(DEFAULT)}: {BSSEVAL} ({', '.join(FRAMEWISE)} as museval), "
+        help=f"Metrics besides {', '.join(DEFAULT)}: {BSSEVAL} ({', '.join(FRAMEWISE)}), "
         f"{', '.join(name for name in METRICS if name not in DEFAULT)} or all; several with "
         "commas.",
         metavar="LIST",
@@ -79,7 +79,7 @@ class EvaluateOptions(Options):
     engine: Engine = option(
         "mssctl",
         "--engine",
-        help="What computes BSSEval: the same numbers, museval slowly.",
+        help="Program that computes BSSEval; museval gives the same numbers, slowly.",
     )
     out: Path | str | None = option(
         None,
@@ -102,13 +102,13 @@ class EvaluateOptions(Options):
         None,
         "--jobs",
         "-j",
-        help="Tracks scored at once; one per two cores.",
+        help="Tracks scored in parallel; one per two cores by default.",
         bounds=bounds.WORKERS,
     )
     memory: float | None = option(
         None,
         "--memory",
-        help="GiB they may take; most of what is free.",
+        help="Memory for them in GiB; most of what is free by default.",
         bounds=bounds.MEMORY_GIB,
         metavar="GIB",
     )

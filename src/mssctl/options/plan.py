@@ -23,21 +23,25 @@ class PlanOptions(Options):
     vram: float | None = option(
         None,
         "--vram",
-        help="Free memory of the card, GiB; else NVML is asked.",
+        help="Free memory of the card in GiB; as NVML reports it by default.",
         bounds=(0.5, 1024),
         metavar="GIB",
     )
     gpu: str | None = option(
         None, "--gpu", help="A card by name, such as 'RTX 5090'.", metavar="NAME"
     )
-    mode: Mode = option("train", "--mode", help="What to plan.")
+    mode: Mode = option("train", "--mode", help="What to plan for.")
     segment: float | None = option(
-        None, "--segment", help="Seconds of audio.", bounds=bounds.SEGMENT_SECONDS, metavar="SEC"
+        None,
+        "--segment",
+        help="Seconds of audio per example or segment.",
+        bounds=bounds.SEGMENT_SECONDS,
+        metavar="SEC",
     )
     n_fft: int | None = option(
         None,
         "--n-fft",
-        help="stft.n_fft.",
+        help="Set stft.n_fft.",
         bounds=bounds.N_FFT,
         metavar="N",
         keys=("stft.n_fft",),
@@ -45,7 +49,7 @@ class PlanOptions(Options):
     hop: int | None = option(
         None,
         "--hop",
-        help="stft.hop_length.",
+        help="Set stft.hop_length.",
         bounds=bounds.HOP_LENGTH,
         metavar="N",
         keys=("stft.hop_length",),
@@ -53,7 +57,7 @@ class PlanOptions(Options):
     layers: int | None = option(
         None,
         "--layers",
-        help="model.n_layers.",
+        help="Set model.n_layers.",
         bounds=bounds.LAYERS,
         metavar="N",
         keys=("model.n_layers",),
@@ -61,7 +65,7 @@ class PlanOptions(Options):
     emb_dim: int | None = option(
         None,
         "--emb-dim",
-        help="model.emb_dim and attention_dim; set the rest with --set.",
+        help="Set model.emb_dim and attention_dim; for others use --set.",
         bounds=bounds.WIDTH,
         metavar="N",
         keys=("model.emb_dim", "model.attention_dim"),
@@ -69,27 +73,29 @@ class PlanOptions(Options):
     heads: int | None = option(
         None,
         "--heads",
-        help="model.n_heads.",
+        help="Set model.n_heads.",
         bounds=bounds.HEADS,
         metavar="N",
         keys=("model.n_heads",),
     )
     batch: int | None = option(
-        None, "--batch", help="Examples at a time.", bounds=bounds.BATCH, metavar="N"
+        None, "--batch", help="Examples or segments at a time.", bounds=bounds.BATCH, metavar="N"
     )
     dtype: Dtype | None = option(
-        None, "--dtype", help="training.amp_dtype; of --mode separate: its --dtype."
+        None,
+        "--dtype",
+        help="Set training.amp_dtype; with --mode separate, the dtype of separation.",
     )
     attention: Attention = option(
         "auto", "--attention", help="Pin the attention kernel; auto is what train would use."
     )
     front_end: Literal["bands", "bins"] | None = option(
-        None, "--front-end", help="model.front_end.", keys=("model.front_end",)
+        None, "--front-end", help="Set model.front_end.", keys=("model.front_end",)
     )
     checkpointing: Checkpointing | None = option(
         None,
         "--checkpointing",
-        help="training.gradient_checkpointing.",
+        help="Set training.gradient_checkpointing.",
         keys=("training.gradient_checkpointing",),
     )
     overrides: Sequence[str] = option(

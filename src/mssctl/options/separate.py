@@ -32,7 +32,7 @@ def dtype_option() -> Any:
     return option(
         "auto",
         "--dtype",
-        help="Inside the model; auto is bf16 on CUDA (fp16 on GPUs without it), else fp32.",
+        help="Dtype of the computation; auto is bf16 on CUDA (fp16 on GPUs without it), else fp32.",
     )
 
 
@@ -123,7 +123,7 @@ class SeparateOptions(Options):
     format: Format = option(
         "wav",
         "--format",
-        help="Of the files [default: wav].",
+        help="Format of the stems [default: wav].",
         shorthands={
             "--flac": ("flac", "Same as --format flac."),
             "--mp3": ("mp3", "Same as --format mp3 (320 kbit/s)."),
@@ -141,8 +141,8 @@ class SeparateOptions(Options):
     clip_mode: ClipMode | None = option(
         None,
         "--clip-mode",
-        help="Beyond full scale: one gain for all stems, or cut; none cuts integers only "
-        "[default: rescale, none for float32].",
+        help="For peaks beyond full scale: one gain for all stems, or clipping; none clips integers "
+        "only [default: rescale, none for float32].",
     )
     existing: Existing = option(
         "error",

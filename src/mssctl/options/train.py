@@ -23,7 +23,7 @@ def overrides_option() -> Any:
 
 def layout_option() -> Any:
     """How songs lie in folders."""
-    return option("auto", "--layout", help="How the folders are laid out.")
+    return option("auto", "--layout", help="Layout of the folders.")
 
 
 def force_option() -> Any:
@@ -62,12 +62,12 @@ class ResumeOptions(Options):
     data: Sequence[str | Path] = option(
         (),
         "--data",
-        help="Where a data folder was moved; once for each, in order.",
+        help="New path of a moved data folder; once for each, in order.",
         metavar="PATH",
         repeatable=True,
     )
     valid: str | Path | None = option(
-        None, "--valid", help="Where the validation songs were moved.", metavar="PATH"
+        None, "--valid", help="New path of moved validation songs.", metavar="PATH"
     )
     overrides: Sequence[str] = overrides_option()
     device: str = device_option()

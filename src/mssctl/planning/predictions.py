@@ -104,7 +104,7 @@ def _train(state: TrainState, config: RunConfig) -> None:
 
 @contextlib.contextmanager
 def _switches(config: RunConfig) -> Iterator[None]:
-    """The process-wide switches of a run in force, and put back afterwards."""
+    """The process-wide switches of a run in force, and restored afterwards."""
     cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
     math = cuda.math_sdp_enabled()
     precision = torch.get_float32_matmul_precision()

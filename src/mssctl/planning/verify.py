@@ -65,7 +65,7 @@ def verify(
     Args:
         preset: to measure; None: the configurations of `GRID`.
         options: segment and settings, of all of them.
-        report: is told how far it is.
+        report: receives the progress.
 
     Raises:
         MssctlError: no CUDA GPU, or one without bfloat16 (exit 3); a step does not fit it

@@ -31,7 +31,7 @@ class CheckedRoot:
 
 @dataclass(frozen=True)
 class DataFinding:
-    """Something to know about a song that training works with all the same.
+    """Something to know about a song that training accepts.
 
     ``kind``: ``missing`` (stem), ``length`` (unequal), ``mixture`` (not the sum of the stems),
     ``silent``, ``clipped``, ``odd`` (a file that is not quite what it states) or ``duplicate``

@@ -74,7 +74,7 @@ def synthesize(
         out: folder to create.
         options: how many songs, and from what.
         sample_rate: in Hz.
-        report: is told how many songs exist.
+        report: receives the progress.
 
     Raises:
         MssctlError: ``samples`` has no samples or one is unreadable, or ``out`` holds something

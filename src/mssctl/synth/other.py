@@ -56,7 +56,7 @@ def keys_patch(rng: np.random.Generator, rate: int) -> Instrument:
 
 
 def lead_patch(rng: np.random.Generator, rate: int) -> Instrument:
-    """A solo voice; in a third of the cases with vibrato and vowels, to be told from singing."""
+    """A solo instrument; a third of them with vibrato and vowels, close to singing."""
     vowels: tuple[tuple[float, ...], ...] = ()
     if rng.random() < 0.35:
         vowels = tuple(VOWELS[str(rng.choice(list(VOWELS)))] for _ in range(3))

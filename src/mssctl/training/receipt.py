@@ -116,7 +116,7 @@ def seen_inside(
     """What happens inside the model under autocast, seen by running it once.
 
     It runs as in training, dropout included, on a short ramp; the random generators of CPU and
-    CUDA are put back.
+    CUDA are restored.
 
     Returns:
         layer class -> dtype it gives out -> how many layers; and axis -> attention kernel, where
