@@ -141,8 +141,8 @@ class SeparateOptions(Options):
     clip_mode: ClipMode | None = option(
         None,
         "--clip-mode",
-        help="For peaks beyond full scale: one gain for all stems, or clipping; none clips integers "
-        "only [default: rescale, none for float32].",
+        help="For peaks beyond full scale: one gain for all stems, or clipping; none clips "
+        "integers only [default: rescale, none for float32].",
     )
     existing: Existing = option(
         "error",
