@@ -5,8 +5,6 @@ the package is quick; each prints nothing, takes ``report=`` for events where it
 returns one of the dataclasses of `mssctl.results`.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -1,7 +1,5 @@
 """The one exception users can cause, and the exit codes of the command line."""
 
-from __future__ import annotations
-
 from difflib import get_close_matches
 from enum import IntEnum
 from reprlib import Repr

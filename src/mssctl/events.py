@@ -3,8 +3,6 @@
 The same events feed the progress bar, ``metrics.jsonl`` and any caller of the Python API.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Turn the exception of one input into a failure in the result; the others continue."""
 
-from __future__ import annotations
-
 from mssctl.errors import BUG, ExitCode, MssctlError
 from mssctl.results.common import FileFailure
 

@@ -5,8 +5,6 @@ is there: by a hard link, which fails where something exists already. With ``ove
 files are set aside, and restored if any of the new ones cannot be published.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

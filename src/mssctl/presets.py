@@ -4,8 +4,6 @@ A preset is a YAML file that lists what differs from the schema's defaults. ``na
 bundled preset or the path of a file of one's own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

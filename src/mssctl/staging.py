@@ -4,8 +4,6 @@ A staging folder is locked while its process lives. The next process that writes
 folder removes one that nobody holds, and restores what its owner had set aside.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import os

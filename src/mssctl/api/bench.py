@@ -1,7 +1,5 @@
 """``mssctl bench``: how fast this machine trains, separates, and reads a data set."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

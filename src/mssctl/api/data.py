@@ -1,7 +1,5 @@
 """``mssctl data``: look at training data before a run does, and make some."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

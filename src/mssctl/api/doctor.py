@@ -4,8 +4,6 @@ The checks run in two child processes at once, one of them with PyTorch, so that
 written whatever a broken driver or package does.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Sequence

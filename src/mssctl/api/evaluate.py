@@ -1,7 +1,5 @@
 """``mssctl eval``: score a model, a folder of estimates or an oracle against references."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

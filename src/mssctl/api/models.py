@@ -1,7 +1,5 @@
 """Which models there are, what is known about one, and model files made from other files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """``mssctl plan``: what a run needs, what fits a card, and how the presets compare."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from mssctl.options.plan import PlanOptions

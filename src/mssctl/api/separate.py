@@ -1,7 +1,5 @@
 """``mssctl separate``: songs in, one file per stem out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """``mssctl train`` and ``mssctl resume``: from arguments to a run folder and a result."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Mapping

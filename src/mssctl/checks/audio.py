@@ -1,7 +1,5 @@
 """Checks of what reads and writes audio: libsndfile's formats, FFmpeg's libraries in PyAV."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 

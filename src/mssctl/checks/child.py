@@ -4,8 +4,6 @@ Each CHECK is ``module:function``. One line of JSON on stdout says that a check 
 what it found. Whatever else a check prints goes to stderr, also from C code.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

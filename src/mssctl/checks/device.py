@@ -1,7 +1,5 @@
 """Checks of the device that PyTorch computes on: precision, optimizer, convolutions, compiler."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import time

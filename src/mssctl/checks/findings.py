@@ -1,7 +1,5 @@
 """Findings in few words."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from mssctl.hardware.machine import GIB

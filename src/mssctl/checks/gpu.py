@@ -1,7 +1,5 @@
 """Checks of the NVIDIA driver and of each GPU, by what NVML says."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from mssctl.checks.findings import failed, gib, needs_gpu, note, ok, warning

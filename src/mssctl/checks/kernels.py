@@ -1,7 +1,5 @@
 """Which attention kernels really run for the shapes and dtypes of each preset."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

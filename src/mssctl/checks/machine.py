@@ -1,7 +1,5 @@
 """Checks of memory, cores, shared memory, locale and the allocator's configuration."""
 
-from __future__ import annotations
-
 import locale
 import os
 import sys

@@ -1,7 +1,5 @@
 """Numeric self-tests on the device: scan, attention and STFT against what they must give."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Checks of Python, mssctl and the packages it stands on."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re

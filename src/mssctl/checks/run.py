@@ -1,7 +1,5 @@
 """Runs checks in child processes, so that one that hangs or dies costs one line, not the report."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -86,7 +84,7 @@ class Group:
         if self.child:
             self.child.end()
 
-    def _listen(self, child: _Child) -> None:
+    def _listen(self, child: "_Child") -> None:
         for check, answer in child.answers():
             self._take(check, answer)
             if _bad(answer) and any(check.title in other.needs for other in self.rest):

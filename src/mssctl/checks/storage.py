@@ -1,7 +1,5 @@
 """Checks of the places data comes from and results go to: room, speed, songs, cache."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

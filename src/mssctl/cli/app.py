@@ -3,8 +3,6 @@
 The command modules are imported here, so they import torch and the like inside their bodies only.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, NoReturn

@@ -1,7 +1,5 @@
 """Refuses ambiguous command lines: blank values, options as values, options given twice."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Turns options into a command: typer's parameters from the fields, and flags into messages."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping

@@ -1,7 +1,5 @@
 """``mssctl data``: training material."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

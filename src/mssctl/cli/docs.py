@@ -4,8 +4,6 @@ Run as ``python -m mssctl.cli.docs [FOLDER]``; ``make docs`` does. A test fails 
 the repository differ from what this writes.
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 import sys

@@ -1,7 +1,5 @@
 """``mssctl doctor``: check this machine, show what was found."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import get_args
 

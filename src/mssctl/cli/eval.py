@@ -1,7 +1,5 @@
 """``mssctl eval``: score estimates against references, and compare the results."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """``mssctl models``: which models there are, and model files made from other files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Options that several commands share: one meaning for a flag, wherever it appears."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from contextvars import ContextVar

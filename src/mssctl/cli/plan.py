@@ -1,7 +1,5 @@
 """``mssctl plan``: how much memory a run needs, and what fits."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """Shows events on stderr: bars on a terminal, a line now and then in a log file."""
 
-from __future__ import annotations
-
 import time
 from types import TracebackType
 from typing import Self

@@ -1,7 +1,5 @@
 """Turns result dataclasses into text for people and into the ``--json`` document."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """``mssctl separate``: parse, split the songs, show what was written."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

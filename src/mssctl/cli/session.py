@@ -4,8 +4,6 @@ This is the only place that turns exceptions into exit codes. With ``--json`` st
 one document, whatever happens: ``{"schema": 1, "exit_code": …, "data": …, "error": …}``.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import traceback

@@ -1,7 +1,5 @@
 """Lets a shutdown, `timeout` or a closed terminal end a command as Ctrl-C does."""
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

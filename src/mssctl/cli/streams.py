@@ -4,8 +4,6 @@ A full disk behind a log, a pager that has exited or a closed terminal must not 
 stderr does not take is dropped, and nothing is written there after the first failure.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sys

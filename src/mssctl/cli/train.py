@@ -1,7 +1,5 @@
 """``mssctl train`` and ``mssctl resume``: train, show how it ended."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

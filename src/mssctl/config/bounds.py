@@ -5,8 +5,6 @@ would overflow or compute for years. The schema, the command line and the Python
 their bounds from here.
 """
 
-from __future__ import annotations
-
 SEGMENT_SECONDS = (0.01, 600.0)
 OVERLAP = (0.0, 0.99)  # of a segment; at 0.99 every sample is computed 100 times
 BATCH = (1, 2**20)

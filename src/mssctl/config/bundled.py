@@ -4,8 +4,6 @@ In a wheel they are inside the package; in a source checkout they are the top-le
 folder, so that an editable install sees edits at once.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 

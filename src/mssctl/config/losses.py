@@ -3,9 +3,7 @@
 A new loss is a class and a line of `LossConfig` here, and its formula in ``training/losses``.
 """
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, Tag, field_validator, model_validator
 
@@ -50,7 +48,7 @@ class CombinedLossConfig(WeightedLossConfig):
     )
 
     @model_validator(mode="after")
-    def _measures_something(self) -> CombinedLossConfig:
+    def _measures_something(self) -> Self:
         if self.si_sdr + self.l1 + self.spectral <= 0:
             raise ValueError("at least one term needs a weight above 0")
         return self
@@ -117,7 +115,7 @@ class MultiResolutionSTFTLossConfig(WeightedLossConfig):
     )
 
     @model_validator(mode="after")
-    def _measures_something(self) -> MultiResolutionSTFTLossConfig:
+    def _measures_something(self) -> Self:
         if self.convergence + self.log_magnitude + self.l1 <= 0:
             raise ValueError("at least one term needs a weight above 0")
         return self

@@ -4,8 +4,6 @@ The formulas are in `mssctl.evaluation.metrics`, named here by module and functi
 numerical is imported for a help text.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Literal

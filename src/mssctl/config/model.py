@@ -1,7 +1,5 @@
 """What the sections ``model`` of all architectures have in common."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Self
 
 from mssctl.config.schema import AudioConfig, STFTConfig

@@ -4,9 +4,7 @@ A preset (YAML) lists only what differs from the defaults here. Unknown keys are
 asserts that each key is read somewhere outside this file. Imports neither torch nor numpy.
 """
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -71,7 +69,7 @@ class AudioConfig(Section):
         return stems
 
     @model_validator(mode="after")
-    def _targets_a_stem(self) -> AudioConfig:
+    def _targets_a_stem(self) -> Self:
         if self.target_instrument is not None and self.target_instrument not in self.stems:
             raise ValueError("target_instrument must be one of stems")
         return self
@@ -87,7 +85,7 @@ class STFTConfig(Section):
     window: Literal["hann", "sqrt_hann"] = field("hann", doc="Window of analysis and synthesis.")
 
     @model_validator(mode="after")
-    def _overlaps(self) -> STFTConfig:
+    def _overlaps(self) -> Self:
         if self.hop_length * 2 > self.n_fft:
             raise ValueError("hop_length must be at most n_fft / 2")
         return self
@@ -210,7 +208,7 @@ class DataConfig(Section):
     )
 
     @model_validator(mode="after")
-    def _ordered(self) -> DataConfig:
+    def _ordered(self) -> Self:
         for key in type(self).model_fields:
             value = getattr(self, key)
             if key != "weights" and isinstance(value, tuple) and value[0] > value[1]:

@@ -1,7 +1,5 @@
 """The base of all sections of a preset, and the kinds of numbers in them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any

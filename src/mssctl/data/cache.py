@@ -1,7 +1,5 @@
 """What was learnt about files, kept between runs under their path, size and time of change."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

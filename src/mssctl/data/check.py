@@ -1,7 +1,5 @@
 """What is wrong with a data set: judgements on what was measured in its songs."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence

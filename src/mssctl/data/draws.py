@@ -1,7 +1,5 @@
 """Random numbers of one example: a stream for what is read, and one of its own per effect."""
 
-from __future__ import annotations
-
 import numpy as np
 
 # The place of a name is part of the seed of its stream: add at the end only.

@@ -4,8 +4,6 @@ What is there and cannot be opened is an error or is passed on to whoever opens 
 as not there.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence

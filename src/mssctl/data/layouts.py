@@ -1,7 +1,5 @@
 """The layouts: how songs lie in folders. Only names are looked at here, no file is opened."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Batches of examples in a fixed order, from any position on, by worker processes or without."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

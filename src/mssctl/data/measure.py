@@ -1,7 +1,5 @@
 """Listen to a whole song: levels, clipping and identity of its stems, and mixture against sum."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping

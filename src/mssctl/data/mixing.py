@@ -4,8 +4,6 @@ Every choice comes from random generators that depend on nothing but ``(seed, ep
 that workers, their number and a resumed run do not matter.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

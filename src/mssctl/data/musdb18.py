@@ -4,8 +4,6 @@ A ``.stem.mp4`` holds five AAC streams. AAC has no exact and fast way to a place
 each file is decoded once, into the cache, and read by seeking from there.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from functools import cache

@@ -3,8 +3,6 @@
 Every reader of songs asks here, so that a name means the same to all of them.
 """
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath

@@ -1,7 +1,5 @@
 """The songs of each data root, and how often a root is drawn from."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Read a piece of a stem by seeking, and draw where to read: quiet places less often."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

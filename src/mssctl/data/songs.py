@@ -1,10 +1,9 @@
 """Songs: as names of files, for every reader of them, and with their file headers read."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from mssctl.data import musdb18
 from mssctl.data.folders import refuse_broken_link
@@ -42,7 +41,7 @@ class SongFiles:
         found = [*self.stems.values(), self.mixture]
         return [path for path in found if path is not None] or [self.folder]
 
-    def unpacked(self) -> SongFiles:
+    def unpacked(self) -> Self:
         """The song with a file for each stem, decoded into the cache if need be.
 
         Raises:
@@ -55,7 +54,7 @@ class SongFiles:
         mixture = stems.pop(MIXTURE)
         return replace(self, stems=stems, mixture=mixture)
 
-    def named(self, stems: Sequence[str]) -> SongFiles:
+    def named(self, stems: Sequence[str]) -> Self:
         """The song with its stems under the names that a model has for them."""
         names = {fold(stem): stem for stem in stems}
         return replace(self, stems={names.get(s, s): path for s, path in self.stems.items()})

@@ -1,7 +1,5 @@
 """Layout ``csv``: a table that names the files of each song, or of each sample."""
 
-from __future__ import annotations
-
 import csv
 import io
 import os

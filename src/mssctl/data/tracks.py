@@ -3,8 +3,6 @@
 Unlike training data, a track has whatever stems there are, not those of a model.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from mssctl.data import musdb18

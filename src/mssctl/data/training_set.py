@@ -3,8 +3,6 @@
 Only headers are read here, and those once: `mssctl.data.cache` keeps them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 

@@ -8,8 +8,6 @@ YAML follows the core rules of YAML 1.2, without its octal and hexadecimal numbe
 and ``false`` are booleans, ``1:30``, ``010``, ``yes`` and ``2001-01-01`` are text.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter

@@ -1,7 +1,5 @@
 """Limits for any YAML or JSON text: numbers, characters, depth."""
 
-from __future__ import annotations
-
 import math
 
 from mssctl.errors import shown

@@ -1,7 +1,5 @@
 """YAML without surprises: plain values from text, and text from plain values."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

@@ -4,8 +4,6 @@ PyTorch's fused CPU kernel has no dropout: with it, all scores of all heads are 
 times over. Here a piece of them at a time stays in the cache, and backward computes it again.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Which GPUs and drivers a build of PyTorch goes with."""
 
-from __future__ import annotations
-
 import re
 
 # The oldest Linux driver of each major version of CUDA, from NVIDIA's CUDA release notes.

@@ -1,7 +1,5 @@
 """torch.compile, region by region: the repeated parts of a model, for the shapes of training."""
 
-from __future__ import annotations
-
 import contextlib
 import sys
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """The only place that decides device, dtype and TF32."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

@@ -4,8 +4,6 @@ PyTorch's own draws a number of double precision per value, one after the other,
 two fifths of a training step on a CPU (docs/experiments.md). Everywhere else it is left to PyTorch.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Memory, cores and shared memory that this process may use, containers' limits included."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

@@ -4,8 +4,6 @@ All of it is read here and nowhere else, so that a test can stand in a GPU by re
 A value that a GPU, a driver or a permission does not give is None.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Callable, Iterator

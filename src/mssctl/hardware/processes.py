@@ -1,7 +1,5 @@
 """This process among others: its rank from a launcher, and the signals that ask it to end."""
 
-from __future__ import annotations
-
 import os
 import signal
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A class of options is what a function of `mssctl.api` takes. The command line bu
 from the fields, and turns parameters that a message names in backticks into flags.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints

@@ -1,7 +1,5 @@
 """What every page shares: the frame, tables, plots, spectrograms and players."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

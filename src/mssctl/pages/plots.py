@@ -4,8 +4,6 @@ Text and axes take the color of the page around them (``currentColor``), so that
 on light and dark ground. The colors of stems differ also for the color-blind (Okabe and Ito).
 """
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """A sound on a page: its spectrogram with the frequencies beside it, and a player."""
 
-from __future__ import annotations
-
 import base64
 import io
 from typing import Any

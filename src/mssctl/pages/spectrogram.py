@@ -1,7 +1,5 @@
 """Spectrograms as PNG images: time to the right, frequency upwards on a logarithmic scale."""
 
-from __future__ import annotations
-
 import io
 import math
 

@@ -1,7 +1,5 @@
 """Keeps predictions between runs, by configuration, question and versions."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """GPUs by name: memory, compute capability and the two speeds a roofline needs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from mssctl.errors import ExitCode, MssctlError, did_you_mean

@@ -1,7 +1,5 @@
 """Memory of a training step by the formula of its architecture, where that has one."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 

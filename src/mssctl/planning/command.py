@@ -1,7 +1,5 @@
 """What to do with a plan: the command to type, and the preset to write."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

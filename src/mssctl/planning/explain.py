@@ -1,7 +1,5 @@
 """Says where the memory of a predicted step goes, what is to blame and what would help."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Finds what fits a card: the largest batch, and the lightest checkpointing that takes a preset."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Checks a training run's memory before it starts, and explains it where it runs out."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """``mssctl plan PRESET``: what one preset needs, and the largest batch that fits."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from mssctl.hardware.device import DTYPES, auto_dtype

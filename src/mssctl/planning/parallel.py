@@ -1,7 +1,5 @@
 """Two predictions at once: one here, one in a process beside this one."""
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import os

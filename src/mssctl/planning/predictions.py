@@ -1,7 +1,5 @@
 """Predicts what this project's own training step and separation need, for a configuration."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from functools import partial

@@ -1,7 +1,5 @@
 """What ``mssctl plan`` asks: how to predict a configuration, on which card."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

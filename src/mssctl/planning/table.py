@@ -1,7 +1,5 @@
 """``mssctl plan`` without a preset: how to train each one on a card; all of them side by side."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from mssctl import presets

@@ -1,7 +1,5 @@
 """The card to plan for: named, described, or the one in this machine."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from mssctl.errors import ExitCode, MssctlError

@@ -1,7 +1,5 @@
 """``mssctl plan --verify``: real training steps on the GPU beside the prediction."""
 
-from __future__ import annotations
-
 import torch
 
 from mssctl.errors import ExitCode, MssctlError

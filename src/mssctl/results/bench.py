@@ -1,7 +1,5 @@
 """What `mssctl bench` gives."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What several commands' results have in common."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """What `mssctl data` gives."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from mssctl.results.common import FileFailure

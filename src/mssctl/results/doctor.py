@@ -1,7 +1,5 @@
 """What `mssctl doctor` gives."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Literal
 

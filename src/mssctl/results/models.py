@@ -1,7 +1,5 @@
 """What `mssctl models` gives."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

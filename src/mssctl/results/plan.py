@@ -1,7 +1,5 @@
 """What `mssctl plan` gives."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """What `mssctl separate` gives."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from mssctl.results.common import FileFailure

@@ -1,7 +1,5 @@
 """What `mssctl train` and `resume` give."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

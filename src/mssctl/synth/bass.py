@@ -1,7 +1,5 @@
 """The bass stem: sampled and synthetic basses that follow the chords' roots."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The drum stem: one kit per song, patterns of several genres, fills, loops, synthetic hits."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Changes the size of a singer: moves the formants of a voice and leaves its pitch."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from mssctl.audio.filters import Audio

@@ -1,7 +1,5 @@
 """Generates multitrack training songs: plans, renders and writes them, whole or not at all."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator, Mapping

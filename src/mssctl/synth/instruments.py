@@ -5,8 +5,6 @@ it was built. Time-varying filters are exact and need no recursion: a wavetable 
 row of filter settings and the oscillator moves through the rows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

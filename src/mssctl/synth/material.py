@@ -4,8 +4,6 @@ Convention: ``DIR/{vocals,drums,bass,other,ir}/PACK/**/*.{ogg,wav,flac}`` and, o
 ``DIR/index.csv`` with the columns path, midi_pitch_from_name, measured_f0_midi, bpm and key.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from collections import OrderedDict
@@ -65,7 +63,7 @@ class Library:
         """The names of the packs of one class, sorted."""
         return sorted({sample.pack for sample in self.of(kind)})
 
-    def only(self, packs: Iterable[tuple[str, str]]) -> Library:
+    def only(self, packs: Iterable[tuple[str, str]]) -> "Library":
         """The samples of the given (class, pack) pairs."""
         wanted = set(packs)
         return Library(tuple(s for s in self.samples if (s.kind, s.pack) in wanted))

@@ -1,7 +1,5 @@
 """The mixing desk: an effect chain per stem, levels like those of real songs, one master gain."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from mssctl.audio.effects import (

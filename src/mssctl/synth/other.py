@@ -1,7 +1,5 @@
 """The accompaniment stem: two to four layers of keys, guitars, pads, leads and textures."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from mssctl.audio.effects import pan_gains, place, rms, saturate, widen

@@ -1,7 +1,5 @@
 """The musical plan of a generated song: tempo, key, chords, and the notes made from them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

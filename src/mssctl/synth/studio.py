@@ -1,7 +1,5 @@
 """The studio of one song: samples at hand, what was used, and sampled instruments."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

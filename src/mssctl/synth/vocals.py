@@ -1,7 +1,5 @@
 """The vocal stem: sung phrases, syllables as melodies, spoken words; doubles and harmonies."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A singing voice without samples: glottal harmonics, moving formants, breath and consonants."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from mssctl.audio.effects import Curve

@@ -4,8 +4,6 @@ Effects with a probability of 0 draw nothing and touch no sample. The target of 
 after its effects, and the mixture is the sum of these: it stays so in every effect.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

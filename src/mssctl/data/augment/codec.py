@@ -4,8 +4,6 @@ The mixture's MDCT is quantised in bands, and each stem takes its share of the n
 after it add up to the coded mixture. What lies above the codec's bandwidth is taken from all.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Pitch and tempo, by the library Signalsmith Stretch (package python-stretch, MIT)."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 
 import numpy as np

@@ -7,8 +7,6 @@ neighbours. A segment is never given back here, whereas the allocator does so be
 what this reserves is an upper bound.
 """
 
-from __future__ import annotations
-
 import bisect
 from dataclasses import dataclass, field
 
@@ -27,11 +25,11 @@ class Block:
     """A piece of a segment, linked to its neighbours there."""
 
     size: int
-    pool: list[tuple[int, int, Block]]
+    pool: "list[tuple[int, int, Block]]"
     number: int
     free: bool = False
-    before: Block | None = None
-    after: Block | None = None
+    before: "Block | None" = None
+    after: "Block | None" = None
 
 
 @dataclass

@@ -1,7 +1,5 @@
 """CUDA's autocast for tensors on a CPU: its switch, and its list of what stays in float32."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any

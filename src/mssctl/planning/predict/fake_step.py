@@ -5,8 +5,6 @@ real code, the real autograd engine and the real autocast; `MemoryTracker` count
 the CUDA caching allocator would. No GPU is needed, and no GPU build of PyTorch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar

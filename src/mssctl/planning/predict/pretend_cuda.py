@@ -6,8 +6,6 @@ about their device, and the operations that save something else for the
 backward pass on a CPU than on a GPU: attention, dropout, RMS norm.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any

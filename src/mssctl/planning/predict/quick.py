@@ -1,7 +1,5 @@
 """What makes steps on fake tensors quick: less to look at, and no garbage collection."""
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager

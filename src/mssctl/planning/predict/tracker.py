@@ -1,7 +1,5 @@
 """Follows every block of memory from birth to death, and remembers what was alive at the peak."""
 
-from __future__ import annotations
-
 import contextlib
 import weakref
 from collections import Counter, defaultdict

@@ -5,8 +5,6 @@ copy that cuFFT's complex-to-real transform makes of its input. Workspaces of cu
 convolutions depend on the algorithm chosen on the card and count as 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 
