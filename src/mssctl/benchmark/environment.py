@@ -1,7 +1,5 @@
 """Where a benchmark ran: versions, machine, and how fast its arithmetic can be."""
 
-from __future__ import annotations
-
 import platform
 import time
 from collections.abc import Mapping

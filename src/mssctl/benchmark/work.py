@@ -1,7 +1,5 @@
 """What `mssctl bench` measures: one step of training, of separation, or of reading examples."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager

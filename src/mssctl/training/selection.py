@@ -1,7 +1,5 @@
 """Which weights of a run are the best, by its validations, and when the run stops early."""
 
-from __future__ import annotations
-
 import math
 
 from mssctl.config.metrics import METRICS

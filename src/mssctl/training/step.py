@@ -1,7 +1,5 @@
 """One optimizer step: the same function for training, for the planner and for the benchmark."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
