@@ -1,7 +1,5 @@
 """Coded audio (mp3, aac, ogg, opus, flac, wma, video files): all of it, or the reason why not."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache

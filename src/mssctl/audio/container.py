@@ -4,8 +4,6 @@ A file is opened as a Python file object with an allow-list of demuxers and audi
 other file is ever opened, and only audio is decoded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

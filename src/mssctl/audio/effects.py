@@ -5,8 +5,6 @@ in one impulse response (equalizer times reverb) and applied with one FFT convol
 costs the same for one filter as for ten.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """Errors about audio files, worded the same for every format."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from mssctl.errors import MssctlError

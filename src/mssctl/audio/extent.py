@@ -3,8 +3,6 @@
 libsndfile and FFmpeg shorten the count of many formats silently to what is there.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import struct

@@ -4,8 +4,6 @@ PCM files are read by libsndfile (`audio.pcm`), all others by FFmpeg's libraries
 A length is a fact only where the file states it; an estimate never limits reading.
 """
 
-from __future__ import annotations
-
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

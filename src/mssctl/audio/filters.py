@@ -1,7 +1,5 @@
 """Filters on ``(C, N)`` float32 audio by FFT: bands in series, and convolution."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache

@@ -3,8 +3,6 @@
 Source: the STREAMINFO block of RFC 9639.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Which files count as audio, and who reads them: libsndfile for PCM, FFmpeg for the rest."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 

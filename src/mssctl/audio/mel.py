@@ -1,7 +1,5 @@
 """Mel filter banks."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

@@ -6,8 +6,6 @@ Sources: ISO 11172-3, 13818-3 and 13818-7; the Xing, LAME and VBRI headers as th
 them.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from collections.abc import Callable, Iterator

@@ -4,8 +4,6 @@ Decoders drop a damaged page and continue, which shifts everything after it. So 
 checked before the packets in them are decoded. Source: RFC 3533.
 """
 
-from __future__ import annotations
-
 import struct
 import zlib
 from collections.abc import Iterator

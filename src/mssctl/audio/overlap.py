@@ -1,7 +1,5 @@
 """Streams of blocks: a function of segments applied to any length, and several streams in step."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Literal

@@ -1,7 +1,5 @@
 """Where in a file its audio lies, and ranges of its bytes as a file for decoders."""
 
-from __future__ import annotations
-
 import io
 from bisect import bisect_right
 from collections.abc import Sequence

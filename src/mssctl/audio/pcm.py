@@ -1,7 +1,5 @@
 """PCM files through libsndfile (soundfile): wav, rf64, w64, aiff, au, caf and their like."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """What the reader needs of a kind of audio file."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol

@@ -1,7 +1,5 @@
 """The one STFT pair: periodic window, centered, reflect padding, not normalized."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812

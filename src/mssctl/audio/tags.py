@@ -3,8 +3,6 @@
 Sources: id3.org (v1, v2.3, v2.4), the APEv2 and Lyrics3 descriptions of hydrogenaud.io and id3.org.
 """
 
-from __future__ import annotations
-
 import struct
 from mmap import mmap
 

@@ -3,8 +3,6 @@
 On CUDA nothing here waits for the device inside a step: events are read after the last one.
 """
 
-from __future__ import annotations
-
 import statistics
 import threading
 import time

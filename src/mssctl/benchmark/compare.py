@@ -1,7 +1,5 @@
 """``mssctl bench --compare``: two measurements compared."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

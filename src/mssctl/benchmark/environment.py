@@ -1,7 +1,5 @@
 """Where a benchmark ran: versions, machine, and how fast its arithmetic can be."""
 
-from __future__ import annotations
-
 import platform
 import time
 from collections.abc import Mapping
@@ -9,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from mssctl.hardware import nvml
 from mssctl.hardware.device import AMP_DTYPES, autocast
@@ -68,10 +65,6 @@ def matmul_rate(device: torch.device, dtype: str) -> float:
         best = float("inf")
         for _ in range(4):
             start = time.perf_counter()
-            _ready(a @ a)
+            (a @ a)[0, 0].item()  # waits for the device
             best = min(best, time.perf_counter() - start)
     return 2.0 * size**3 / best / 1e12
-
-
-def _ready(tensor: Tensor) -> None:
-    tensor[0, 0].item()  # waits for the device

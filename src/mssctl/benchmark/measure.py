@@ -1,7 +1,5 @@
 """Measures the steps of some work: times, memory, shares, and how near the machine's best."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable
 from pathlib import Path

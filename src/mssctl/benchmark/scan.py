@@ -1,7 +1,5 @@
 """``mssctl bench --mode scan``: the ways to compute a Mamba-2 scan, compared."""
 
-from __future__ import annotations
-
 import platform
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What `mssctl bench` measures: one step of training, of separation, or of reading examples."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -11,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mssctl.benchmark.clock import Clock, Parts
 from mssctl.data.loader import batches
@@ -159,10 +157,11 @@ def _separation(config: RunConfig, device: torch.device) -> Work:
     song = 0.1 * torch.randn(
         config.audio.channels, 4 * settings.segment, generator=torch.Generator().manual_seed(0)
     )
-    counted = _Counter(model)
+    segments: list[int] = []  # of each forward pass of a step
+    model.register_forward_pre_hook(lambda _, inputs: segments.append(inputs[0].shape[0]))
 
     def step(_: object) -> None:
-        counted.segments = 0
+        segments.clear()
         separate_array(model, song, settings)
 
     def predict(capability: Capability) -> Predicted:
@@ -173,7 +172,7 @@ def _separation(config: RunConfig, device: torch.device) -> Work:
             amp_dtype=dtype,
             capability=capability,
         )
-        return Predicted(peak, peak.flops / settings.batch_size * counted.segments / 1e12)
+        return Predicted(peak, peak.flops / settings.batch_size * sum(segments) / 1e12)
 
     return Work(
         read=lambda: None,
@@ -190,17 +189,6 @@ def _separation(config: RunConfig, device: torch.device) -> Work:
             "tf32": torch.backends.cuda.matmul.allow_tf32 if device.type == "cuda" else None,
         },
     )
-
-
-class _Counter:
-    """Counts the segments that go through a model."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.segments = 0
-        model.register_forward_pre_hook(self._count)
-
-    def _count(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self.segments += inputs[0].shape[0]
 
 
 def _loading(config: RunConfig, read: Callable[[], list[Tensor]]) -> Work:

@@ -6,8 +6,6 @@ Source: Luo & Yu, "Music Source Separation with Band-split RNN" (arXiv:2209.1517
 and decoder as in TF-Locoformer (arXiv:2408.03440) and its band-split variants.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import accumulate, groupby, pairwise

@@ -1,7 +1,5 @@
 """The configuration of frequency bands, for the sections of models that split them."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """The contract that every separation network keeps: waveform in, one waveform per stem out."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any

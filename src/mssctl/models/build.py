@@ -1,7 +1,5 @@
 """Build a separator from a configuration."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

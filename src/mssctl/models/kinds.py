@@ -1,7 +1,5 @@
 """Recognize the kind of a file given as a model by its first bytes, and say what to do with it."""
 
-from __future__ import annotations
-
 import struct
 import zipfile
 from pathlib import Path

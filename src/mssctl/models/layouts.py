@@ -1,7 +1,5 @@
 """How the keys of an official implementation become ours: the parts that layouts share."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -5,8 +5,6 @@ surplus key can be named. The key layouts are facts read from published checkpoi
 their files is ever run.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path

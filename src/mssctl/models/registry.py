@@ -4,8 +4,6 @@ A folder's ``__init__.py`` has a subclass of `Architecture`; an entry point of t
 ``mssctl.models`` names one of another package. Imports neither torch nor numpy.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules

@@ -3,8 +3,6 @@
 Nothing is ever unpickled. A file appears complete or not at all.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Mapping

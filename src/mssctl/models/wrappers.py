@@ -5,8 +5,6 @@ keys (``module.``, ``_orig_mod.``, ``model.`` ...) and keep buffers next to it. 
 stands before the keys of a known layout is removed, wherever in the file they are.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

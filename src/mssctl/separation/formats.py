@@ -1,7 +1,5 @@
 """The formats that stems are written in, and how samples lie in the files."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from mssctl.audio.files import AudioInfo

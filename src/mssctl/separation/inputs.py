@@ -4,8 +4,6 @@ An argument that leads nowhere, or a folder that cannot be read, is a failure of
 songs are still found.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import stat

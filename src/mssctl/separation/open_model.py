@@ -3,8 +3,6 @@
 Two steps, so that a command can check its inputs between them, before the weights are read.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

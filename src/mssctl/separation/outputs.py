@@ -1,7 +1,5 @@
 """Where the stems go: file names from a template, and no file lost by accident."""
 
-from __future__ import annotations
-
 import errno
 import os
 from collections.abc import Iterator, Sequence

@@ -3,8 +3,6 @@
 Of many songs, one that fails does not stop the others.
 """
 
-from __future__ import annotations
-
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence

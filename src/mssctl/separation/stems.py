@@ -1,7 +1,5 @@
 """Arithmetic on stems: which ones are wanted, and how they keep adding up to the mixture."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

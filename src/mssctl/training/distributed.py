@@ -7,8 +7,6 @@ whose memory runs out there would leave the others waiting; so all learn of it, 
 again together.
 """
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """The first step of a run on its real examples, without a file."""
 
-from __future__ import annotations
-
 import math
 import time
 from contextlib import closing

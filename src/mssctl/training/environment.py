@@ -1,7 +1,5 @@
 """``environment.json``: what the sessions of a run really worked with."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

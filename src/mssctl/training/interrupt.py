@@ -1,7 +1,5 @@
 """The wish to stop: SIGINT, SIGTERM and SIGHUP while a run is at work."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from contextlib import suppress

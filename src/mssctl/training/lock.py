@@ -1,7 +1,5 @@
 """One process per run folder: two would write the same checkpoints and metrics."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Where a run reports steps and validations: events, ``metrics.jsonl``, TensorBoard."""
 
-from __future__ import annotations
-
 import json
 import math
 import time

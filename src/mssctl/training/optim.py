@@ -1,7 +1,5 @@
 """Optimizer, learning rate over the run, and the moving average of the weights."""
 
-from __future__ import annotations
-
 import copy
 import math
 from typing import Any

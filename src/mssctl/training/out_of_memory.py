@@ -1,7 +1,5 @@
 """A training step that does not fit the memory: undo it, and find a smaller form of it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Put the settings of a run into force and build what it changes."""
 
-from __future__ import annotations
-
 import torch
 
 from mssctl.errors import ExitCode, MssctlError

@@ -1,7 +1,5 @@
 """The receipt: what is really in force, seen in the running model and not read from settings."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,7 +1,5 @@
 """What `resume --set` may change: nothing that would make it another model or another past."""
 
-from __future__ import annotations
-
 from mssctl.config.section import leaves
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.models.run_config import RunConfig

@@ -1,7 +1,5 @@
 """One training run as its parts see it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The folder of a run: where it goes, and what shows that one has lost its checkpoints."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Which weights of a run are the best, by its validations, and when the run stops early."""
 
-from __future__ import annotations
-
 import math
 
 from mssctl.config.metrics import METRICS
@@ -45,7 +43,7 @@ class Selection:
         best = self._state.best_step
         if best is None:
             return 0
-        return sum(_step_of(entry) > best for entry in self._state.history)
+        return sum(entry["step"] > best for entry in self._state.history)
 
     def stopped_early(self) -> bool:
         """Whether ``early_stopping`` ends the run."""
@@ -83,10 +81,4 @@ class Selection:
 
 def validated_step(state: TrainState) -> int:
     """The step of the last validation, 0 before the first."""
-    return _step_of(state.history[-1]) if state.history else 0
-
-
-def _step_of(entry: dict[str, object]) -> int:
-    step = entry["step"]
-    assert isinstance(step, int)
-    return step
+    return int(state.history[-1]["step"]) if state.history else 0

@@ -1,9 +1,8 @@
 """One optimizer step: the same function for training, for the planner and for the benchmark."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +37,7 @@ class TrainState:
     step: int = 0
     best_score: float | None = None
     best_step: int | None = None
-    history: list[dict[str, object]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
     bad_steps: int = 0
     validation_fingerprint: str = ""
 

@@ -1,7 +1,5 @@
 """TensorBoard: the numbers of ``metrics.jsonl`` as curves, and what the model makes of songs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

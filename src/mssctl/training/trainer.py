@@ -1,7 +1,5 @@
 """A training run from top to bottom; `resume` is the same with a state that was loaded."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Scores on held-out songs, separated in full length by the same function as `mssctl separate`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Sequence
 
 import numpy as np

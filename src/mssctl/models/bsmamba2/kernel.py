@@ -1,7 +1,5 @@
 """The scan as `Kernel`: its forms compared, for ``bench --mode scan`` and ``doctor``."""
 
-from __future__ import annotations
-
 from typing import get_args
 
 import torch

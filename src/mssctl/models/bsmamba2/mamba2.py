@@ -4,8 +4,6 @@ Source: Dao & Gu, "Transformers are SSMs" (arXiv:2405.21060), with the defaults 
 initialization of its released code (one group, gate before norm).
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

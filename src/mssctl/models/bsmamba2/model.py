@@ -4,8 +4,6 @@ Source: Kim & Choi, BSMamba2 (arXiv:2508.14556), sizes and initialization as rel
 space model costs the same per frame at any length.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

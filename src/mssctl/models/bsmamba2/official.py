@@ -1,7 +1,5 @@
 """Weights of the official BSMamba2."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@
 an error: nothing switches to another one by itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache

@@ -14,8 +14,6 @@ inputs are operands of the matrix products only. Letters in shapes: N sequences,
 P features per head, K state size, c chunks of Q steps, Z = N * c.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -4,8 +4,6 @@ Source: Saijo et al., "TF-Locoformer" (IWAENC 2024, arXiv:2408.03440). The paper
 feed-forward residuals; the released models do not, and neither does this code.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812

@@ -6,8 +6,6 @@ code by heart, so nothing is decided on it alone. All figures in bytes; ``n`` co
 bytes of a value under autocast.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Source: Saijo et al. (IWAENC 2024, arXiv:2408.03440). ``front_end: bands`` is th
 for music; ``bins`` is the original, whose cost grows with the square of the number of bins.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Weights of the official Locoformers: ``tf_locoformer`` per bin, ``bs_locoformer`` band-split."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

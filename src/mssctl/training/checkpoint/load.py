@@ -1,7 +1,5 @@
 """Load the newest intact checkpoint."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Write checkpoints, and remove those that are no longer needed."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

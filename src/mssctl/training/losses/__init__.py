@@ -8,8 +8,6 @@ examples, so that the same examples give the same step in one batch, accumulated
 several machines.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 
 import torch

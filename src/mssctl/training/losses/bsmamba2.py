@@ -1,7 +1,5 @@
 """L1 on waveforms plus L1 on complex spectrograms at several windows."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import torch

@@ -1,7 +1,5 @@
 """As ``bsmamba2``, with the distance of magnitudes in place of complex values."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from mssctl.config.losses import BSMamba2LightLossConfig

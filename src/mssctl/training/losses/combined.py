@@ -1,7 +1,5 @@
 """SI-SDR plus L1 on waveforms plus L1 on magnitude spectrograms."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

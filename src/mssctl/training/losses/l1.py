@@ -1,7 +1,5 @@
 """Mean absolute difference of the waveforms."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from mssctl.config.losses import L1LossConfig

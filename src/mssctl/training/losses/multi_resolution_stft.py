@@ -1,7 +1,5 @@
 """Spectral convergence plus log-magnitude L1 at several windows, plus L1 on waveforms."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Negative thresholded signal-to-noise ratio."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from mssctl.config.losses import SNRLossConfig
