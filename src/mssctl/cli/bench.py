@@ -60,7 +60,7 @@ _UNITS = {
     "reserved_gib": "GiB reserved",
     "resident_gib": "GiB resident",
     "tflop_rate": "TFLOP/s",
-    "utilisation": "% utilisation",
+    "utilisation": "% utilization",
     "power": "W",
 }
 
@@ -87,7 +87,7 @@ def steps_text(result: StepBench) -> str:
         rows.append(["arithmetic", words])
     if result.utilisation is not None:
         watts = f", {result.power:.0f} W" if result.power is not None else ""
-        rows.append(["GPU", f"{result.utilisation:.0f} % utilisation{watts}"])
+        rows.append(["GPU", f"{result.utilisation:.0f} % utilization{watts}"])
     text = aligned(["", ""], rows)
     if not result.operators:
         return text

@@ -77,7 +77,7 @@ def bass_line(
     }.get(style) or rhythm(
         rng, float(rng.uniform(0.05, 0.2) if style == "hits" else rng.uniform(0.2, 0.8))
     )
-    length, centre = float(rng.uniform(0.5, 1.0)), float(rng.uniform(28, 42))
+    length, center = float(rng.uniform(0.5, 1.0)), float(rng.uniform(28, 42))
     moves = [0 if rng.random() < 0.7 else int(rng.choice([4, 2, 6, 7, -3])) for _ in beats]
     notes = []
     for bar in range(score.bars):
@@ -90,7 +90,7 @@ def bass_line(
                 degree += int(rng.choice([2, 4, 1, -1, 6]))
             elif style in ("groove", "eighths"):
                 degree += moves[i]
-            pitch = score.degree(degree, centre) + (12 if style == "octaves" and i % 2 else 0)
+            pitch = score.degree(degree, center) + (12 if style == "octaves" and i % 2 else 0)
             while pitch < lowest:
                 pitch += 12
             while pitch > _HIGHEST:

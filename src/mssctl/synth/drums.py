@@ -83,7 +83,7 @@ def _velocities(samples: list[Sample], rng: np.random.Generator) -> list[Sample]
 
 
 def build_kit(studio: Studio, rng: np.random.Generator) -> Kit:
-    """Choose or synthesise the sounds of a kit: per role, layers from soft to loud."""
+    """Choose or synthesize the sounds of a kit: per role, layers from soft to loud."""
     samples = [s for s in studio.samples("drums") if role_of(s) != "loop"]
     families = _families(samples)
     by_role: dict[str, list[Sample]] = {}

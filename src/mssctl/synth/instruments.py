@@ -1,4 +1,4 @@
-"""Synthesisers: scanned wavetables, harmonic clouds, FM and noise. Each plays one note.
+"""Synthesizers: scanned wavetables, harmonic clouds, FM and noise. Each plays one note.
 
 An instrument is a function ``play(note, rng) -> (1 or 2, n) float32``; its timbre was drawn when
 it was built. Time-varying filters are exact and need no recursion: a wavetable is computed for a
@@ -96,9 +96,9 @@ def scan(tables: Audio, hz: Curve, where: Curve, rate: int, start: float = 0.0) 
 def formant_gain(hz: Curve, formants: tuple[float, ...], width: float = 0.12) -> Curve:
     """Magnitude of a vocal-tract-like filter: resonances of falling strength over a floor."""
     gain = np.full(hz.shape, 0.015)
-    for i, centre in enumerate(formants):
-        bandwidth = 60 + width * centre
-        gain += 0.75**i / (1 + ((hz - centre) / bandwidth * 2) ** 2)
+    for i, center in enumerate(formants):
+        bandwidth = 60 + width * center
+        gain += 0.75**i / (1 + ((hz - center) / bandwidth * 2) ** 2)
     return gain
 
 
@@ -123,7 +123,7 @@ def harmonics(shape: str, count: int, rng: np.random.Generator) -> Curve:
 
 @dataclass(frozen=True)
 class Patch:
-    """A subtractive synthesiser's settings; times in seconds, cutoffs in Hz."""
+    """A subtractive synthesizer's settings; times in seconds, cutoffs in Hz."""
 
     wave: Curve
     cutoff: float = 2000.0
@@ -262,14 +262,14 @@ def cloud(
         base = float(midi_hz(midi))
         spectrum = np.zeros((2, size // 2 + 1), np.complex64)
         for h in range(1, max(min(int(0.4 * rate / base), wave.size, 70), 1) + 1):
-            centre = h * base * size / rate
+            center = h * base * size / rate
             sigma = max((2 ** (width / 1200) - 1) * base * h**grow * size / rate, 0.8)
-            low, high = max(int(centre - 3 * sigma), 1), min(int(centre + 3 * sigma) + 2, size // 2)
+            low, high = max(int(center - 3 * sigma), 1), min(int(center + 3 * sigma) + 2, size // 2)
             k = np.arange(low, high)
             tone = wave[h - 1] / np.sqrt(1 + (h * base / cutoff) ** 4)
             if formants:
                 tone *= formant_gain(np.asarray([h * base]), formants)[0] * 2
-            band = tone * np.exp(-0.5 * ((k - centre) / sigma) ** 2) / np.sqrt(sigma)
+            band = tone * np.exp(-0.5 * ((k - center) / sigma) ** 2) / np.sqrt(sigma)
             spectrum[:, low:high] += band * np.exp(2j * np.pi * rng.random((2, k.size)))
         sound = np.fft.irfft(spectrum)
         return np.asarray(sound / (np.sqrt(np.mean(sound**2)) * 3 + 1e-9), np.float32)
@@ -287,7 +287,7 @@ def cloud(
 
 
 def riser(rate: int, rng: np.random.Generator) -> Instrument:
-    """Noise that swells or falls, or a steady texture; pitch sets its centre."""
+    """Noise that swells or falls, or a steady texture; pitch sets its center."""
     up, resonant = bool(rng.random() < 0.6), rng.uniform(0.1, 0.8)
 
     def play(note: Note, rng: np.random.Generator) -> Audio:

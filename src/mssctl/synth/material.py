@@ -225,7 +225,7 @@ def _convert(audio: Audio, rate: int, wanted: int) -> Audio:
 
 
 class SampleReader:
-    """Decodes samples at one rate, peak-normalised, and remembers the last ones used.
+    """Decodes samples at one rate, peak-normalized, and remembers the last ones used.
 
     Args:
         sample_rate: rate of the audio it returns, in Hz.

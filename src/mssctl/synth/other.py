@@ -25,7 +25,7 @@ def _shape(rng: np.random.Generator) -> str:
 
 
 def keys_patch(rng: np.random.Generator, rate: int) -> Instrument:
-    """A polyphonic synthesiser: plucks, stabs, supersaws, organs, ensembles, bells."""
+    """A polyphonic synthesizer: plucks, stabs, supersaws, organs, ensembles, bells."""
     kind = str(rng.choice(["pluck", "stab", "super", "cloud", "cloud", "organ", "fm", "string"]))
     if kind == "fm":
         return fm(rate, rng)
@@ -96,20 +96,20 @@ def _layer(
     """One instrument playing one part ``(2, N)`` in the bars of ``plays``."""
     rate, track = studio.rate, studio.silence()
     bank = choose_bank(studio.samples("other"), rng) if rng.random() < 0.55 else []
-    centre = float(rng.uniform(54, 70))
+    center = float(rng.uniform(54, 70))
     if role == "lead":
         play = (sampled(studio, bank, rng) if bank else None) or lead_patch(rng, rate)
-        notes = melody(score, rng, centre + rng.uniform(0, 14), float(rng.uniform(0.1, 0.7)), plays)
+        notes = melody(score, rng, center + rng.uniform(0, 14), float(rng.uniform(0.1, 0.7)), plays)
     elif role == "pad":
         play = cloud(rate, harmonics(_shape(rng), 70, rng), rng)
         if rng.random() < 0.35:
             play = keys_patch(rng, rate)
-        notes = chord_part(score, rng, centre, "pad", plays)
+        notes = chord_part(score, rng, center, "pad", plays)
     else:
         play = (sampled(studio, bank, rng) if bank else None) or keys_patch(rng, rate)
         guitar = bool(bank) and "guitar" in bank[0].pack
         styles = ["strum", "strum", "arp"] if guitar else ["stab", "stab", "arp", "pad"]
-        notes = chord_part(score, rng, centre, str(rng.choice(styles)), plays)
+        notes = chord_part(score, rng, center, str(rng.choice(styles)), plays)
     if role == "chords" and rng.random() < 0.25:
         # The left hand of a pianist: roots in the bass's register.
         notes += [
@@ -124,7 +124,7 @@ def _layer(
 
 
 def _texture(studio: Studio, score: Score, rng: np.random.Generator) -> Audio:
-    """Unpitched colour: ambience samples, or noise risers at the turn of sections."""
+    """Unpitched color: ambience samples, or noise risers at the turn of sections."""
     track = studio.silence()
     loose = [s for s in studio.samples("other") if s.midi is None]
     if loose and rng.random() < 0.5:

@@ -84,10 +84,10 @@ class Score:
         first = self.chords[bar % self.bars]
         return [first + step for step in ((0, 2, 4, 6) if self.sevenths else (0, 2, 4))]
 
-    def voicing(self, bar: int, centre: float) -> list[float]:
-        """The chord of a bar as MIDI pitches, each in the octave nearest to ``centre``."""
-        pitches = [self.degree(tone, centre) for tone in self.tones(bar)]
-        return sorted(p - 12 * round((p - centre) / 12) for p in pitches)
+    def voicing(self, bar: int, center: float) -> list[float]:
+        """The chord of a bar as MIDI pitches, each in the octave nearest to ``center``."""
+        pitches = [self.degree(tone, center) for tone in self.tones(bar)]
+        return sorted(p - 12 * round((p - center) / 12) for p in pitches)
 
 
 def write_score(
@@ -135,7 +135,7 @@ def rhythm(rng: np.random.Generator, density: float) -> list[tuple[float, float]
 
 
 def melody(
-    score: Score, rng: np.random.Generator, centre: float, density: float, plays: list[bool]
+    score: Score, rng: np.random.Generator, center: float, density: float, plays: list[bool]
 ) -> list[Note]:
     """A line of scale notes: a two-bar motif that returns, follows the chords and varies."""
     motif = [rhythm(rng, density) for _ in range(2)]
@@ -149,8 +149,8 @@ def melody(
             steps[bar % 2] = [int(rng.choice([-3, -1, 0, 1, 2])) for _ in motif[bar % 2]]
         degree = int(rng.choice(score.tones(bar)))
         for (start, length), step in zip(motif[bar % 2], steps[bar % 2], strict=True):
-            pitch = score.degree(degree, centre)
-            pitch -= 12 * round((pitch - centre) / 14)
+            pitch = score.degree(degree, center)
+            pitch -= 12 * round((pitch - center) / 14)
             notes.append(
                 Note(score.time(bar * 4 + start), length * score.beat, pitch, rng.uniform(0.6, 1))
             )
@@ -159,7 +159,7 @@ def melody(
 
 
 def chord_part(
-    score: Score, rng: np.random.Generator, centre: float, style: str, plays: list[bool]
+    score: Score, rng: np.random.Generator, center: float, style: str, plays: list[bool]
 ) -> list[Note]:
     """Chords as ``pad`` (held), ``stab`` (rhythmic), ``strum`` or ``arp`` (one note at a time)."""
     beats = rhythm(rng, rng.uniform(0.2, 0.9))
@@ -170,7 +170,7 @@ def chord_part(
     for bar in range(score.bars):
         if not plays[bar]:
             continue
-        pitches = score.voicing(bar, centre)
+        pitches = score.voicing(bar, center)
         if style == "pad":
             notes += [Note(score.time(bar * 4.0), 4 * score.beat * 1.02, p, 0.8) for p in pitches]
         elif style == "arp":

@@ -133,11 +133,11 @@ def _sing_notes(
     if voice.samples:
         play = sampled(studio, list(voice.samples), rng, reach=7.0)
     known = [sample.midi for sample in voice.samples if sample.midi is not None]
-    centre = float(np.median(known)) + voice.pitch if known else 50.0 if low else 64.0
+    center = float(np.median(known)) + voice.pitch if known else 50.0 if low else 64.0
     if play is None:
         play = synthetic_singer(rng, studio.rate, low)
     plays = activity(rng, score.bars, max(rest, 0.2))
-    notes = melody(score, rng, centre, float(rng.uniform(0.1, 0.5)), plays)
+    notes = melody(score, rng, center, float(rng.uniform(0.1, 0.5)), plays)
     parts = [0] if rng.random() < 0.7 else [0, int(rng.choice([2, 4, -3]))]
     for part in parts:
         for note in notes:

@@ -81,10 +81,10 @@ def _noise(consonant: str, n: int, rng: np.random.Generator, rate: int) -> Audio
     """The unvoiced start of a syllable, ``(n,)``."""
     if consonant not in ("s", "sh", "t", "k", "h"):
         return np.zeros(n, np.float32)
-    centre, length = {"s": (7000, 0.09), "sh": (3200, 0.1), "t": (5000, 0.025),
+    center, length = {"s": (7000, 0.09), "sh": (3200, 0.1), "t": (5000, 0.025),
                       "k": (2000, 0.03), "h": (1500, 0.07)}[consonant]  # fmt: skip
     t = np.arange(n, dtype=np.float32) / rate
     burst = rng.standard_normal(n, dtype=np.float32) * np.exp(-((t / length) ** 2) * 2)
-    bands = [Band("highpass", centre * 0.7), Band("peak", centre, 8)]
+    bands = [Band("highpass", center * 0.7), Band("peak", center, 8)]
     shaped = convolve(burst[None], equalizer(bands, rate)[None, :1024])[0]
     return np.asarray(shaped * 0.04, np.float32)

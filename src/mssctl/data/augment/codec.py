@@ -1,6 +1,6 @@
 """Coding noise like that of MP3 and AAC, for a whole example whose mixture stays the sum.
 
-The mixture's MDCT is quantised in bands, and each stem takes its share of the noise: the stems
+The mixture's MDCT is quantized in bands, and each stem takes its share of the noise: the stems
 after it add up to the coded mixture. What lies above the codec's bandwidth is taken from all.
 """
 

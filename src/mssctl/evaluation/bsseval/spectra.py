@@ -83,7 +83,7 @@ class Spectra:
 def correlations(spectra: Spectra, taps: int) -> Real:
     """Correlations of each reference with everything over the whole track, ``(K, 2K, taps)``.
 
-    The windows tile the track. Pairs of samples in two neighbouring windows are added apart.
+    The windows tile the track. Pairs of samples in two neighboring windows are added apart.
     """
     K = spectra.K
     cross = torch.zeros((K, 2 * K, spectra.blocks * _BLOCK), dtype=torch.complex128)

@@ -3,7 +3,7 @@
 Rules of ``c10/cuda/CUDACachingAllocator.cpp`` with default settings and one stream: requests are
 rounded to 512 bytes; up to 1 MiB they come from segments of 2 MiB, up to 10 MiB from segments of
 20 MiB, larger ones get a segment of their own, rounded to 2 MiB; best fit, splitting, merging of
-neighbours. A segment is never given back here, whereas the allocator does so before it gives up:
+neighbors. A segment is never given back here, whereas the allocator does so before it gives up:
 what this reserves is an upper bound.
 """
 
@@ -22,7 +22,7 @@ def rounded(size: int) -> int:
 
 @dataclass(eq=False)
 class Block:
-    """A piece of a segment, linked to its neighbours there."""
+    """A piece of a segment, linked to its neighbors there."""
 
     size: int
     pool: "list[tuple[int, int, Block]]"
@@ -68,16 +68,16 @@ class CachingAllocator:
         """Release a block that `take` returned."""
         if block is None:
             return
-        for neighbour in (block.before, block.after):
-            if neighbour is not None and neighbour.free:
-                self._withdraw(neighbour)
-                block.size += neighbour.size
-                if neighbour is block.before:
-                    block.before = neighbour.before
+        for neighbor in (block.before, block.after):
+            if neighbor is not None and neighbor.free:
+                self._withdraw(neighbor)
+                block.size += neighbor.size
+                if neighbor is block.before:
+                    block.before = neighbor.before
                     if block.before:
                         block.before.after = block
                 else:
-                    block.after = neighbour.after
+                    block.after = neighbor.after
                     if block.after:
                         block.after.before = block
         self._release(block)
