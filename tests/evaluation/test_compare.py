@@ -10,8 +10,7 @@ import pytest
 from mssctl.cli import render_eval  # noqa: F401 (registers the text form)
 from mssctl.cli.render import as_text
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.evaluation.compare import compare
-from mssctl.evaluation.paired import interval
+from mssctl.evaluation.compare import compare, interval
 
 
 def summary(folder, numbers, *, model="m", metric="sdr", **provenance):
