@@ -9,8 +9,7 @@ import pytest
 
 from mssctl.cli.eval import comparison_text
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.evaluation.compare import compare
-from mssctl.evaluation.paired import interval
+from mssctl.evaluation.compare import compare, interval
 
 
 def summary(folder, numbers, *, model="m", metric="sdr", **provenance):

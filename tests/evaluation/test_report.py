@@ -19,7 +19,6 @@ from PIL import Image
 from mssctl.api.evaluate import evaluate
 from mssctl.errors import MssctlError
 from mssctl.evaluation.excerpts import loudest
-from mssctl.evaluation.report import plots as report_plots
 from mssctl.evaluation.report import report
 from mssctl.pages import plots
 from mssctl.pages.sounds import sound
@@ -97,7 +96,7 @@ def test_names_are_text(folder):
 
 def test_the_report_is_that_of_the_folder_alone(folder):
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert page.startswith(report(folder / "out"))
+    assert page.startswith(report(folder / "out")[0])
     summary = json.loads((folder / "out" / "summary.json").read_text(encoding="utf-8"))
     shown = f"{summary['means']['vocals']['sdr']['estimate']:.2f}".replace("-", "−")
     assert f"<td>{shown}</td>" in page
@@ -105,7 +104,7 @@ def test_the_report_is_that_of_the_folder_alone(folder):
 
 def test_without_excerpts_there_are_no_players(folder, tmp_path):
     shutil.copytree(folder / "out", tmp_path / "out", ignore=shutil.ignore_patterns("excerpts"))
-    assert "audio" not in parsed(report(tmp_path / "out")).elements
+    assert "audio" not in parsed(report(tmp_path / "out")[0]).elements
 
 
 @pytest.mark.parametrize(("value", "shown"), [(None, "–")])
@@ -119,7 +118,7 @@ def test_a_score_that_is_no_number_is_shown_and_not_drawn(folder, tmp_path, valu
             item["metrics"]["sdr"]["estimate"] = value
     del summary["checksum"]  # a document of an earlier version
     path.write_text(json.dumps(summary), encoding="utf-8")
-    page = report(tmp_path / "out")
+    page, _ = report(tmp_path / "out")
     assert f"<td>{shown}</td>" in page
     assert f"{first['stem']} (1)" in page
 
@@ -128,7 +127,7 @@ def test_an_excerpt_that_misses_files_shows_the_others(folder, tmp_path):
     shutil.copytree(folder / "out", tmp_path / "out")
     (tmp_path / "out" / "excerpts" / "a" / "mixture.flac").unlink()
     (tmp_path / "out" / "excerpts" / "a" / "vocals.reference.flac").unlink()
-    assert parsed(report(tmp_path / "out")).elements.count("audio") == 8
+    assert parsed(report(tmp_path / "out")[0]).elements.count("audio") == 8
 
 
 def test_a_stem_that_was_not_scored_has_no_players(folder, tmp_path):
@@ -138,14 +137,14 @@ def test_a_stem_that_was_not_scored_has_no_players(folder, tmp_path):
     del summary["scores"][0]
     del summary["checksum"]  # a document of an earlier version
     path.write_text(json.dumps(summary), encoding="utf-8")
-    assert parsed(report(tmp_path / "out")).elements.count("audio") == 8
+    assert parsed(report(tmp_path / "out")[0]).elements.count("audio") == 8
 
 
 def test_six_channels_can_be_heard(folder, tmp_path):
     shutil.copytree(folder / "out", tmp_path / "out")
     for path in (tmp_path / "out" / "excerpts" / "a").iterdir():
         sf.write(path, np.zeros((RATE, 6)), RATE)
-    assert parsed(report(tmp_path / "out")).elements.count("audio") == 10
+    assert parsed(report(tmp_path / "out")[0]).elements.count("audio") == 10
 
 
 def test_an_evaluation_that_is_not_whole_has_no_report(folder, tmp_path):
@@ -215,9 +214,9 @@ def test_a_metric_of_another_version_is_not_plotted_as_decibels(folder, tmp_path
         item["metrics"]["loudness"] = {"estimate": 3.0}
     del summary["checksum"]  # a document of an earlier version
     path.write_text(json.dumps(summary), encoding="utf-8")
-    plot = report_plots(tmp_path / "out")["loudness.svg"]
+    plot = report(tmp_path / "out")[1]["loudness.svg"]
     assert "dB" not in plot
-    assert "dB" in report_plots(tmp_path / "out")["sdr.svg"]
+    assert "dB" in report(tmp_path / "out")[1]["sdr.svg"]
 
 
 @pytest.mark.parametrize("count", [1, 4, 6, 20])

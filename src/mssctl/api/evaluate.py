@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.evaluation.documents import marked
 from mssctl.evaluation.metrics import chosen
 from mssctl.evaluation.request import plan, provenance_of
 from mssctl.evaluation.run import jobs_within, score_all
@@ -46,25 +45,20 @@ def evaluate(
     kinds = [kind for kind, kept in wanted.items() if kept]
     out = None if given.out is None else Path(given.out)
     html = None if given.html is None else Path(given.html)
-    store = Store(out, provenance, found.source.mark, overwrite=given.overwrite)
-    for note in store.check(found.tracks, kinds, html):
+    store = Store(out, provenance, found.source.mark, found.tracks, kinds, given.overwrite)
+    for note in store.check(html):
         report(Notice(note, level="warning"))
     jobs = jobs_within(given.jobs, given.memory, found)
-    documents = score_all(found, scoring, store, kinds, jobs, report)
+    documents = score_all(found, scoring, store, jobs, report)
     result = summary_of(found, scoring, documents, provenance, given)
     if out is not None:
-        store.finish(found.tracks, kinds, tables(result, documents))
+        store.finish(tables(result, documents))
     if html is not None and out is not None:
-        _write_report(html, out, store, provenance)
+        # Imports matplotlib, which takes half a second.
+        from mssctl.evaluation.report import report as page_of  # noqa: PLC0415
+
+        store.write_page(html, *page_of(out))
     return result
-
-
-def _write_report(html: Path, out: Path, store: Store, provenance: Mapping[str, Any]) -> None:
-    # Imports matplotlib, which takes half a second.
-    from mssctl.evaluation.report import plots, report  # noqa: PLC0415
-
-    pictures = {name: marked(text, provenance) for name, text in plots(out).items()}
-    store.write_page(html, marked(report(out), provenance), pictures)
 
 
 def _check(given: EvaluateOptions, *, framewise: bool) -> None:

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mssctl.config.metrics import metric_of
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.evaluation.paired import RESAMPLES, interval
-from mssctl.evaluation.summary import read_summary
+from mssctl.evaluation.documents import SUMMARY
+from mssctl.evaluation.summary import numbers_of, read_summary
 from mssctl.results.evaluate import ComparedResult, EvalComparison, PairedDifference
 
-SUMMARY = "summary.json"
+RESAMPLES = 10_000
+_SEED = 0
 _MUST_AGREE = ("metrics", "frames", "bsseval", "gain", "musdb")
-
-Numbers = dict[tuple[str, str], dict[str, float]]  # (stem, metric) -> track -> number
 
 
 def compare(results: Sequence[Path | str]) -> EvalComparison:
@@ -31,7 +32,7 @@ def compare(results: Sequence[Path | str]) -> EvalComparison:
     """
     if len(results) < 2:
         raise MssctlError("eval compare needs two results or more", exit_code=ExitCode.USAGE)
-    paths = [_file(Path(path)) for path in results]
+    paths = [path / SUMMARY if path.is_dir() else path for path in map(Path, results)]
     first, *others = [read_summary(path) for path in paths]
     for path, other in zip(paths[1:], others, strict=True):
         _refuse_unlike(paths[0], first, path, other)
@@ -47,10 +48,29 @@ def compare(results: Sequence[Path | str]) -> EvalComparison:
     )
 
 
+def interval(differences: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean over tracks.
+
+    Tracks are drawn with replacement `RESAMPLES` times, from a fixed seed. With a handful of
+    tracks it is too narrow; with one it has no width. Source: Efron and Tibshirani, "An
+    Introduction to the Bootstrap" (1993), chapter 13.
+
+    Args:
+        differences: one per track, at least one.
+        level: of the interval.
+    """
+    values = np.asarray(differences, np.float64)
+    rng = np.random.default_rng(_SEED)
+    picks = rng.integers(len(values), size=(RESAMPLES, len(values)))
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(values[picks].mean(axis=1), (tail, 1.0 - tail))
+    return float(low), float(high)
+
+
 def _compared(
     name: str, path: Path, first: dict[str, Any], other: dict[str, Any]
 ) -> ComparedResult:
-    base, numbers = _numbers(first), _numbers(other)
+    base, numbers = numbers_of(first), numbers_of(other)
     unlike = _scored_with_others(first, other)
     differences, left_out = [], []
     for (stem, metric), found in numbers.items():
@@ -63,7 +83,7 @@ def _compared(
             differences.append(_difference(stem, metric, pairs))
     if not differences:
         raise MssctlError(f"{path}: no track and stem in common with the first result")
-    here, there = _tracks(numbers), _tracks(base)
+    here, there = ({track for one in table.values() for track in one} for table in (numbers, base))
     return ComparedResult(name, differences, left_out, sorted(here - there), sorted(there - here))
 
 
@@ -88,10 +108,6 @@ def _scored_with_others(first: dict[str, Any], other: dict[str, Any]) -> set[str
     return {track for track in one if track in two and set(one[track]) != set(two[track])}
 
 
-def _file(path: Path) -> Path:
-    return path / SUMMARY if path.is_dir() else path
-
-
 def _refuse_unlike(a: Path, first: dict[str, Any], b: Path, other: dict[str, Any]) -> None:
     """Numbers of other definitions, or about other references, are no comparison."""
     reasons: list[str] = []
@@ -112,24 +128,6 @@ def _refuse_unlike(a: Path, first: dict[str, Any], b: Path, other: dict[str, Any
             f"{a} and {b} are not comparable: {'; '.join(reasons)}",
             hint="evaluate both with the same --metrics, --window, --hop and references",
         )
-
-
-def _numbers(result: dict[str, Any]) -> Numbers:
-    table: Numbers = {}
-    for item in result["scores"]:
-        for metric, score in item["metrics"].items():
-            numbers = table.setdefault((item["stem"], metric), {})
-            if score["estimate"] is not None:
-                numbers[item["track"]] = float(score["estimate"])
-    for track, stems in result["medians"].items():
-        for stem, row in stems.items():
-            for metric, value in row.items():
-                table.setdefault((stem, metric), {})[track] = float(value)
-    return table
-
-
-def _tracks(numbers: Numbers) -> set[str]:
-    return {track for table in numbers.values() for track in table}
 
 
 def _names(paths: Sequence[Path], results: Sequence[dict[str, Any]]) -> list[str]:

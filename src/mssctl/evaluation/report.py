@@ -19,7 +19,7 @@ from mssctl.data.names import MIXTURE
 from mssctl.errors import MssctlError
 from mssctl.evaluation.documents import find_document
 from mssctl.evaluation.excerpts import SECONDS, read_excerpt
-from mssctl.evaluation.summary import read_summary, read_track
+from mssctl.evaluation.summary import numbers_of, read_summary, read_track
 from mssctl.pages import number, render
 from mssctl.pages.plots import box_plot, over_time
 from mssctl.pages.sounds import sound
@@ -29,11 +29,10 @@ LISTENED = 8  # tracks with sounds: each takes about a megabyte
 
 _HIDDEN = {"metrics", "references", "scored"}  # shown elsewhere, or hashes and lists per track
 _MAIN = "sdr"  # tracks are ordered by it
-_QUARTILES = ["stem", "", "median", "mean", "lower quartile", "upper quartile"]
 
 
-def report(folder: Path) -> str:
-    """The page for the evaluation in ``folder``.
+def report(folder: Path) -> tuple[str, dict[str, str]]:
+    """The page for the evaluation in ``folder``, and file name -> SVG of each plot.
 
     Raises:
         MssctlError: there is no whole evaluation in it.
@@ -48,39 +47,27 @@ def report(folder: Path) -> str:
     ranked = _ranked(summary)
     heard = _spread([name for name in ranked if (folder / "excerpts" / name).is_dir()], LISTENED)
     some = f"{len(heard)} of {len(ranked)} tracks" if len(heard) < len(ranked) else "All tracks"
-    left_out = [f"Left out: {reason}" for reason in summary["skipped"]]
-    return render(
+    metrics = [metric_of(name) for name in summary["definitions"]]
+    boxes, lines = _boxes(summary), _lines(documents)
+    page = render(
         "mssctl.evaluation",
         "report.html.j2",
         title=f"{summary['model']} on {reference}",
         about=", ".join(about),
-        marks=summary["marks"],
-        stems=_stems(summary),
-        bsseval=_bsseval(summary),
-        ill_conditioned=summary["ill_conditioned"],
-        boxes=list(_boxes(summary).values()),
+        summary=summary,
+        titles=[metric.title for metric in metrics],
+        gains=[word for metric in metrics for word in (metric.title, "gain")],
+        medians=[metric.title for metric in metrics if metric.median],
+        boxes=boxes.values(),
         quartiles=_quartiles(summary),
-        lines=list(_lines(documents).values()),
+        lines=lines.values(),
         songs=[(name, found) for name in heard if (found := _sounds(folder, summary, name))],
         listen=f"{some}, the best by mean SDR first: the {SECONDS:g} loudest seconds of each. "
         f"Spectrograms from {LOWEST:g} Hz up, {RANGE_DB:g} dB deep, all of a track on one scale.",
-        tracks=_tracks(summary),
-        sentences=[*summary["definitions"].values(), *left_out, *summary["notes"]],
         provenance=[row for row in _flat(provenance) if row[0].split()[0] not in _HIDDEN],
     )
-
-
-def plots(folder: Path) -> dict[str, str]:
-    """File name -> SVG of each plot of the evaluation in ``folder``.
-
-    Raises:
-        MssctlError: there is no whole evaluation in it.
-    """
-    summary, documents = _read(folder)
-    return {
-        **{f"{name}.svg": plot for name, plot in _boxes(summary).items()},
-        **{f"{name} over time.svg": plot for name, plot in _lines(documents).items()},
-    }
+    named = boxes | {f"{track} over time": plot for track, plot in lines.items()}
+    return page, {f"{name}.svg": plot for name, plot in named.items()}
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -91,42 +78,6 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         return summary, {name: read_track(find_document(folder, name)) for name in names}
     except MssctlError as error:
         raise MssctlError(f"{folder}: no whole evaluation to report on: {error.message}") from None
-
-
-def _stems(summary: Mapping[str, Any]) -> dict[str, Any]:
-    names = list(summary["definitions"])
-    head = ["stem", "tracks", *(word for n in names for word in (metric_of(n).title, "gain"))]
-    rows = []
-    for stem, row in summary["means"].items():
-        cells = [stem, str(summary["counts"].get(stem, ""))]
-        for name in names:
-            score = row.get(name) or {"estimate": None, "improvement": None}
-            cells += [number(score["estimate"]), number(score["improvement"], sign=True)]
-        rows.append(cells)
-    return {"head": head, "rows": rows, "total": rows[-1][0] == "mean"}
-
-
-def _bsseval(summary: Mapping[str, Any]) -> dict[str, Any] | None:
-    if not summary["bsseval"]:
-        return None
-    kept = summary["provenance"]["bsseval"]
-    rows = [
-        [
-            stem,
-            name,
-            *(number(value[key]) for key in ("median", "mean", "lower_quartile", "upper_quartile")),
-            value["tracks"],
-            value["frames"],
-        ]
-        for stem, table in summary["bsseval"].items()
-        for name, value in table.items()
-    ]
-    return {
-        "about": f"{kept['metric']} by {kept['engine']}, dB: medians over frames of "
-        f"{kept['window_seconds']:g} s, and their distribution over tracks.",
-        "head": [*_QUARTILES, "tracks", "frames"],
-        "rows": rows,
-    }
 
 
 def _boxes(summary: Mapping[str, Any]) -> dict[str, str]:
@@ -148,35 +99,31 @@ def _lines(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return found
 
 
-def _quartiles(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """What the boxes show, as a table."""
-    groups = _groups(summary)
-    rows = []
-    for stem in summary["counts"]:
-        for name, values in ((n, found[stem]) for n, found in groups.items() if stem in found):
-            low, middle, high = (float(q) for q in np.quantile(values, (0.25, 0.5, 0.75)))
-            numbers = [number(value) for value in (middle, fmean(values), low, high)]
-            rows.append([stem, metric_of(name).title, *numbers, len(values)])
-    return {"head": [*_QUARTILES, "tracks"], "rows": rows}
+def _quartiles(summary: Mapping[str, Any]) -> list[tuple[str, str, list[float], int]]:
+    """What the boxes show: stem, metric, median, mean and quartiles, and the number of tracks."""
+    groups = {metric_of(name).title: found for name, found in _groups(summary).items()}
+    return [
+        (stem, title, [np.median(x), fmean(x), *np.quantile(x, (0.25, 0.75))], len(x))
+        for stem in summary["counts"]
+        for title, found in groups.items()
+        if (x := found.get(stem))
+    ]
 
 
 def _groups(summary: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
     """Metric -> stem -> one value per track."""
-    found: dict[str, dict[str, list[float]]] = {name: {} for name in summary["definitions"]}
-    for item in summary["scores"]:
-        for name, score in item["metrics"].items():
-            if _is_number(score["estimate"]):
-                found[name].setdefault(item["stem"], []).append(score["estimate"])
-    for row in summary["medians"].values():
-        for stem, metrics in row.items():
-            for name, value in metrics.items():
-                if name != "SDR":  # that is cSDR's
-                    found.setdefault(name, {}).setdefault(stem, []).append(value)
-    return {
-        name: {stem: groups[stem] for stem in summary["counts"] if stem in groups}
-        for name, groups in found.items()
-        if groups
+    values = numbers_of(summary)
+    names = dict.fromkeys([*summary["definitions"], *(name for _, name in values)])
+    groups = {
+        name: {
+            stem: list(found.values())
+            for stem in summary["counts"]
+            if (found := values.get((stem, name)))
+        }
+        for name in names
+        if name != "SDR"  # that is cSDR's
     }
+    return {name: found for name, found in groups.items() if found}
 
 
 def _sounds(folder: Path, summary: Mapping[str, Any], track: str) -> list[dict[str, Any]]:
@@ -199,18 +146,6 @@ def _sounds(folder: Path, summary: Mapping[str, Any], track: str) -> list[dict[s
     return players
 
 
-def _tracks(summary: Mapping[str, Any]) -> dict[str, Any]:
-    names = list(summary["definitions"])
-    rows = [
-        [
-            f"{item['track']}: {item['stem']}",
-            *(number((item["metrics"].get(name) or {}).get("estimate")) for name in names),
-        ]
-        for item in summary["scores"]
-    ]
-    return {"head": ["track and stem", *(metric_of(name).title for name in names)], "rows": rows}
-
-
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
     for key, value in tree.items():
         if isinstance(value, Mapping):
@@ -224,7 +159,7 @@ def _ranked(summary: Mapping[str, Any]) -> list[str]:
     values: dict[str, list[float]] = {}
     for item in summary["scores"]:
         score = item["metrics"][_MAIN]["estimate"]
-        values.setdefault(item["track"], []).extend([score] if _is_number(score) else [])
+        values.setdefault(item["track"], []).extend([] if score is None else [score])
     return sorted(values, key=lambda name: -fmean(values[name]) if values[name] else math.inf)
 
 
@@ -233,8 +168,3 @@ def _spread(names: Sequence[str], count: int) -> list[str]:
     if len(names) <= count:
         return list(names)
     return [names[round(i * (len(names) - 1) / (count - 1))] for i in range(count)]
-
-
-def _is_number(value: float | None) -> bool:
-    """Whether it can be drawn and averaged."""
-    return value is not None and math.isfinite(value)

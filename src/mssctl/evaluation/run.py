@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
@@ -33,15 +33,14 @@ _PROCESS = 600 << 20  # bytes of a process with torch loaded
 
 
 def score_all(
-    plan: Plan, scoring: Scoring, store: Store, kinds: Sequence[str], jobs: int, report: Reporter
+    plan: Plan, scoring: Scoring, store: Store, jobs: int, report: Reporter
 ) -> list[Document]:
     """The document of each track, from the store or computed.
 
     Args:
         plan: whose estimates of which tracks.
         scoring: what is computed.
-        store: where documents are kept, each as soon as its track is scored.
-        kinds: of files that are kept beside them: ``stems``, ``excerpts``.
+        store: where documents are kept, each when its track is scored, with its stems and excerpts.
         jobs: tracks scored at once; 1 works in this process.
         report: receives events, in the order of the tracks.
     """
@@ -66,8 +65,8 @@ def score_all(
     report(Progress("eval", 0, total, "tracks"))
     try:
         for number, track in enumerate(plan.tracks):
-            known = store.find(track, kinds)
-            folders = {} if known else store.begin(track, kinds)
+            known = store.find(track)
+            folders = {} if known else store.begin(track)
             if known:
                 running[_InThisProcess().submit(dict, known)] = number
             elif not plan.source.separates:

@@ -25,6 +25,8 @@ from mssctl.pages import render
 from mssctl.results.common import FileFailure
 from mssctl.results.evaluate import EvalResult, Score, StemScore
 
+Numbers = dict[tuple[str, str], dict[str, float]]  # (stem, metric) -> track -> number
+
 
 def summary_of(
     plan: Plan,
@@ -286,6 +288,21 @@ def read_track(path: Path) -> dict[str, Any]:
         MssctlError: unreadable, or of another form (exit 4).
     """
     return _checked(_Track, read(path), path)
+
+
+def numbers_of(summary: Mapping[str, Any]) -> Numbers:
+    """Every number that there is: of whole tracks, and medians over frames."""
+    table: Numbers = {}
+    for item in summary["scores"]:
+        for metric, found in item["metrics"].items():
+            numbers = table.setdefault((item["stem"], metric), {})
+            if found["estimate"] is not None:
+                numbers[item["track"]] = float(found["estimate"])
+    for track, stems in summary["medians"].items():
+        for stem, row in stems.items():
+            for metric, value in row.items():
+                table.setdefault((stem, metric), {})[track] = float(value)
+    return table
 
 
 def _checked(form: type[_Form], tree: dict[str, Any], path: Path) -> dict[str, Any]:

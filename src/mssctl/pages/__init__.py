@@ -12,7 +12,7 @@ def render(package: str, template: str, **values: Any) -> str:
     Args:
         package: the one that holds the template; a page extends ``page.html.j2`` of this package.
         template: its name; in one that ends in ``.html.j2``, values are escaped.
-        values: for the template.
+        values: for the template, which also has the filter `number`.
     """
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, ""), PackageLoader(__name__, "")]),
@@ -22,11 +22,12 @@ def render(package: str, template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["number"] = number
     return environment.get_template(template).render(values)
 
 
-def number(value: float | None, *, sign: bool = False) -> str:
-    """A number with two decimals and a real minus; a dash for none."""
+def number(value: float | None, sign: bool = False) -> str:
+    """Two decimals and a real minus sign; a dash for None."""
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
