@@ -1,7 +1,5 @@
 """Sample rates: the one module that uses torchaudio, for its resampling kernels only."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -76,7 +74,7 @@ def resample_stream(blocks: Iterator[Tensor], source: int, target: int) -> Itera
         yield kernel(held)[..., margin * new : margin * new + rest]
 
 
-def _kernel(source: int, target: int) -> Resample:
+def _kernel(source: int, target: int) -> "Resample":
     divisor = math.gcd(source, target)
     reach = 2 * _WIDTH * max(1.0, source / target) + source / divisor
     if target / divisor * reach > _MAX_KERNEL:

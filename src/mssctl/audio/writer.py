@@ -1,12 +1,11 @@
 """Audio files that appear complete or not at all, written by libsndfile (soundfile)."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 import soundfile as sf
@@ -51,7 +50,7 @@ class AtomicWriter:
         self._file: sf.SoundFile | None = None
         self._frames = 0
 
-    def __enter__(self) -> AtomicWriter:
+    def __enter__(self) -> Self:
         format_, subtype = self._kind
         mp3 = {"compression_level": 0.0, "bitrate_mode": "CONSTANT"} if format_ == "MP3" else {}
         try:

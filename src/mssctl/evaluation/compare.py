@@ -1,7 +1,5 @@
 """``mssctl eval compare``: results of the same tracks beside each other."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ Documents that museval's readers can read are in ``test``, where they look and r
 others are in ``tracks``. Older versions wrote them beside ``summary.json``.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence

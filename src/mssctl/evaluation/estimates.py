@@ -1,7 +1,5 @@
 """Where the estimates that ``mssctl eval`` scores come from: a model, a folder, or an oracle."""
 
-from __future__ import annotations
-
 import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter

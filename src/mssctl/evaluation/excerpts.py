@@ -1,7 +1,5 @@
 """A few seconds of each track, kept beside its scores for listening."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Reference tracks: checked by their headers before any work, and read."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

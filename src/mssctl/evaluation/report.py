@@ -4,8 +4,6 @@ It is made from the folder of the evaluation alone: ``summary.json``, the tracks
 their excerpts. So an evaluation that was interrupted has the same report as one that was not.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What ``mssctl eval`` evaluates: whose estimates, on which tracks, checked before any work."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

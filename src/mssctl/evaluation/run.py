@@ -1,7 +1,5 @@
 """Scores the tracks of an evaluation: in parallel, and only those that are not scored yet."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import time

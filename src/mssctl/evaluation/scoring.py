@@ -1,7 +1,5 @@
 """From the audio of a track to its scores, and to the document that holds them."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any

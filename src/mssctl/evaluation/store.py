@@ -5,8 +5,6 @@ the folder is refused, or replaced with ``overwrite``: then the new files wait i
 until all tracks are scored, and the old ones are there until the end.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

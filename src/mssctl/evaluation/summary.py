@@ -1,7 +1,5 @@
 """The summary of an evaluation: made from the documents of its tracks, as text, and read back."""
 
-from __future__ import annotations
-
 import csv
 import io
 import statistics

@@ -1,7 +1,5 @@
 """Find references that are the sum of others, such as an accompaniment and its instruments."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 

@@ -1,7 +1,5 @@
 """Writing stems: sample format, clipping, and all files of a song at once or none."""
 
-from __future__ import annotations
-
 import math
 import shutil
 import tempfile
@@ -10,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 import torch
@@ -216,7 +215,7 @@ class Spool:
         self._with_mixture = with_mixture
         self._shape = (0, 0)
 
-    def __enter__(self) -> Spool:
+    def __enter__(self) -> Self:
         try:
             self._file = tempfile.TemporaryFile(dir=self._folder)
         except OSError as error:

@@ -3,14 +3,13 @@
 Validation, ``eval`` and ``separate`` all come through here.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import tee
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -73,7 +72,7 @@ class SeparationSettings:
         mix_consistent: bool = True,
         shifts: int = 1,
         seed: int = 0,
-    ) -> SeparationSettings:
+    ) -> Self:
         """The settings of a model's configuration, with what is given here instead."""
         wanted = config.separation
         seconds = wanted.segment_seconds if segment_seconds is None else segment_seconds

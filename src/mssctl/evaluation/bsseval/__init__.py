@@ -12,8 +12,6 @@ Quick because spectra of windows are taken once, serve correlations and (by Pars
 and one block-Toeplitz solve serves all estimates.
 """
 
-from __future__ import annotations
-
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ A track's document has ``targets``: per stem a name and its frames, each with ``
 ``metrics``: museval's schema has numbers only, and its readers take what is absent for NaN.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache

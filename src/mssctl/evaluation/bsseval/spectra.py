@@ -1,7 +1,5 @@
 """Spectra of zero-padded windows: correlations of whole tracks, energies of filtered windows."""
 
-from __future__ import annotations
-
 import threading
 from concurrent.futures import ThreadPoolExecutor
 

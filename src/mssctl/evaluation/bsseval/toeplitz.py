@@ -5,8 +5,6 @@ With ``K`` reference channels and ``L`` taps, the correlation of channels ``i`` 
 unknowns ``x`` are ``(L, K, m)``.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

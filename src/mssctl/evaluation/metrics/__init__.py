@@ -1,7 +1,5 @@
 """The formulas of the metrics: `mssctl.config.metrics` lists them by name, with what they are."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 

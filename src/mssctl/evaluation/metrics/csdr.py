@@ -1,7 +1,5 @@
 """cSDR: the SDR of museval's frames, which needs all stems of a track together."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -4,8 +4,6 @@ Arrays are ``(C, N)`` (channels, samples) of any real dtype; all sums run in flo
 channels and samples jointly.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -4,8 +4,6 @@ Arrays are ``(C, N)`` (channels, samples) of any real dtype, full scale 1. Each 
 over channels and frames of a track, computed in float64 a channel at a time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,8 +1,6 @@
 """The section ``model`` of BSMamba2."""
 
-from __future__ import annotations
-
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import model_validator
 
@@ -51,13 +49,13 @@ class BSMamba2Config(ModelSection):
     )
 
     @model_validator(mode="after")
-    def _divides(self) -> BSMamba2Config:
+    def _divides(self) -> Self:
         if self.expand * self.emb_dim % self.headdim:
             raise ValueError("expand * emb_dim must be a multiple of headdim")
         return self
 
     @model_validator(mode="after")
-    def _ranges(self) -> BSMamba2Config:
+    def _ranges(self) -> Self:
         if self.A_init_range[0] > self.A_init_range[1] or self.dt_min > self.dt_max:
             raise ValueError("A_init_range and dt_min, dt_max are (lowest, highest)")
         return self

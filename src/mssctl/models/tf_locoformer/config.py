@@ -1,8 +1,6 @@
 """The section ``model`` of TF-Locoformer."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -53,7 +51,7 @@ class TFLocoformerConfig(ModelSection):
     )
 
     @model_validator(mode="after")
-    def _divides(self) -> TFLocoformerConfig:
+    def _divides(self) -> Self:
         if self.emb_dim % self.num_groups:
             raise ValueError("emb_dim must be a multiple of num_groups")
         if self.attention_dim % (2 * self.n_heads):

@@ -1,11 +1,9 @@
 """What a checkpoint holds, read and checked before anything is restored."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
@@ -74,7 +72,7 @@ class SavedValues(_Form):
     config_sha256: str
 
     @model_validator(mode="after")
-    def _agree(self) -> SavedValues:
+    def _agree(self) -> Self:
         steps = [entry.step for entry in self.history]
         if steps != sorted(set(steps)) or (steps and steps[-1] > self.step):
             raise ValueError("its validations are not those of steps before it")
@@ -88,7 +86,7 @@ class SavedValues(_Form):
         return self
 
     @model_validator(mode="after")
-    def _generators_take_their_states(self) -> SavedValues:
+    def _generators_take_their_states(self) -> Self:
         try:
             random.Random().setstate(self.python_state())  # noqa: S311 (tries the state only)
             np.random.RandomState().set_state(self.numpy_state())
