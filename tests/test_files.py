@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import filelock
 import pytest
 
 from mssctl import files as files_module
@@ -282,7 +283,7 @@ def test_where_locks_cannot_tell_only_what_is_old_is_swept(
         def refuse(*_args, **_options):
             raise OSError(errno.ENOLCK, "no locks")
 
-        monkeypatch.setattr(staging, "lock_descriptor", refuse)
+        monkeypatch.setattr(filelock, "lock_descriptor", refuse)
     staging.sweep(tmp_path)
     assert path.exists() == kept
 

@@ -18,8 +18,6 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from filelock import lock_descriptor
-
 from mssctl.documents import parse_json
 from mssctl.errors import MssctlError
 
@@ -180,6 +178,8 @@ def _last_change(path: Path) -> float:
 
 def _locked(path: Path) -> int | None:
     """A lock until this process ends; None where there are no locks, `_TAKEN` if it is held."""
+    from filelock import lock_descriptor  # noqa: PLC0415 - brings asyncio, slow to import
+
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:  # gone, or a system that does not open folders
