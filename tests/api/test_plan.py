@@ -11,6 +11,7 @@ from mssctl.errors import MssctlError
 from mssctl.events import Notice
 from mssctl.hardware import nvml
 from mssctl.hardware.device import DeviceChoice
+from mssctl.options.plan import PlanOptions
 from mssctl.planning import memory, one, target, verify
 from mssctl.planning.cards import CARDS
 from mssctl.planning.fit import GIB
@@ -182,6 +183,20 @@ def test_a_table_picks_the_largest_model_that_fits(tiny, tmp_path, monkeypatch):
     nothing = plan.plan_table(vram=CONTEXT / GIB)
     assert (nothing.pick, nothing.command) == (None, None)
     assert not any(run.fits for run in nothing.runs)
+
+
+@pytest.mark.parametrize(
+    ("ask", "option"),
+    [
+        (plan.plan_table, {"mode": "separate"}),
+        (plan.plan_table, {"attention": "math"}),
+        (plan.compare, {"write": "mine.yaml"}),
+        (verify.verify, {"options": PlanOptions(vram=8.0)}),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused_in_python_too(ask, option):
+    with pytest.raises(MssctlError, match="does nothing with"):
+        ask(**option)
 
 
 def test_a_table_names_the_presets_it_leaves_out(tiny, monkeypatch):

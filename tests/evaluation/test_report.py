@@ -198,6 +198,28 @@ def test_the_box_is_of_the_scores_and_not_of_where_they_are_drawn():
     assert "median -40.00 dB" in text
 
 
+@pytest.mark.parametrize("name", ["A$AP $x", "歌", "a\\1b\\q", "bad\udcff", "a\tb\x01", EVIL, "_a"])
+def test_any_name_can_be_drawn(name):
+    texts = [
+        plots.box_plot({name: [1.0, 2.0]}, name, "dB"),
+        plots.over_time({name: [(0.0, 1.0), (1.0, 2.0)]}, name, "dB"),
+    ]
+    for text in texts:
+        shown = "".join(c if c.isprintable() else "\ufffd" for c in name)
+        words = [item.text or "" for item in ET.fromstring(text.encode("utf-8")).iter()]
+        assert sum(shown in word for word in words) >= 2  # the title and the name
+
+
+def test_what_lies_below_is_drawn_at_the_edge_and_never_beyond():
+    for text in (
+        plots.over_time({"a": [(0.0, -40.0), (1.0, -90.0)]}, "t", "dB"),
+        plots.over_time({"a": [(0.0, 5.0), (1.0, -90.0)]}, "t", "dB"),
+    ):
+        height = float(ET.fromstring(text).attrib["viewBox"].split()[3])
+        ys = [y for _, points in drawn(text) for _, y in points]
+        assert 0.0 <= min(ys) <= max(ys) <= height
+
+
 def test_plots_are_the_same_each_time_and_take_the_color_of_the_page():
     one, two = (plots.box_plot({"vocals": [1.0, 2.0]}, "t", "dB") for _ in range(2))
     assert one == two

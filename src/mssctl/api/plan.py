@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from mssctl.options.base import refuse
 from mssctl.options.plan import PlanOptions
 from mssctl.planning import table
 from mssctl.planning.one import plan_one
 from mssctl.planning.request import request
 from mssctl.results.plan import PlanComparison, PlanResult, PlanTable
+
+_ONE = "name a preset: mssctl plan base …"
 
 
 def plan(preset: str, options: PlanOptions | None = None, **changes: Any) -> PlanResult:
@@ -34,9 +37,13 @@ def plan_table(options: PlanOptions | None = None, **changes: Any) -> PlanTable:
     Raises:
         MssctlError: no card known; nothing to write that fits.
     """
-    return table.plan_table(request(PlanOptions.given(options, changes)))
+    given = PlanOptions.given(options, changes)
+    refuse(given, "all presets", ["mode", "attention"], hint=_ONE)
+    return table.plan_table(request(given))
 
 
 def compare(options: PlanOptions | None = None, **changes: Any) -> PlanComparison:
     """All bundled presets side by side, as they are; ``options`` as for `plan_table`."""
-    return table.compare(request(PlanOptions.given(options, changes)))
+    given = PlanOptions.given(options, changes)
+    refuse(given, "a comparison", ["mode", "attention", "write"], hint=_ONE)
+    return table.compare(request(given))

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from mssctl.cli.command import command, refuse
+from mssctl.cli.command import command
 from mssctl.cli.render import aligned, count
 from mssctl.cli.session import Session
+from mssctl.options.base import refuse
 from mssctl.options.bench import BenchOptions
 from mssctl.results.bench import BenchComparison, ScanBench, StepBench
 

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
@@ -52,18 +52,6 @@ def command(
         return run
 
     return decorate
-
-
-def refuse(options: Options, way: str, names: Iterable[str], hint: str | None = None) -> None:
-    """Refuse options that do nothing in one way to use a command: no silent setting.
-
-    Raises:
-        MssctlError: one of ``names`` differs from its default (exit 2).
-    """
-    defaults = {one.name: one.default for one in fields(options)}
-    for name in names:
-        if getattr(options, name) != defaults[name]:
-            raise MssctlError(f"`{name}` does nothing with {way}", hint, ExitCode.USAGE)
 
 
 def parameters(options: type[Options]) -> list[inspect.Parameter]:

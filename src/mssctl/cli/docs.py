@@ -173,7 +173,7 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 def metrics_page() -> str:
     """Every metric, with what is known of it."""
-    head = ["metric", "title", "unit", "better", "range", "of one stem", "definition"]
+    head = ["metric", "title", "unit", "better", "range", "of one stem", "definition", "source"]
     rows = [
         [
             f"`{metric.name}`",
@@ -183,6 +183,7 @@ def metrics_page() -> str:
             "" if math.isinf(metric.range[0]) else "{:g} to {:g}".format(*metric.range),
             "no" if metric.needs_all_stems else "yes",
             metric.definition.replace("|", "\\|"),
+            metric.source,
         ]
         for metric in (*METRICS.values(), *FRAMEWISE.values())
     ]

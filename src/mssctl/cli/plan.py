@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mssctl.cli.command import command, refuse
+from mssctl.cli.command import command
 from mssctl.cli.render import aligned
 from mssctl.cli.session import Session
 from mssctl.errors import ExitCode, MssctlError
@@ -54,7 +54,6 @@ def plan_command(
 
         if compare:
             raise MssctlError("--compare does nothing with --verify", exit_code=ExitCode.USAGE)
-        refuse(options, "--verify", ["vram", "gpu", "mode", "attention", "write"])
         ui.show(measure(preset, options, report=ui.report), verification_text)
     elif preset is not None and not compare:
         ui.show(plan.plan(preset, options), preset_text)
@@ -63,14 +62,9 @@ def plan_command(
             raise MssctlError(
                 "--compare shows all presets", hint="leave out PRESET", exit_code=ExitCode.USAGE
             )
-        refuse(options, "--compare", ["mode", "attention", "write"], hint=_ONE)
         ui.show(plan.compare(options), comparison_text)
     else:
-        refuse(options, "all presets", ["mode", "attention"], hint=_ONE)
         ui.show(plan.plan_table(options), table_text)
-
-
-_ONE = "name a preset: mssctl plan base …"
 
 
 _LEAST = 0.005  # GiB; smaller shares are left out of the text

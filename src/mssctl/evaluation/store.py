@@ -186,7 +186,11 @@ class Store:
             page.parent.mkdir(parents=True, exist_ok=True)
             with FileSet(self._folder, overwrite=own, hint=_HINT) as files:
                 for path, content in {**pages, page: text}.items():
-                    files.add(path).write_text(marked(content, self.provenance), encoding="utf-8")
+                    files.add(path).write_text(
+                        marked(content, self.provenance),
+                        encoding="utf-8",
+                        errors="backslashreplace",
+                    )
 
     def close(self) -> None:
         """Remove what was begun and not kept."""

@@ -24,7 +24,9 @@ def _own() -> dict[str, Architecture]:
         kind
         for module in modules
         for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, Architecture) and kind is not Architecture
+        if isinstance(kind, type)
+        and issubclass(kind, Architecture)
+        and kind.__module__ == module.__name__  # not what it imports
     ]
     found = sorted((kind() for kind in kinds), key=lambda one: one.name != DEFAULT_NAME)
     return {one.name: one for one in found}

@@ -4,7 +4,7 @@ A class of options is what a function of `mssctl.api` takes. The command line bu
 from the fields, and turns parameters that a message names in backticks into flags.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -118,6 +118,18 @@ def choices(hint: Any) -> tuple[str, ...]:
         return get_args(hint)
     found = [choices(part) for part in get_args(hint) if get_origin(part) is Literal]
     return found[0] if found else ()
+
+
+def refuse(options: Options, way: str, names: Iterable[str], hint: str | None = None) -> None:
+    """Refuse options that do nothing in one way to use a command: no silent setting.
+
+    Raises:
+        MssctlError: one of ``names`` differs from its default (exit 2).
+    """
+    defaults = {one.name: one.default for one in fields(options)}
+    for name in names:
+        if getattr(options, name) != defaults[name]:
+            raise MssctlError(f"`{name}` does nothing with {way}", hint, ExitCode.USAGE)
 
 
 def key_options(options: Options) -> dict[str, tuple[str, Any]]:

@@ -6,6 +6,7 @@ on light and dark ground. The colors of stems differ also for the color-blind (O
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
@@ -24,6 +25,7 @@ _INK = "#010203"  # replaced by currentColor, which matplotlib does not have
 _DEEPEST = -30.0  # what lies below is drawn at the lower edge: it would flatten all the rest
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
+    "text.parse_math": False,  # a name may have dollar signs
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -54,29 +56,32 @@ class _Plot:
     def finish(self, values: Sequence[float], described: str) -> None:
         """Fit the axis to the values, and draw."""
         if values:
-            low, high = min(values), max(values)
-            low = max(low, min(_DEEPEST, high - 1.0))
+            low, high = max(min(values), _floor(values)), max(values)
             room = 0.06 * (high - low) or 1.0
             self.axes.set_ylim(low - room, high + room)
             if low - room < 0.0 < high + room:
                 self.axes.axhline(0.0, color=_INK, alpha=0.45, linewidth=0.8, zorder=0)
         file = io.StringIO()
-        self.figure.savefig(
-            file, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None}
-        )
+        with warnings.catch_warnings():  # of letters that the font lacks: the browser has others
+            warnings.simplefilter("ignore", UserWarning)
+            self.figure.savefig(
+                file, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None}
+            )
         head = f"<title>{escape(self.title)}</title><desc>{escape(described)}</desc>"
         text = file.getvalue().replace(_INK, "currentColor")
         text = text[text.index("<svg") :]  # no prolog: it stands inside a page
         text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
         text = re.sub(r'(<svg [^>]*?) width="[^"]*" height="[^"]*"', r"\1", text, count=1)
-        self.text = re.sub(r"<svg ([^>]*)>", rf'<svg role="img" \1>{head}', text, count=1)
+        opening, rest = text.removeprefix("<svg").split(">", 1)
+        self.text = f'<svg role="img"{opening}>{head}{rest}'
 
 
 @contextmanager
 def _plot(title: str, unit: str) -> Iterator[_Plot]:
     # The salt names what is drawn once and used often; it differs between the plots of a page.
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
-        yield _Plot(title, unit)
+    shown = _printable(title)
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": shown}):
+        yield _Plot(shown, unit)
 
 
 def box_plot(groups: Mapping[str, Sequence[float]], title: str, unit: str) -> str:
@@ -89,10 +94,10 @@ def box_plot(groups: Mapping[str, Sequence[float]], title: str, unit: str) -> st
         title: above the plot, and for readers who do not see it.
         unit: of the values; empty for none.
     """
-    shown = {name: list(values) for name, values in groups.items() if len(values)}
+    shown = {_printable(name): list(values) for name, values in groups.items() if len(values)}
     everything = [value for values in shown.values() for value in values]
     with _plot(title, unit) as plot:
-        floor = max(min(everything, default=0.0), min(_DEEPEST, max(everything, default=0.0) - 1.0))
+        floor = _floor(everything)
         for place, (name, values) in enumerate(shown.items()):
             color = _color(name, place)
             box = {
@@ -131,24 +136,39 @@ def over_time(
         title: above the plot.
         unit: of the values.
     """
+    series = {_printable(name): line for name, line in series.items()}
     everything = [value for line in series.values() for _, value in line if value is not None]
     with _plot(title, unit) as plot:
+        floor, lines = _floor(everything), []
         for place, (name, line) in enumerate(series.items()):
             seconds = [time for time, _ in line]
             values = [np.nan if value is None else value for _, value in line]
-            plot.axes.plot(
-                seconds, np.maximum(values, _DEEPEST), color=_color(name, place), label=name
-            )
+            lines += plot.axes.plot(seconds, np.maximum(values, floor), color=_color(name, place))
         plot.axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         plot.axes.xaxis.set_major_formatter(
             FuncFormatter(lambda time, _: f"{int(time) // 60}:{int(time) % 60:02d}")
         )
         columns = max(1, 60 // (6 + max(map(len, series), default=1)))
         plot.axes.legend(
-            loc="upper left", bbox_to_anchor=(0.0, -0.12), ncols=columns, frameon=False
+            lines,
+            list(series),
+            loc="upper left",
+            bbox_to_anchor=(0.0, -0.12),
+            ncols=columns,
+            frameon=False,
         )
         plot.finish(everything, f"{unit} over time for {', '.join(series)}")
     return plot.text
+
+
+def _printable(name: str) -> str:
+    """A name without what XML and fonts refuse: control characters, and bytes of no encoding."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
+
+
+def _floor(values: Sequence[float]) -> float:
+    """What lower values are drawn at."""
+    return min(_DEEPEST, max(values, default=0.0) - 1.0)
 
 
 def _color(name: str, place: int) -> str:

@@ -7,6 +7,7 @@ from mssctl.events import Progress, Reporter, silent
 from mssctl.hardware.device import check_training_dtype, choose_device
 from mssctl.hardware.machine import GIB
 from mssctl.models.run_config import RunConfig
+from mssctl.options.base import refuse
 from mssctl.options.plan import PlanOptions
 from mssctl.planning.predictions import training_peak
 from mssctl.planning.request import load_preset, overrides_of
@@ -69,6 +70,8 @@ def verify(
         MssctlError: no CUDA GPU, or one without bfloat16 (exit 3); a step does not fit it
             (exit 4).
     """
+    given = options or PlanOptions()
+    refuse(given, "--verify", ["vram", "gpu", "mode", "attention", "write"])
     try:
         device = choose_device("cuda").device
     except MssctlError as error:
@@ -77,7 +80,6 @@ def verify(
             hint="leave --verify out: a prediction needs no GPU",
             exit_code=error.exit_code,
         ) from None
-    given = options or PlanOptions()
     overrides, segment = overrides_of(given), given.segment
     if preset is None:
         configs = {
