@@ -82,9 +82,11 @@ def examine(
     try:
         for thread in threads:
             thread.start()
-        done = 0
-        while done < total and any(thread.is_alive() for thread in threads):
-            if counted.acquire(timeout=0.2):
+        done, alive = 0, True
+        while done < total and alive:
+            # Looked at first: what the last threads have counted is then taken below.
+            alive = any(thread.is_alive() for thread in threads)
+            while done < total and counted.acquire(timeout=0.2 if alive else 0.0):
                 done += 1
                 report(Progress("doctor", done, total, "checks"))
         for thread in threads:
