@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from itertools import pairwise
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from av.audio.codeccontext import AudioCodecContext
 from numpy.typing import NDArray
 
 from mssctl.audio import tags
 from mssctl.audio.errors import cut_off, damaged
 from mssctl.audio.part import Layout
+
+if TYPE_CHECKING:
+    from av.audio.codeccontext import AudioCodecContext
 
 _FRAME = re.compile(rb"\xff[\xf8\xf9][\x10-\xef]")
 _LONGEST = 1 << 18  # bytes of a frame, more or less
@@ -127,18 +129,18 @@ def _marks(data: mmap, stop: int) -> Iterator[int]:
             at = data.find(mark, at + 1, stop)
 
 
-def stated_length(context: AudioCodecContext) -> int | None:
+def stated_length(context: "AudioCodecContext") -> int | None:
     """Samples per channel; None where the encoder did not know them yet."""
     info = _streaminfo(context)
     return _total(info) if info else None
 
 
-def has_header(context: AudioCodecContext) -> bool:
+def has_header(context: "AudioCodecContext") -> bool:
     """Whether there is a STREAMINFO block at all."""
     return _streaminfo(context) is not None
 
 
-def bits_per_sample(context: AudioCodecContext) -> int | None:
+def bits_per_sample(context: "AudioCodecContext") -> int | None:
     """Of the samples that were encoded."""
     info = _streaminfo(context)
     return (int.from_bytes(info[12:14], "big") >> 4 & 31) + 1 if info else None
@@ -177,7 +179,7 @@ class Digest:
         self.complete = False
 
     @classmethod
-    def of(cls, context: AudioCodecContext) -> Self | None:
+    def of(cls, context: "AudioCodecContext") -> Self | None:
         """None where the file is no FLAC, or its encoder left the checksum out (zeros)."""
         info, bits = _streaminfo(context), bits_per_sample(context)
         if info is None or bits is None or not any(info[18:34]):
@@ -216,7 +218,7 @@ class Digest:
             raise damaged(path, None, "the samples fail the checksum of the FLAC header")
 
 
-def _streaminfo(context: AudioCodecContext) -> bytes | None:
+def _streaminfo(context: "AudioCodecContext") -> bytes | None:
     data = context.extradata or b""
     return data[:_STREAMINFO] if context.name == "flac" and len(data) >= _STREAMINFO else None
 

@@ -1,10 +1,9 @@
 """``mssctl eval``: score estimates against references, and compare the results."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from mssctl.cli.command import command
 from mssctl.cli.options import Json
@@ -12,18 +11,6 @@ from mssctl.cli.render import aligned, count
 from mssctl.cli.session import Session, session
 from mssctl.options.evaluate import EvaluateOptions
 from mssctl.results.evaluate import EvalComparison, EvalResult, Score
-
-DEFAULT = "score"
-
-
-class ScoreByDefault(TyperGroup):
-    """``mssctl eval DIR …`` is ``mssctl eval score DIR …``."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the command's name where it was left out."""
-        if not args or args[0] not in {*self.commands, "-h", "--help"}:
-            args = [DEFAULT, *args]
-        return super().parse_args(ctx, args)
 
 
 @command(EvaluateOptions)

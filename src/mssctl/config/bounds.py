@@ -5,6 +5,10 @@ would overflow or compute for years. The schema, the command line and the Python
 their bounds from here.
 """
 
+from typing import Literal
+
+Checkpointing = Literal["none", "block", "path"]  # which activations are computed again
+
 SEGMENT_SECONDS = (0.01, 600.0)
 OVERLAP = (0.0, 0.99)  # of a segment; at 0.99 every sample is computed 100 times
 BATCH = (1, 2**20)

@@ -8,7 +8,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from mssctl.config.bounds import BATCH, N_FFT, OVERLAP, SAMPLE_RATE, SEED, SEGMENT_SECONDS
+from mssctl.config.bounds import (
+    BATCH,
+    N_FFT,
+    OVERLAP,
+    SAMPLE_RATE,
+    SEED,
+    SEGMENT_SECONDS,
+    Checkpointing,
+)
 from mssctl.config.metrics import MetricName
 from mssctl.config.section import (
     Count,
@@ -30,7 +38,6 @@ from mssctl.config.section import (
 )
 
 StemName = Annotated[str, Field(min_length=1, max_length=100)]
-Checkpointing = Literal["none", "block", "path"]
 Batch = Annotated[int, within(BATCH)]
 
 

@@ -1,8 +1,5 @@
 """Memory, cores and shared memory that this process may use, containers' limits included."""
 
-import ctypes
-import os
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +10,6 @@ MIB = 2**20
 GIB = 2**30
 CGROUP = Path("/sys/fs/cgroup")
 SHM = Path("/dev/shm")  # noqa: S108 (where PyTorch's data workers put batches)
-_PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 
 
 @dataclass(frozen=True)
@@ -54,18 +50,6 @@ def shared_memory() -> tuple[int, int] | None:
     except OSError:
         return None
     return found.total, found.free
-
-
-def end_with_parent(parent: int) -> None:
-    """Let this process end when the one that started it does, however that ends; on Linux only.
-
-    Args:
-        parent: process id of the one that started it.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() != parent:  # it has ended already
-            os._exit(1)
 
 
 def peak_memory() -> float:

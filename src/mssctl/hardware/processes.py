@@ -1,17 +1,19 @@
 """This process among others: its rank from a launcher, and the signals that ask it to end."""
 
+import ctypes
 import os
 import signal
+import sys
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.hardware.machine import end_with_parent
 
 # Ctrl-C; a shutdown or `timeout`; a terminal that closes, which Windows has no signal for.
 INTERRUPTIONS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
+_PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 
 
 def asked_to_end() -> tuple[signal.Signals, ...]:
@@ -32,7 +34,10 @@ def serve(parent: int) -> None:
     for number in INTERRUPTIONS:
         if number != signal.SIGTERM:  # with which a broken pool ends its processes
             signal.signal(number, signal.SIG_IGN)
-    end_with_parent(parent)
+    if sys.platform == "linux":  # elsewhere it does not learn of it
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != parent:  # it has ended already
+            os._exit(1)
 
 
 def start_tracker() -> None:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mssctl.audio.stft import STFT
-from mssctl.config.schema import AudioConfig, Checkpointing, STFTConfig
+from mssctl.config.bounds import Checkpointing
+from mssctl.config.schema import AudioConfig, STFTConfig
 from mssctl.hardware.device import full_precision
 
 

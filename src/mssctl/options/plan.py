@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from mssctl.config import bounds
-from mssctl.config.schema import Checkpointing
+from mssctl.config.bounds import Checkpointing
 from mssctl.options.base import PAIR, Options, option
 
 Mode = Literal["train", "separate"]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mssctl.config.schema import Checkpointing
+from mssctl.config.bounds import Checkpointing
 from mssctl.hardware.machine import GIB
 from mssctl.models.run_config import RunConfig
 from mssctl.planning.predict.fake_step import Peak
