@@ -12,6 +12,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.codec.context import Flags2
@@ -30,6 +31,7 @@ _MAX_STREAMS = 256
 _READ = 1 << 18  # bytes read at once
 _DSF_BLOCK = 4_096  # bytes of a channel
 _EDIT_LIST_TICKS = 1_000  # per second; the coarsest that edit lists usually count
+_JOINED = 8_192  # samples of small frames that are handled as one
 _LAST_PACKET = 4_096  # samples by which a duration may exceed the packets
 
 # FFmpeg's sample formats in libsndfile's words; s32 holds the 24 bits of lossless codecs.
@@ -150,7 +152,7 @@ def inspect(path: Path, file: Part, number: int = 0) -> Stream:
 def decode(
     path: Path, file: Part, stream: Stream, note: Note, *, start: int = 0, before: float = 0.0
 ) -> Iterator[NDArray[np.float32]]:
-    """All samples from ``start`` on, as blocks ``(C, n)`` of the codec's own sizes.
+    """All samples from ``start`` on, as blocks ``(C, n)`` of any sizes.
 
     FLAC's checksum over all samples is compared where the file is read from its beginning.
 
@@ -165,18 +167,11 @@ def decode(
     Raises:
         MssctlError: damaged, or the audio changes its rate or channels.
     """
-    expected = stream.sample_rate, stream.channels
     with _opened(path, file, stream.number) as (container, source):
         digest = None if start else flac.Digest.of(source.codec_context)
         decoder = PacketDecoder(path, container, source, note, before)
-        for position, frame in frames_from(decoder, start, stream.skipping):
-            if (frame.sample_rate, frame.layout.nb_channels) != expected:
-                raise MssctlError(
-                    f"{path}: changes from {stream.sample_rate} Hz, {stream.channels} channels to "
-                    f"{frame.sample_rate} Hz, {frame.layout.nb_channels} channels at "
-                    f"{decoder.seconds(position):.2f} s",
-                    hint="cut it into files of one kind",
-                )
+        frames = _of_one_kind(frames_from(decoder, start, stream.skipping), decoder, stream)
+        for position, frame in frames if digest else _joined(frames):
             raw = _samples(frame)
             if digest and digest.complete:
                 note("frames after the end that the FLAC header states are not read")
@@ -186,6 +181,43 @@ def decode(
             yield _as_float(raw)[:, max(0, start - position) :]
         if digest:
             digest.check(path)
+
+
+def _of_one_kind(
+    frames: Iterator[tuple[int, AudioFrame]], decoder: PacketDecoder, stream: Stream
+) -> Iterator[tuple[int, AudioFrame]]:
+    """The frames.
+
+    Raises:
+        MssctlError: one of them has another rate or other channels.
+    """
+    expected = stream.sample_rate, stream.channels
+    for position, frame in frames:
+        if (frame.sample_rate, frame.layout.nb_channels) != expected:
+            raise MssctlError(
+                f"{decoder.path}: changes from {stream.sample_rate} Hz, {stream.channels} channels "
+                f"to {frame.sample_rate} Hz, {frame.layout.nb_channels} channels at "
+                f"{decoder.seconds(position):.2f} s",
+                hint="cut it into files of one kind",
+            )
+        yield position, frame
+
+
+def _joined(frames: Iterator[tuple[int, AudioFrame]]) -> Iterator[tuple[int, AudioFrame]]:
+    """The same samples in fewer frames: handling one costs more than decoding 300 samples."""
+    fifo, begin = AudioFifo(), 0
+    for position, frame in frames:
+        kind = frame.format.name, frame.layout.name
+        if fifo.samples and (
+            fifo.samples >= _JOINED or kind != (fifo.format.name, fifo.layout.name)
+        ):
+            yield begin, fifo.read()
+            fifo = AudioFifo()
+        begin = begin if fifo.samples else position
+        frame.pts = None  # the container's clock, which may have gaps
+        fifo.write(frame)
+    if fifo.samples:
+        yield begin, fifo.read()
 
 
 def _first_frame(decoder: PacketDecoder) -> tuple[AudioFrame, int, int]:
