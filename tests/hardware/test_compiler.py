@@ -14,8 +14,9 @@ from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware import attention as kernels
 from mssctl.hardware import compiler
 from mssctl.hardware import device as hardware
+from mssctl.models.rotary import RotaryEmbedding
 from mssctl.models.run_config import RunConfig
-from mssctl.models.tf_locoformer.blocks import LocoformerPath, RotaryEmbedding
+from mssctl.models.tf_locoformer.blocks import LocoformerPath
 from mssctl.models.tf_locoformer.config import TFLocoformerConfig
 from mssctl.training.prepare import prepare
 from mssctl.training.receipt import make_receipt, receipt_text

@@ -14,8 +14,9 @@ from mssctl import presets
 from mssctl.hardware.device import autocast
 from mssctl.models.bsmamba2.config import BSMamba2Config
 from mssctl.models.bsmamba2.mamba2 import Mamba2, RMSNorm
-from mssctl.models.bsmamba2.model import BSMamba2, Direction, RMSBandSplit, StemMask
+from mssctl.models.bsmamba2.model import BSMamba2, Direction
 from mssctl.models.build import build, parameter_count
+from mssctl.models.rms_bands import RMSBandSplit, StemMask
 from mssctl.training.optim import build_optimizer
 
 TINY = [

@@ -8,7 +8,8 @@ import torch
 from mssctl import presets
 from mssctl.hardware.device import autocast
 from mssctl.models.build import build, parameter_count
-from mssctl.models.tf_locoformer.blocks import ConvSwiGLU, RMSGroupNorm, RotaryEmbedding
+from mssctl.models.rotary import RotaryEmbedding
+from mssctl.models.tf_locoformer.blocks import ConvSwiGLU, RMSGroupNorm
 from mssctl.models.tf_locoformer.model import TFLocoformer
 
 # Parameters of the per-bin, mono, mapping form, the frozen rotary frequencies among them.

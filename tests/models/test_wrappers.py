@@ -96,7 +96,7 @@ WRAPPERS: dict[str, tuple[Any, str]] = {  # how it is saved, and the place it is
 def test_weights_are_found_in_what_programs_save_around_them(layout, wrapper):
     wrap, place = wrapper
     state = golden(layout)
-    found, notes = find_weights(wrap(state), official.marks(), None)
+    found, notes = find_weights(wrap(state), official.chosen(), None)
     assert (found.layout, found.place) == (layout, place)
     assert found.state.keys() == state.keys()
     assert all(torch.equal(found.state[key], state[key]) for key in state)
@@ -106,13 +106,13 @@ def test_weights_are_found_in_what_programs_save_around_them(layout, wrapper):
 def test_what_was_chosen_and_left_out_is_said():
     state = golden("bsmamba2")
     tree = {"model": {**other(state)}, "ema": {**before("module.", state), "n_averaged": COUNT}}
-    _, notes = find_weights(tree, official.marks(), None)
+    _, notes = find_weights(tree, official.chosen(), None)
     assert notes == [
         "a moving average of the weights, from 'ema.module'",
         "also in the file: 'model'; choose with --key",
         "left out, no weights of the model: n_averaged",
     ]
-    found, _ = find_weights(tree, official.marks(), "model")
+    found, _ = find_weights(tree, official.chosen(), "model")
     assert found.place == "model"
     assert torch.equal(found.state["final_norm.gamma"], other(state)["final_norm.gamma"])
 
@@ -121,29 +121,29 @@ def test_what_only_the_user_can_choose_is_asked():
     state = golden("bsmamba2")
     tree = {"teacher": state, "student": other(state)}
     with pytest.raises(MssctlError, match="several weights in it: 'teacher', 'student'") as caught:
-        find_weights(tree, official.marks(), None)
+        find_weights(tree, official.chosen(), None)
     assert "--key" in str(caught.value.hint)
     with pytest.raises(MssctlError, match="no weights at 'pupil'") as caught:
-        find_weights(tree, official.marks(), "pupil")
+        find_weights(tree, official.chosen(), "pupil")
     assert caught.value.exit_code == ExitCode.USAGE
 
 
 @pytest.mark.parametrize("tree", [None, 3, [], {}, {"a": 1}, [torch.ones(1)], {"a": {"b": "c"}}])
 def test_a_file_without_tensors_has_no_state_dict(tree):
     with pytest.raises(MssctlError, match="no state dict in it"):
-        find_weights(tree, official.marks(), None)
+        find_weights(tree, official.chosen(), None)
 
 
 def test_keys_of_no_known_layout_are_shown():
     with pytest.raises(MssctlError, match="no layout known here; the first ones: a, b"):
-        find_weights({"b": torch.zeros(1), "a": torch.zeros(1)}, official.marks(), None)
+        find_weights({"b": torch.zeros(1), "a": torch.zeros(1)}, official.chosen(), None)
 
 
 def test_a_table_in_itself_ends():
     tree: dict[str, Any] = {"a": 1}
     tree["again"] = tree
     with pytest.raises(MssctlError, match="no state dict"):
-        find_weights(tree, official.marks(), None)
+        find_weights(tree, official.chosen(), None)
 
 
 class Trap:

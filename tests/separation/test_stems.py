@@ -7,8 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
+from mssctl.config.schema import AudioConfig
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.models.base import Separator
 from mssctl.separation.stems import project, quantize, select, with_rest
 
 STEMS = ("vocals", "drums", "bass", "other")
@@ -138,3 +141,53 @@ def test_a_method_for_the_rest_means_nothing_without_two_stems(method):
     with pytest.raises(MssctlError, match="`other_method` goes with `two_stems`") as caught:
         select(STEMS, other_method=method)
     assert caught.value.exit_code == ExitCode.USAGE
+
+
+class Heads(Separator):
+    """A head per stem: stem ``i`` is the mixture times ``i + 1``."""
+
+    heads = "gains"
+
+    def __init__(self, stems: tuple[str, ...]) -> None:
+        super().__init__(AudioConfig(stems=stems))
+        self.gains = nn.ModuleList([nn.Linear(1, 1, bias=False) for _ in stems])
+        for number, gain in enumerate(self.gains, start=1):
+            gain.requires_grad_(False).weight.fill_(float(number))
+
+    def forward(self, mix: Tensor) -> Tensor:
+        return torch.stack([gain(mix[..., None])[..., 0] for gain in self.gains], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "computed", "expected"),
+    [
+        ({}, 4, None),
+        ({"only": ["c", "a"]}, 2, [3.0, 1.0]),
+        ({"two_stems": "b"}, 1, [2.0, -1.0]),  # the rest of a mixture of 1
+        ({"two_stems": "b", "other_method": "minus"}, 1, [2.0, -1.0]),
+        ({"two_stems": "b", "other_method": "none"}, 1, [2.0]),
+    ],
+)
+def test_only_what_is_written_is_computed(options, computed, expected):
+    stems = ("a", "b", "c", "d")
+    model = Heads(stems)
+    selection = select(stems, **options)
+    narrowed = selection.narrowed(model)
+    assert narrowed.names == selection.names
+    assert len(model.gains) == len(model.stems) == computed
+    if expected is None:
+        assert narrowed == selection
+    else:
+        mix = torch.ones(2, 5)
+        outputs = narrowed.apply(with_rest(model(mix[None])[0], mix))
+        assert torch.equal(outputs, torch.tensor(expected)[:, None, None].expand(-1, 2, 5))
+
+
+def test_a_model_without_heads_computes_everything():
+    class Whole(Heads):
+        heads = None
+
+    selection = select(("a", "b", "c"), two_stems="a")
+    model = Whole(("a", "b", "c"))
+    assert selection.narrowed(model) == selection
+    assert model.stems == ("a", "b", "c")

@@ -93,10 +93,10 @@ def import_model(
     given = ImportOptions.given(options, changes)
     path, source = _new_model_file(out), Path(file).expanduser()
     tree = read_yaml(Path(given.config).expanduser(), foreign=True) if given.config else {}
-    marks = official.marks(given.layout)
+    layouts = official.chosen(given.layout)
     content = read_tree(source)
     try:
-        found, notes = find_weights(content, marks, given.key)
+        found, notes = find_weights(content, layouts, given.key)
         separator, run = official.load_with_config(found.state, found.layout, tree)
     except MssctlError as error:
         raise MssctlError(f"{source}: {error.message}", error.hint, error.exit_code) from None

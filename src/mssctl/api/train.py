@@ -1,5 +1,6 @@
 """``mssctl train`` and ``mssctl resume``: from arguments to a run folder and a result."""
 
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from mssctl.files import sha256, write_whole
 from mssctl.hardware.device import choose_device, let_segments_grow
 from mssctl.hardware.machine import GIB
 from mssctl.models.run_config import RunConfig
+from mssctl.options.base import as_overrides, refuse
 from mssctl.options.train import Paths, ResumeOptions, TrainOptions
 from mssctl.planning.memory import check_memory, explained
 from mssctl.planning.predict.fake_step import Peak
@@ -23,6 +25,7 @@ from mssctl.training import run_folder
 from mssctl.training.distributed import joined, own_device, share_of
 from mssctl.training.dry_run import dry_run
 from mssctl.training.environment import writing
+from mssctl.training.init import INIT, Init
 from mssctl.training.lock import locked
 from mssctl.training.resume_rules import changes as changed_settings
 from mssctl.training.run import Run, Start
@@ -51,7 +54,8 @@ def train(
     """
     given = TrainOptions.given(options, changes)
     let_segments_grow()
-    config = presets.load(preset, given.overrides)
+    config = presets.load(preset, _with_freeze(given))
+    init = _init(given)
     chosen = own_device(choose_device(given.device).device)
     sources = Sources(_roots(given.data), _absolute(given.valid), given.layout)
     with joined(chosen) as world:
@@ -59,7 +63,7 @@ def train(
         folder = world.share(
             run_folder.new_run_folder(preset, given.out) if world.leads else Path()
         )
-        run = Run(folder, sources.songs(config, report), chosen, report, world)
+        run = Run(folder, sources.songs(config, report), chosen, report, world, init)
         own = share_of(config, world)
         expected = check_memory(own, chosen, force=given.force, report=report)
         with explained(expected, own, chosen):
@@ -70,6 +74,7 @@ def train(
                 files = {
                     DATA: sources.text(),
                     SONGS: listed.text(),
+                    **({INIT: init.text()} if init else {}),
                     run_folder.CONFIG: presets.dump(config),
                 }
                 run_folder.make(folder, files)
@@ -118,7 +123,8 @@ def resume(
     listed_before = stored_songs(folder)
     with joined(chosen) as world:
         report = report if world.leads else silent
-        this = Run(folder, sources.songs(config, report), chosen, report, world)
+        songs = sources.songs(config, report)
+        this = Run(folder, songs, chosen, report, world, Init.stored(folder))
         listed = compared(listed_before, sources.listed(this.songs, report), report)
         own = share_of(config, world)
         expected = check_memory(own, chosen, force=given.force, report=report)
@@ -130,6 +136,24 @@ def resume(
         start = Start(True, _gib(expected), changed, held_out=listed.validation)
         with explained(expected, own, chosen):
             return _fit(config, this, start, files)
+
+
+def _with_freeze(given: TrainOptions) -> list[str]:
+    """The changes of the preset, ``freeze`` among them."""
+    frozen = json.dumps(list(given.freeze)) if given.freeze else None
+    return as_overrides({"training.freeze": ("freeze", frozen)}, given.overrides)
+
+
+def _init(given: TrainOptions) -> Init | None:
+    """The weights to start from.
+
+    Raises:
+        MssctlError: no such model (exit 3), or a prefix without one (exit 2).
+    """
+    if given.init is not None:
+        return Init.of(given.init, given.init_prefix)
+    refuse(given, "fresh weights", ["init_prefix"], hint="name a model with --init")
+    return None
 
 
 def _roots(data: Paths) -> list[str]:

@@ -208,16 +208,21 @@ def _joined(frames: Iterator[tuple[int, AudioFrame]]) -> Iterator[tuple[int, Aud
     fifo, begin = AudioFifo(), 0
     for position, frame in frames:
         kind = frame.format.name, frame.layout.name
-        if fifo.samples and (
-            fifo.samples >= _JOINED or kind != (fifo.format.name, fifo.layout.name)
+        if fifo.samples >= _JOINED or (
+            fifo.samples and kind != (fifo.format.name, fifo.layout.name)
         ):
-            yield begin, fifo.read()
+            yield from _taken(fifo, begin)
             fifo = AudioFifo()
         begin = begin if fifo.samples else position
         frame.pts = None  # the container's clock, which may have gaps
         fifo.write(frame)
-    if fifo.samples:
-        yield begin, fifo.read()
+    yield from _taken(fifo, begin)
+
+
+def _taken(fifo: AudioFifo, begin: int) -> Iterator[tuple[int, AudioFrame]]:
+    """All that is in ``fifo`` as one frame, if there is any."""
+    if (frame := fifo.read() if fifo.samples else None) is not None:
+        yield begin, frame
 
 
 def _first_frame(decoder: PacketDecoder) -> tuple[AudioFrame, int, int]:

@@ -275,6 +275,9 @@ class TrainingConfig(Section):
         "without it.",
         resumable=True,
     )
+    freeze: Annotated[tuple[str, ...], Field(max_length=1000)] = field(
+        (), doc="Parameters whose names start with one of these are not trained."
+    )
     seed: Annotated[int, within(SEED)] = field(
         0, unit="1", doc="Seed of the weights and of all examples."
     )

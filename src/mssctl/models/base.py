@@ -1,8 +1,8 @@
 """The contract that every separation network keeps: waveform in, one waveform per stem out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +22,13 @@ class Separator(nn.Module, ABC):
         sources: names of all stems that make up a mixture; the outputs are among them.
         sample_rate: of input and output, Hz.
         channels: audio channels ``C`` of input and output.
+        heads: name of the `torch.nn.ModuleList` with one module per output, if there is one.
 
     Shape:
         ``forward``: ``(B, C, N) -> (B, S, C, N)`` float32, for any ``N >= 1``.
     """
+
+    heads: ClassVar[str | None] = None
 
     def __init__(self, audio: AudioConfig) -> None:
         super().__init__()
@@ -45,6 +48,20 @@ class Separator(nn.Module, ABC):
         if self.complete:
             return sources
         return sources[:, [self.sources.index(stem) for stem in self.stems]]
+
+    def keep(self, stems: Sequence[str]) -> bool:
+        """Compute only these outputs from now on, if they have heads of their own.
+
+        Returns:
+            Whether `stems` has changed; else all are computed as before.
+        """
+        if self.heads is None:
+            return False
+        heads = getattr(self, self.heads)
+        kept = [index for index, stem in enumerate(self.stems) if stem in stems]
+        setattr(self, self.heads, nn.ModuleList([heads[index] for index in kept]))
+        self.stems = tuple(self.stems[index] for index in kept)
+        return True
 
     def backends(self) -> dict[str, str]:
         """What computes the parts for which there is a choice: part -> name and reason."""

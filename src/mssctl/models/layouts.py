@@ -59,14 +59,16 @@ class Layout:
     """How the keys of one implementation become ours.
 
     Attributes:
-        mark: start of keys that only this layout has.
+        mark: start of keys that files of this layout have.
         translate: from the official configuration and tensors to our configuration.
         collect: from the official tensors to ours.
+        unless: start of keys that they do not have, where ``mark`` is not theirs alone.
     """
 
     mark: str
     translate: Callable[[Mapping[str, Any], Source], RunConfig]
     collect: Callable[[Source, RunConfig], dict[str, Tensor]]
+    unless: str = ""
 
 
 def stem_count(count: Any) -> int:

@@ -30,15 +30,15 @@ def layouts() -> dict[str, Layout]:
     return {name: layout for one in known for name, layout in one.layouts().items()}
 
 
-def marks(layout: str = "auto") -> dict[str, str]:
-    """Layout -> start of keys that only it has; of all layouts, or one.
+def chosen(layout: str = "auto") -> dict[str, Layout]:
+    """The layouts that a file may have: all, or one.
 
     Raises:
         MssctlError: no such layout (exit 2).
     """
     if layout == "auto":
-        return {name: known.mark for name, known in layouts().items()}
-    return {layout: _known(layout).mark}
+        return layouts()
+    return {layout: _known(layout)}
 
 
 def _known(layout: str) -> Layout:

@@ -6,13 +6,14 @@ stands before the keys of a known layout is removed, wherever in the file they a
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from mssctl.errors import ExitCode, MssctlError, shown
+from mssctl.models.layouts import Layout
 
 DEPTH = 4  # how deep state dicts are looked for
 # What PyTorch puts into keys wherever a part was compiled, sharded or checkpointed.
@@ -38,14 +39,16 @@ class Weights:
     extra: tuple[str, ...]
 
 
-def find_weights(tree: Any, marks: Mapping[str, str], key: str | None) -> tuple[Weights, list[str]]:
+def find_weights(
+    tree: Any, layouts: Mapping[str, Layout], key: str | None
+) -> tuple[Weights, list[str]]:
     """The weights in a checkpoint, and sentences on what was chosen and left out.
 
     A moving average is taken before the weights themselves: programs that keep one score with it.
 
     Args:
         tree: what the file holds.
-        marks: layout -> how keys begin that only this layout has.
+        layouts: name -> layout that the file may have.
         key: the place to take them from; None for the rule above.
 
     Raises:
@@ -54,13 +57,13 @@ def find_weights(tree: Any, marks: Mapping[str, str], key: str | None) -> tuple[
     tables = list(_tables(tree, (), set()))
     if not tables:
         raise MssctlError("no state dict in it")
-    found = [weights for path, table in tables for weights in _in_table(path, table, marks)]
+    found = [weights for path, table in tables for weights in _in_table(path, table, layouts)]
     if not found:
         keys = sorted(str(name) for _, table in tables for name in table)
         raise MssctlError(
             f"the keys follow no layout known here; the first ones: "
             f"{', '.join(shown(name)[1:-1] for name in keys[:3])}",
-            hint=f"known: {', '.join(marks)}",
+            hint=f"known: {', '.join(layouts)}",
         )
     chosen = _choose(found, key)
     notes = []
@@ -92,7 +95,7 @@ def _tables(
 
 
 def _in_table(
-    path: tuple[str, ...], table: Mapping[Any, Any], marks: Mapping[str, str]
+    path: tuple[str, ...], table: Mapping[Any, Any], layouts: Mapping[str, Layout]
 ) -> list[Weights]:
     """The state dicts of known layouts in one table, distinguished by their prefixes."""
     tensors = {
@@ -102,9 +105,9 @@ def _in_table(
     }
     prefixes: dict[str, str] = {}  # -> layout
     for name in tensors:
-        for layout, mark in marks.items():
-            before = _before(name, mark)
-            if before is not None:
+        for layout, known in layouts.items():
+            before = _before(name, known.mark)
+            if before is not None and not _has(tensors, before, known.unless):
                 prefixes.setdefault(before, layout)
     owners = {name: _owner(name, prefixes) for name in tensors}
     extra = tuple(name for name, prefix in owners.items() if prefix is None)
@@ -131,6 +134,11 @@ def _before(name: str, mark: str) -> str | None:
         return ""
     place = name.find(f".{mark}")
     return None if place < 0 else name[: place + 1]
+
+
+def _has(names: Iterable[str], before: str, start: str) -> bool:
+    """Whether a name begins with ``start`` behind ``before``; none does with an empty one."""
+    return bool(start) and any(name.startswith(before + start) for name in names)
 
 
 def _owner(name: str, prefixes: Mapping[str, str]) -> str | None:

@@ -47,6 +47,23 @@ class TrainOptions(Options):
     out: str | Path | None = option(
         None, "--out", "-o", help="Folder of the run; a new one if left out.", metavar="RUN"
     )
+    init: str | None = option(
+        None, "--init", help="Start from these weights: a model's name or file.", metavar="MODEL"
+    )
+    init_prefix: Sequence[str] = option(
+        (),
+        "--init-prefix",
+        help="Take only weights whose names start so; repeatable.",
+        metavar="PREFIX",
+        repeatable=True,
+    )
+    freeze: Sequence[str] = option(
+        (),
+        "--freeze",
+        help="Do not train weights whose names start so; repeatable.",
+        metavar="PREFIX",
+        repeatable=True,
+    )
     overrides: Sequence[str] = overrides_option()
     device: str = device_option()
     force: bool = force_option()

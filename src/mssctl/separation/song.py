@@ -220,8 +220,7 @@ def separate_songs(
     separator = None
     if not all(usable.values()):
         separator = model.load(run.report).separator
-        for part, backend in separator.backends().items():
-            run.report(Notice(f"{part}: {backend}"))
+        run = _narrowed(run, separator)
     done: list[SeparatedSong] = []
     for song, is_there in usable.items():
         try:
@@ -238,6 +237,17 @@ def separate_songs(
             if len(usable) > 1:
                 run.report(Notice(f"{song.path} failed, continuing", level="warning"))
     return done, failures
+
+
+def _narrowed(run: SongSeparation, separator: Separator) -> SongSeparation:
+    """The run with a separator that computes no more than is written, which it reports."""
+    before = separator.stems
+    run = replace(run, selection=run.selection.narrowed(separator))
+    if separator.stems != before:
+        run.report(Notice(f"computed: {', '.join(separator.stems)} only"))
+    for part, backend in separator.backends().items():
+        run.report(Notice(f"{part}: {backend}"))
+    return run
 
 
 def _usable(

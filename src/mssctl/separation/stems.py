@@ -1,7 +1,8 @@
 """Arithmetic on stems: which ones are wanted, and how they keep adding up to the mixture."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
+from mssctl.models.base import Separator
 from mssctl.options.separate import OtherMethod
 
 
@@ -56,6 +58,18 @@ class Selection:
         if all(len(indices) == 1 for indices in self.sums):
             return stems[[indices[0] for indices in self.sums]]
         return torch.stack([stems[list(indices)].sum(dim=0) for indices in self.sums])
+
+    def narrowed(self, model: Separator) -> Self:
+        """The same outputs of a model that computes no more than these need, where it can.
+
+        Stems that are written are computed; a sum of all others is then the rest of the mixture.
+        A model without a head for each stem computes all of them as before.
+        """
+        written = sorted({i for i, *more in self.sums if not more and i < len(model.stems)})
+        if len(written) == len(model.stems) or not model.keep([model.stems[i] for i in written]):
+            return self
+        sums = [(written.index(i) if i in written else len(written),) for i, *_ in self.sums]
+        return replace(self, sums=tuple(sums))
 
 
 def select(

@@ -27,7 +27,9 @@ def dry_run(config: RunConfig, run: Run, predicted_gib: float | None) -> DryRunR
     """
     training, device, songs = config.training, run.device, run.songs
     state = prepare(config, device)
-    receipt = make_receipt(state, config, device, predicted_gib)
+    if run.init:
+        run.init.apply(state, config, run.report)
+    receipt = make_receipt(state, config, device, predicted_gib, initial=run.initial_weights)
     run.report(Notice(receipt_text(receipt)))
     micro = training.gradient_accumulation_steps
     cuda = device.type == "cuda"

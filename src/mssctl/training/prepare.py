@@ -1,8 +1,10 @@
 """Put the settings of a run into force and build what it changes."""
 
+from collections.abc import Sequence
+
 import torch
 
-from mssctl.errors import ExitCode, MssctlError
+from mssctl.errors import ExitCode, MssctlError, shown
 from mssctl.hardware.compiler import compile_modules
 from mssctl.hardware.device import check_training_dtype, configure
 from mssctl.models.base import Separator
@@ -32,6 +34,7 @@ def prepare(config: RunConfig, device: torch.device) -> TrainState:
     torch.manual_seed(training.seed)
     model = build(config).to(device).train()
     model.set_checkpointing(training.gradient_checkpointing)
+    freeze(model, training.freeze)
     if training.compile:
         _compile(model, config, device)
     total = training.num_epochs * training.steps_per_epoch
@@ -42,6 +45,28 @@ def prepare(config: RunConfig, device: torch.device) -> TrainState:
         MovingAverage(model, training.ema_momentum) if training.ema_momentum else None,
         validation_fingerprint=_fingerprint(config),
     )
+
+
+def freeze(model: Separator, prefixes: Sequence[str]) -> None:
+    """Take the parameters whose names start with one of ``prefixes`` out of training.
+
+    Raises:
+        MssctlError: a prefix without parameters, or nothing is left to train (exit 2).
+    """
+    parameters = dict(model.named_parameters())
+    for prefix in prefixes:
+        named = [one for name, one in parameters.items() if name.startswith(prefix)]
+        if not named:
+            known = ", ".join(dict.fromkeys(name.partition(".")[0] for name in parameters))
+            raise MssctlError(
+                f"training.freeze: no parameter's name starts with {shown(prefix)}",
+                hint=f"the model's parts: {known}",
+                exit_code=ExitCode.USAGE,
+            )
+        for parameter in named:
+            parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in parameters.values()):
+        raise MssctlError("training.freeze: nothing is left to train", exit_code=ExitCode.USAGE)
 
 
 def _compile(model: Separator, config: RunConfig, device: torch.device) -> None:

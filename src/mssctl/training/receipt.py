@@ -35,6 +35,7 @@ def make_receipt(
     device: torch.device,
     predicted_gib: float | None,
     processes: int = 1,
+    initial: str | None = None,
 ) -> dict[str, Any]:
     """Everything that is in force for a run, as JSON values.
 
@@ -44,6 +45,7 @@ def make_receipt(
         device: it computes on.
         predicted_gib: peak that the planner expects; None where it predicts none (CPU).
         processes: that train together, each with such a model and ``config``.
+        initial: where the first weights came from, in words; None for fresh ones.
     """
     training, model = config.training, state.model
     dtypes, attention = seen_inside(model, training.amp_dtype, device)
@@ -63,6 +65,10 @@ def make_receipt(
         "math_attention": torch.backends.cuda.math_sdp_enabled() if cuda else None,
         "fused_optimizer": bool(state.optimizer.defaults["fused"]),
         "gradient_checkpointing": model.checkpointing,
+        "initial_weights": initial,
+        "frozen": list(training.freeze),
+        "parameters": sum(one.numel() for one in model.parameters()),
+        "trained_parameters": sum(one.numel() for one in model.parameters() if one.requires_grad),
         "moving_average": state.average.momentum if state.average else None,
         "workers": training.num_workers,
         "cores": cores(),
@@ -92,6 +98,8 @@ def receipt_text(receipt: dict[str, Any]) -> str:
         "attention": attention or "none in this model",
         **receipt["backends"],
         "compile": f"{compiled} modules" if compiled else "off",
+        "initial weights": receipt["initial_weights"] or "fresh",
+        "trained": _trained(receipt),
         "TF32": _on(receipt["tf32"]),
         "cuDNN benchmark": _on(receipt["cudnn_benchmark"]),
         "fused optimizer": _on(receipt["fused_optimizer"]),
@@ -101,6 +109,11 @@ def receipt_text(receipt: dict[str, Any]) -> str:
         "predicted peak": f"{peak:.1f} GiB" if peak is not None else "not predicted on this device",
     }
     return "in force:" + "".join(f"\n  {name:<16} {value}" for name, value in rows.items())
+
+
+def _trained(receipt: dict[str, Any]) -> str:
+    counts = f"{receipt['trained_parameters']:,} of {receipt['parameters']:,} parameters"
+    return counts + (f", frozen: {', '.join(receipt['frozen'])}" if receipt["frozen"] else "")
 
 
 def _on(value: bool | None) -> str:

@@ -8,6 +8,7 @@ import torch
 from mssctl.data.songs import SongSets
 from mssctl.events import Reporter, silent
 from mssctl.training.distributed import ALONE, World
+from mssctl.training.init import Init
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Run:
         device: to compute on.
         report: receives `Step`, `Validated`, `Saved`, `Progress` and `Notice`.
         world: the processes that train together, and this one's place among them.
+        init: where the first weights come from; None for fresh ones.
     """
 
     folder: Path
@@ -27,6 +29,12 @@ class Run:
     device: torch.device
     report: Reporter = silent
     world: World = ALONE
+    init: Init | None = None
+
+    @property
+    def initial_weights(self) -> str | None:
+        """Where the first weights came from, in words."""
+        return self.init.described() if self.init else None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from mssctl.errors import ExitCode, MssctlError
 from mssctl.files import write_whole
 from mssctl.staging import is_leftover
 from mssctl.training.environment import SAVED, readable_sessions
+from mssctl.training.init import INIT
 from mssctl.training.log import last_step
 from mssctl.training.sources import DATA, SONGS
 
@@ -36,7 +37,7 @@ def new_run_folder(preset: str, out: str | Path | None) -> Path:
 
 def _left_by_a_start(name: str) -> bool:
     """Files that a killed start leaves, of this version or an earlier one."""
-    known = {DATA, SONGS, ".data.json.tmp", ".config.yaml.tmp"}
+    known = {DATA, SONGS, INIT, ".data.json.tmp", ".config.yaml.tmp"}
     return name in known or is_leftover(name)
 
 
@@ -61,7 +62,7 @@ def _write(path: Path, text: str) -> None:
         write_whole(path, text)
     except OSError as error:
         # Nothing yet that `resume` could use: leave a folder that `train` takes again.
-        for name in (DATA, SONGS, CONFIG):
+        for name in (DATA, SONGS, INIT, CONFIG):
             path.with_name(name).unlink(missing_ok=True)
         raise MssctlError(
             f"{path}: cannot be written: {error.strerror}", exit_code=ExitCode.ENVIRONMENT

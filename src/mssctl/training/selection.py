@@ -73,6 +73,7 @@ class Selection:
                 f"{self._metric.name} {self._best(3)} on {len(run.songs.valid)} held-out songs"
             ),
             "training_songs": str(len(run.songs.train)),
+            **({"initial_weights": run.initial_weights} if run.initial_weights else {}),
             **{f"{name}_version": text for name, text in versions().items()},
         }
         weights.save(path, state.validated_model, config, card, overwrite=True)

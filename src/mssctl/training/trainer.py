@@ -64,7 +64,16 @@ class Trainer:
         if start.held_out:
             self.state.validation_fingerprint += f", songs {start.held_out}"
         loaded = self._load(start.config_sha256) if start.resuming else None
-        receipt = make_receipt(self.state, config, run.device, start.predicted_gib, run.world.size)
+        if run.init and not loaded:
+            run.init.apply(self.state, config, run.report)
+        receipt = make_receipt(
+            self.state,
+            config,
+            run.device,
+            start.predicted_gib,
+            run.world.size,
+            run.initial_weights,
+        )
         run.report(Notice(receipt_text(receipt)))
         if run.world.leads:
             record_session(

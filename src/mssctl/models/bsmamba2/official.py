@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mssctl.models import msst
 from mssctl.models.bands import band_widths, bands_of_runs
 from mssctl.models.bsmamba2.config import BSMamba2Config
 from mssctl.models.layouts import Layout, Source, linears, stem_count, vectors
@@ -13,57 +14,41 @@ from mssctl.models.run_config import RunConfig, parse
 
 def _bsmamba2_config(config: Mapping[str, Any], source: Source) -> RunConfig:
     """Our configuration from the official names; sizes that are not given, from the tensors."""
-    training, audio = config.get("training", {}), config.get("audio", {})
-    config = {**config, **config.get("model", {})}
+    given = msst.given(config)
     mixer = "layers.0.0.forward_blocks.0.mixer"
     conv = source(f"{mixer}.conv1d.weight")
-    dim = config.get("dim", source("final_norm.gamma").shape[0])
+    dim = given.get("dim", source("final_norm.gamma").shape[0])
     inner, heads = source(f"{mixer}.norm.weight").shape[0], source(f"{mixer}.A_log").shape[0]
     hidden = source("mask_estimators.0.to_freqs.0.0.0.weight").shape[0]
-    channels = 2 if config.get("stereo", True) else 1
+    channels = 2 if given.get("stereo", True) else 1
     bands = range(source.count("band_split.to_features"))
     sizes = [source(f"band_split.to_features.{band}.0.gamma").shape[0] for band in bands]
     widths = [size // (2 * channels) for size in sizes]
-    stems = stem_count(config.get("num_stems", source.count("mask_estimators")))
-    names = training.get("instruments") or config.get("stems")
+    stems = stem_count(given.get("num_stems", source.count("mask_estimators")))
     model = {
         "name": "bsmamba2",
         "freqs_per_bands": widths,
-        "n_layers": config.get("depth", source.count("layers")),
+        "n_layers": given.get("depth", source.count("layers")),
         "emb_dim": dim,
-        "expand": config.get("expand", inner // dim),
-        "d_state": config.get("d_state", (conv.shape[0] - inner) // 2),
+        "expand": given.get("expand", inner // dim),
+        "d_state": given.get("d_state", (conv.shape[0] - inner) // 2),
         "d_conv": conv.shape[-1],
-        "headdim": config.get("headdim", inner // heads),
+        "headdim": given.get("headdim", inner // heads),
         "mask_expansion": hidden // dim,
     }
-    n_fft = config.get("stft_n_fft", 2 * (sum(widths) - 1))
+    n_fft = given.get("stft_n_fft", 2 * (sum(widths) - 1))
     return parse(
         {
-            "audio": {
-                "sample_rate": audio.get("sample_rate", 44_100),
-                "channels": channels,
-                **_stems(stems, names, training.get("target_instrument")),
-            },
-            "stft": {"n_fft": n_fft, "hop_length": config.get("stft_hop_length", 441)},
+            "stft": {"n_fft": n_fft, "hop_length": given.get("stft_hop_length", 441)},
             "model": model,
-            "training": {"segment_length": audio.get("chunk_size", 352_800)},
+            **_with_published_length(msst.sections(config, stems, channels)),
         },
         "official configuration",
     )
 
 
-def _stems(count: int, names: list[str] | None, target: str | None) -> dict[str, Any]:
-    """Names of the sources, and the one a model with a single output gives.
-
-    Such a model is for vocals unless its configuration says otherwise.
-    """
-    if count > 1:
-        return {"stems": names or [f"stem{index + 1}" for index in range(count)]}
-    names = names or ["vocals"]
-    target = target or names[0]
-    rest = "rest" if target == "other" else "other"
-    return {"stems": names if len(names) > 1 else [target, rest], "target_instrument": target}
+def _with_published_length(sections: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {**sections, "training": {"segment_length": 352_800, **sections["training"]}}
 
 
 # Our names of the tensors of one direction of a path, and the official ones.

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from mssctl.hardware.device import full_precision
 from mssctl.models.bands import BandMask, BandSplit, band_widths
 from mssctl.models.base import SpectralSeparator
+from mssctl.models.rotary import RotaryEmbedding
 from mssctl.models.run_config import RunConfig
-from mssctl.models.tf_locoformer.blocks import LocoformerPath, RotaryEmbedding
+from mssctl.models.tf_locoformer.blocks import LocoformerPath
 from mssctl.models.tf_locoformer.config import TFLocoformerConfig
 
 

@@ -1,0 +1,64 @@
+"""BS-RoFormer: transformers with rotary embedding along time and along frequency bands.
+
+Source: Lu et al. (arXiv:2309.02612).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from mssctl.models.architecture import Architecture, AttentionShape, Tree
+from mssctl.models.bs_roformer.config import BSRoformerConfig
+
+if TYPE_CHECKING:
+    from mssctl.models.base import Separator
+    from mssctl.models.layouts import Layout
+    from mssctl.models.run_config import RunConfig
+
+
+class BSRoformerArchitecture(Architecture):
+    """Bands side by side."""
+
+    config = BSRoformerConfig
+    tiny: ClassVar[Tree] = {
+        "model": {
+            "name": "bs_roformer",
+            "n_layers": 1,
+            "emb_dim": 8,
+            "n_heads": 2,
+            "dim_head": 4,
+            "mask_expansion": 1,
+            "freqs_per_bands": "rule",
+        },
+        "stft": {"n_fft": 256, "hop_length": 64},
+    }
+    parts: ClassVar[Mapping[str, str]] = {
+        "blocks": "activations of the blocks",
+        "rope": "activations of the blocks",
+        "encoder": "front end",
+    }
+
+    def build(self, config: RunConfig) -> Separator:
+        """A `BSRoformer`."""
+        from mssctl.models.bs_roformer.model import BSRoformer
+
+        return BSRoformer(config)
+
+    def attention(self, config: RunConfig) -> list[AttentionShape]:
+        """Along frames and along bands."""
+        from mssctl.models.bands import band_widths
+
+        model = BSRoformerConfig.of(config)
+        widths = band_widths(model.freqs_per_bands, config.audio.sample_rate, config.stft.n_fft)
+        frames = config.training.segment_length // config.stft.hop_length + 1
+        return [
+            AttentionShape("bands", model.n_heads, len(widths), model.dim_head),
+            AttentionShape("frames", model.n_heads, frames, model.dim_head),
+        ]
+
+    def layouts(self) -> Mapping[str, Layout]:
+        """Of public checkpoints."""
+        from mssctl.models.bs_roformer.official import LAYOUTS
+
+        return LAYOUTS
