@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from mssctl.audio.overlap import fade_window, in_step, overlap_add, reflected
 
@@ -152,3 +153,39 @@ def test_a_stream_that_is_shorter_than_the_first_is_an_error():
 def test_empty_blocks_do_not_matter():
     stream = iter([torch.zeros(0), torch.ones(2), torch.zeros(0)])
     assert [len(a) for (a,) in in_step(stream)] == [2]
+
+
+@pytest.mark.parametrize("edges", ["zeros", "centered"])
+@pytest.mark.parametrize("length", [1, 7, 40, 41, 99, 100, 129, 130, 131, 200])
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5])
+def test_other_edges_also_give_a_copied_input_back(length, edges, overlap):
+    wave = torch.randn(2, length)
+    blocks = iter(wave.split(11, dim=-1))
+    parts = overlap_add(blocks, lambda x: x[:, None], segment=40, overlap=overlap, edges=edges)
+    torch.testing.assert_close(torch.cat(list(parts), dim=-1), wave[None])
+
+
+def test_what_is_left_is_in_the_middle_of_the_last_segment():
+    heard: list[Tensor] = []
+
+    def listen(batch: Tensor) -> Tensor:
+        heard.extend(batch[:, 0])
+        return batch[:, None]
+
+    wave = torch.arange(1.0, 101.0)[None]
+    list(overlap_add(iter([wave]), listen, segment=40, overlap=0.25, edges="centered"))
+    starts = [int(part[0]) - 1 for part in heard]
+    assert starts == [0, 30, 60, 75]  # the last 10 samples, 15 before them and 15 zeros after
+    assert torch.equal(heard[-1], F.pad(wave[0, 75:], (0, 15)))
+
+
+def test_silence_surrounds_the_signal():
+    heard: list[Tensor] = []
+
+    def listen(batch: Tensor) -> Tensor:
+        heard.extend(batch[:, 0])
+        return batch[:, None]
+
+    wave = torch.arange(1.0, 31.0)[None]
+    list(overlap_add(iter([wave]), listen, segment=40, overlap=0.0, edges="zeros", shift=5))
+    assert torch.equal(heard[0], F.pad(wave[0], (5, 5)))

@@ -191,3 +191,10 @@ def test_a_model_without_heads_computes_everything():
     model = Whole(("a", "b", "c"))
     assert selection.narrowed(model) == selection
     assert model.stems == ("a", "b", "c")
+
+
+def test_one_stem_can_take_all_that_is_missing():
+    stems, mix = torch.randn(3, 2, 100), torch.randn(2, 100)
+    projected = project(stems, mix, 1)
+    torch.testing.assert_close(projected.sum(dim=0), mix)
+    assert torch.equal(projected[[0, 2]], stems[[0, 2]])

@@ -12,7 +12,7 @@ from mssctl.files import check_new
 from mssctl.models import official, weights
 from mssctl.models.official import read_tree
 from mssctl.models.weights import bundled, describe
-from mssctl.models.wrappers import find_weights
+from mssctl.models.wrappers import find_weights, joined
 from mssctl.options.models import ExportOptions, ImportOptions
 from mssctl.results.models import ModelEntry, ModelList
 
@@ -79,7 +79,7 @@ def import_model(
 
     Args:
         file: a checkpoint: a state dict, bare or as training programs wrap it, see
-            `mssctl.models.wrappers`. Nothing in it is run.
+            `mssctl.models.wrappers`. Nothing in it is run. A folder where a model is several files.
         out: the file to write; must not exist.
         options: layout, YAML file and place of the weights. Without the file, BSMamba2's sizes
             come from the tensors, and its hop length and rate are the published ones.
@@ -94,9 +94,11 @@ def import_model(
     path, source = _new_model_file(out), Path(file).expanduser()
     tree = read_yaml(Path(given.config).expanduser(), foreign=True) if given.config else {}
     layouts = official.chosen(given.layout)
-    content = read_tree(source)
+    files = official.files_of(source)
+    contents = [read_tree(one) for one in files]
     try:
-        found, notes = find_weights(content, layouts, given.key)
+        parts = [find_weights(content, layouts, given.key) for content in contents]
+        found, notes = joined(parts, layouts[parts[0][0].layout].parts)
         separator, run = official.load_with_config(found.state, found.layout, tree)
     except MssctlError as error:
         raise MssctlError(f"{source}: {error.message}", error.hint, error.exit_code) from None

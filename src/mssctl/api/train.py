@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from mssctl import presets
-from mssctl.errors import MssctlError
+from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
 from mssctl.files import sha256, write_whole
 from mssctl.hardware.device import choose_device, let_segments_grow
 from mssctl.hardware.machine import GIB
+from mssctl.models.registry import architecture
 from mssctl.models.run_config import RunConfig
 from mssctl.options.base import as_overrides, refuse
 from mssctl.options.train import Paths, ResumeOptions, TrainOptions
@@ -55,6 +56,12 @@ def train(
     given = TrainOptions.given(options, changes)
     let_segments_grow()
     config = presets.load(preset, _with_freeze(given))
+    if not architecture(config.model).trainable:
+        raise MssctlError(
+            f"{config.model.name} cannot be trained here, it only separates",
+            hint="`mssctl plan` lists presets that can",
+            exit_code=ExitCode.USAGE,
+        )
     init = _init(given)
     chosen = own_device(choose_device(given.device).device)
     sources = Sources(_roots(given.data), _absolute(given.valid), given.layout)

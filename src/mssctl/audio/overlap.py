@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 Fade = Literal["hann", "linear"]
+Edges = Literal["reflect", "zeros", "centered"]
 
 
 def overlap_add(
@@ -17,14 +18,17 @@ def overlap_add(
     segment: int,
     overlap: float,
     fade: Fade = "hann",
+    edges: Edges = "reflect",
     batch_size: int = 1,
     shift: int = 0,
 ) -> Iterator[Tensor]:
     """Cut a stream into overlapping segments, apply a function and cross-fade the results.
 
-    Before its beginning and after its end the signal is reflected, so that the first and last
-    samples lie inside a segment like any other. Memory depends on the segment and the batch,
-    not on the length of the stream.
+    Memory depends on the segment and the batch, not on the length of the stream. ``edges`` says
+    what surrounds the signal:
+    ``reflect``, its reflection, so that the first and last samples lie inside a segment like any
+    other; ``zeros``, silence; or ``centered``: silence, and what is left at the end in the middle
+    of the last segment.
 
     Args:
         blocks: the signal as blocks ``(C, n)`` of any lengths.
@@ -32,6 +36,7 @@ def overlap_add(
         segment: samples per segment.
         overlap: fraction of a segment shared with the next, ``0 <= overlap < 1``.
         fade: shape of the cross-fade.
+        edges: what surrounds the signal.
         batch_size: segments given to ``apply`` at once.
         shift: moves the grid of segments this many samples to the left.
 
@@ -45,14 +50,16 @@ def overlap_add(
         raise ValueError("need segment >= 1, 0 <= overlap < 1, batch_size >= 1, shift >= 0")
     hop = max(1, round(segment * (1 - overlap)))
     weight = fade_window(segment, hop, fade)
-    edge = min(segment - hop, segment // 2)
-    signal = _Reflected(blocks, edge)
+    edge = min(segment - hop, segment // 2) if edges == "reflect" else 0
+    signal = _Signal(blocks, edges, edge)
 
     total: Tensor | None = None  # (S, C, segment): sum of faded segments, from `at` on
     norm = torch.zeros(segment)
     at = -(edge + shift)  # position in the signal
     for batch in _batches(signal.segments(at, segment, hop), batch_size):
-        for result in apply(batch):
+        results = apply(torch.stack([part for part, _ in batch]))
+        for result, (_, moved) in zip(results, batch, strict=True):
+            result = _advance(result, moved) if moved else result  # noqa: PLW2901
             if total is None:
                 total = torch.zeros_like(result)
             total += result * weight
@@ -129,39 +136,47 @@ def _inside(block: Tensor, at: int, length: int | None) -> Iterator[Tensor]:
         yield block[..., start:stop]
 
 
-def _batches(segments: Iterator[Tensor], size: int) -> Iterator[Tensor]:
+def _batches(
+    segments: Iterator[tuple[Tensor, int]], size: int
+) -> Iterator[list[tuple[Tensor, int]]]:
     while batch := list(islice(segments, size)):
-        yield torch.stack(batch)
+        yield batch
 
 
-class _Reflected:
-    """A stream whose ends are reflected, cut into segments.
+class _Signal:
+    """A stream and what surrounds it, cut into segments.
 
     Attributes:
         length: samples in the stream, None until its end has been read. It is known before a
             segment that reaches beyond the end is cut.
     """
 
-    def __init__(self, blocks: Iterator[Tensor], edge: int) -> None:
+    def __init__(self, blocks: Iterator[Tensor], edges: Edges, edge: int) -> None:
         self.length: int | None = None
-        self._blocks = blocks
+        self._blocks, self._edges = blocks, edges
         self._edge = edge  # samples beyond the end that the last segment covers at least
         self._held = torch.empty(0)
         self._start = 0  # position of the first sample held
         self._stop = 0  # position after the last one
 
-    def segments(self, at: int, segment: int, hop: int) -> Iterator[Tensor]:
-        """Segments ``(C, segment)`` at ``at``, ``at + hop``, ... until past the end."""
+    def segments(self, at: int, segment: int, hop: int) -> Iterator[tuple[Tensor, int]]:
+        """Segments ``(C, segment)`` at ``at``, ``at + hop``, ... until past the end.
+
+        With each, how many samples further to the left it was cut.
+        """
         while True:
             self._read_until(max(at + segment + self._edge, -at) + 1)
             if self.length == 0:
                 return
-            yield self._cut(at, segment)
-            if self.length is not None and at + segment >= self.length + self._edge:
+            missing = 0 if self.length is None else max(0, at + segment - self.length)
+            moved = missing // 2 if self._edges == "centered" else 0
+            yield self._cut(at - moved, segment), moved
+            reach = segment - self._edge if self._edges == "reflect" else hop
+            if self.length is not None and at + reach >= self.length:
                 return
             at += hop
-            # The reflected end of a segment reaches back as far as this.
-            self._forget(at - hop - self._edge - 1)
+            # As far back as the reflected end of a segment reaches, or a centered one.
+            self._forget(at - (hop + self._edge + 1 if self._edges == "reflect" else segment))
 
     def _read_until(self, position: int) -> None:
         new = []
@@ -184,5 +199,9 @@ class _Reflected:
     def _cut(self, at: int, segment: int) -> Tensor:
         if at >= 0 and at + segment <= self._stop:
             return self._held[..., at - self._start : at - self._start + segment]
-        positions = reflected(torch.arange(at, at + segment), self._stop)
-        return self._held[..., positions - self._start]
+        if self._edges == "reflect":
+            positions = reflected(torch.arange(at, at + segment), self._stop)
+            return self._held[..., positions - self._start]
+        first, stop = max(at, self._start), min(at + segment, self._stop)
+        inside = self._held[..., first - self._start : stop - self._start]
+        return torch.nn.functional.pad(inside, (first - at, at + segment - stop))

@@ -19,6 +19,7 @@ class STFT(nn.Module):
     """
 
     window: Tensor
+    pad_mode = "reflect"  # at the edges; or constant
 
     def __init__(self, n_fft: int, hop_length: int, window: str = "hann") -> None:
         super().__init__()
@@ -38,7 +39,12 @@ class STFT(nn.Module):
             raise ValueError("empty signal")
         flat = F.pad(wave.reshape(-1, length).float(), (0, self._padded(length) - length))
         spec = torch.stft(
-            flat, self.n_fft, self.hop_length, window=self.window, return_complex=True
+            flat,
+            self.n_fft,
+            self.hop_length,
+            window=self.window,
+            pad_mode=self.pad_mode,
+            return_complex=True,
         )
         return spec.reshape(*wave.shape[:-1], *spec.shape[-2:])
 

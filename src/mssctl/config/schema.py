@@ -8,15 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from mssctl.config.bounds import (
-    BATCH,
-    N_FFT,
-    OVERLAP,
-    SAMPLE_RATE,
-    SEED,
-    SEGMENT_SECONDS,
-    Checkpointing,
-)
+from mssctl.config import bounds
+from mssctl.config.bounds import Checkpointing
 from mssctl.config.metrics import MetricName
 from mssctl.config.section import (
     Count,
@@ -38,13 +31,13 @@ from mssctl.config.section import (
 )
 
 StemName = Annotated[str, Field(min_length=1, max_length=100)]
-Batch = Annotated[int, within(BATCH)]
+Batch = Annotated[int, within(bounds.BATCH)]
 
 
 class AudioConfig(Section):
     """The signals: ``(channels, samples)`` for the mixture and for each stem."""
 
-    sample_rate: Annotated[int, within(SAMPLE_RATE)] = field(
+    sample_rate: Annotated[int, within(bounds.SAMPLE_RATE)] = field(
         44_100, unit="Hz", doc="Sample rate of the model's input and output."
     )
     channels: Annotated[int, Field(ge=1, le=2)] = field(2, unit="channels", doc="Mono or stereo.")
@@ -85,7 +78,7 @@ class AudioConfig(Section):
 class STFTConfig(Section):
     """The transform around a spectral model: periodic window, centered, reflect padding."""
 
-    n_fft: Annotated[int, within(N_FFT), Field(multiple_of=2)] = field(
+    n_fft: Annotated[int, within(bounds.N_FFT), Field(multiple_of=2)] = field(
         2048, unit="samples", doc="Length of the transform and of its window."
     )
     hop_length: Size = field(512, unit="samples", doc="Distance between frames, up to n_fft / 2.")
@@ -278,7 +271,7 @@ class TrainingConfig(Section):
     freeze: Annotated[tuple[str, ...], Field(max_length=1000)] = field(
         (), doc="Parameters whose names start with one of these are not trained."
     )
-    seed: Annotated[int, within(SEED)] = field(
+    seed: Annotated[int, within(bounds.SEED)] = field(
         0, unit="1", doc="Seed of the weights and of all examples."
     )
     num_workers: Annotated[int, Field(ge=0, le=1024)] = field(
@@ -324,13 +317,30 @@ class SeparationConfig(Section):
     A change starts the best score of a run over.
     """
 
-    segment_seconds: Annotated[float, within(SEGMENT_SECONDS)] | None = field(
+    segment_seconds: Annotated[float, within(bounds.SEGMENT_SECONDS)] | None = field(
         None, unit="s", doc="Length of a segment; null: as in training.", resumable=True
     )
-    overlap: Annotated[float, within(OVERLAP)] = field(
+    overlap: Annotated[float, within(bounds.OVERLAP)] = field(
         0.25, unit="of a segment", doc="Overlap of neighboring segments.", resumable=True
     )
     fade: Literal["hann", "linear"] = field(
         "hann", doc="Shape of the cross-fade between segments.", resumable=True
+    )
+    edges: Literal["reflect", "zeros", "centered"] = field(
+        "reflect",
+        doc="What surrounds a song: its reflection, or silence (`centered`: with the last segment "
+        "around what is left).",
+        resumable=True,
+    )
+    residual: str | None = field(
+        None,
+        doc="Stem that takes what the stems lack of the mixture; null: all, equally.",
+        resumable=True,
+    )
+    standardize: bool = field(
+        False,
+        doc="Shift and scale each song by the mean and standard deviation of its mono mix, and "
+        "the stems back.",
+        resumable=True,
     )
     batch_size: Batch = field(1, unit="segments", doc="Segments per forward pass.", resumable=True)

@@ -30,11 +30,13 @@ class Architecture(ABC):
     Attributes:
         config: the section ``model``.
         tiny: settings for a model that tests train in a second, as a tree of sections.
+        trainable: whether it can be trained here.
         parts: what the memory of a submodule of this name is for, in the words of ``plan``.
     """
 
     config: ClassVar[type[ModelSection]]
     tiny: ClassVar[Tree]
+    trainable: ClassVar[bool] = True
     parts: ClassVar[Mapping[str, str]] = {}
 
     @property

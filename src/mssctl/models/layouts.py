@@ -35,8 +35,9 @@ class Source:
         return self.state[key]
 
     def count(self, start: str) -> int:
-        """How many numbered parts there are under ``start``."""
-        rests = [key.removeprefix(f"{start}.") for key in self.state if key.startswith(f"{start}.")]
+        """How many numbered parts there are under ``start``, or at all."""
+        start = f"{start}." if start else ""
+        rests = [key.removeprefix(start) for key in self.state if key.startswith(start)]
         return 1 + max((int(rest.split(".")[0]) for rest in rests), default=-1)
 
     def assert_all_used(self) -> None:
@@ -63,12 +64,14 @@ class Layout:
         translate: from the official configuration and tensors to our configuration.
         collect: from the official tensors to ours.
         unless: start of keys that they do not have, where ``mark`` is not theirs alone.
+        parts: a model may be several state dicts; their keys begin with a number, from ``0.`` on.
     """
 
     mark: str
     translate: Callable[[Mapping[str, Any], Source], RunConfig]
     collect: Callable[[Source, RunConfig], dict[str, Tensor]]
     unless: str = ""
+    parts: bool = False
 
 
 def stem_count(count: Any) -> int:

@@ -5,23 +5,24 @@ surplus key can be named. The key layouts are facts read from published checkpoi
 their files is ever run.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.models import pickles
 from mssctl.models.base import Separator
 from mssctl.models.build import build, outline
 from mssctl.models.kinds import SAFETENSORS, TORCH, hint_for, kind_of
 from mssctl.models.layouts import Layout, Source, State
 from mssctl.models.registry import ARCHITECTURES
 from mssctl.models.run_config import RunConfig
+
+CHECKPOINTS = (".ckpt", ".pt", ".pth", ".th", ".safetensors")
 
 
 def layouts() -> dict[str, Layout]:
@@ -99,6 +100,22 @@ def _shape(tensor: Tensor | None) -> str:
     return "missing" if tensor is None else str(tuple(tensor.shape))
 
 
+def files_of(path: Path) -> list[Path]:
+    """The file itself, or all checkpoints in a folder by name: one model in several files.
+
+    Raises:
+        MssctlError: a folder without checkpoints (exit 4).
+    """
+    if not path.is_dir():
+        return [path]
+    files = [file for file in sorted(path.iterdir()) if file.suffix in CHECKPOINTS]
+    if not files:
+        raise MssctlError(
+            f"{path}: a folder without checkpoints", hint=f"they end in {', '.join(CHECKPOINTS)}"
+        )
+    return files
+
+
 def read_tree(path: Path) -> Any:
     """What a checkpoint holds: dictionaries, lists, numbers and tensors on the CPU.
 
@@ -123,25 +140,4 @@ def read_tree(path: Path) -> Any:
             raise MssctlError(f"{path}: cannot be read: {error}") from None
     if kind != TORCH:
         raise MssctlError(f"{path}: {kind}, not a checkpoint", hint=hint_for(kind, path))
-    return _torch_file(path)
-
-
-def _torch_file(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except MemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001 (damaged pickles raise whatever they reach)
-        text = str(error)
-    # PyTorch's own message also says how to switch this protection off.
-    objects = re.search(r"GLOBAL ([\w.]{1,80})", text)
-    if objects:
-        raise MssctlError(
-            f"{path}: not a checkpoint of plain tensors: it holds '{objects[1]}', which would have "
-            "to be run to be read",
-            hint="save its state dict alone with the program that made it; nothing else is read",
-        )
-    raise MssctlError(
-        f"{path}: damaged, or not a checkpoint of plain tensors",
-        hint="fetch it again, or save its state dict alone with the program that made it",
-    )
+    return pickles.read(path)

@@ -6,8 +6,8 @@ stands before the keys of a known layout is removed, wherever in the file they a
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -79,6 +79,32 @@ def find_weights(
         notes.append(f"left out, no weights of the model: {_some(left_out)}")
     state = {name: value for name, value in chosen.state.items() if name not in counters}
     return Weights(chosen.place, chosen.layout, state, chosen.averaged, chosen.extra), notes
+
+
+def joined(found: Sequence[tuple[Weights, list[str]]], several: bool) -> tuple[Weights, list[str]]:
+    """The weights of several files as one state dict, whose keys begin with the file's number.
+
+    Args:
+        found: what `find_weights` gave for each file, in order.
+        several: whether a model of this layout is made of several state dicts.
+
+    Raises:
+        MssctlError: the files are of several kinds, or of a kind that has one file only.
+    """
+    first = found[0][0]
+    if not several:
+        if len(found) > 1:
+            raise MssctlError(f"{len(found)} files: a model of this kind ({first.layout}) is one")
+        return found[0]
+    kinds = {weights.layout for weights, _ in found}
+    if len(kinds) > 1:
+        raise MssctlError(f"files of several kinds: {', '.join(sorted(kinds))}")
+    state = {
+        f"{number}.{name}": value
+        for number, (weights, _) in enumerate(found)
+        for name, value in weights.state.items()
+    }
+    return replace(first, state=state), [note for _, notes in found for note in notes]
 
 
 def _tables(

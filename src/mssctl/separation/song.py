@@ -143,7 +143,9 @@ class SongSeparation:
         done = 0
         # The way back may give a sample more than the song has; then the mixture ends first.
         for mix, part in in_step(mixture, back):
-            whole = project(part, mix) if model.complete else with_rest(part, mix)
+            whole = (
+                project(part, mix, self.settings.taker) if model.complete else with_rest(part, mix)
+            )
             yield self.selection.apply(whole), mix
             done += mix.shape[-1]
             seconds = done / info.sample_rate

@@ -14,17 +14,20 @@ from mssctl.models.base import Separator
 from mssctl.options.separate import OtherMethod
 
 
-def project(stems: Tensor, mix: Tensor) -> Tensor:
-    """Share what the stems lack of the mixture equally: then they add up to it.
+def project(stems: Tensor, mix: Tensor, taker: int | None = None) -> Tensor:
+    """Share what the stems lack of the mixture equally, or give it to one: then they add up to it.
 
-    This is the orthogonal projection onto all sets of stems with that sum, so the squared error
-    over all stems together never grows. Source: Wisdom et al., "Differentiable consistency
-    constraints for improved deep speech enhancement" (arXiv:1811.08521).
+    Shared equally it is the orthogonal projection onto all sets of stems with that sum, so the
+    squared error over all stems together never grows. Source: Wisdom et al., "Differentiable
+    consistency constraints for improved deep speech enhancement" (arXiv:1811.08521).
 
     Shape:
         ``(S, C, n)``, ``(C, n) -> (S, C, n)``.
     """
-    return stems + (mix - stems.sum(dim=0)) / stems.shape[0]
+    missing = mix - stems.sum(dim=0)
+    if taker is None:
+        return stems + missing / stems.shape[0]
+    return torch.cat((stems[:taker], stems[taker : taker + 1] + missing, stems[taker + 1 :]))
 
 
 def with_rest(stems: Tensor, mix: Tensor) -> Tensor:

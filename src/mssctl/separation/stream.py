@@ -14,7 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from mssctl.audio.overlap import Fade, in_step, overlap_add
+from mssctl.audio.overlap import Edges, Fade, in_step, overlap_add
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.device import autocast
 from mssctl.models.base import Separator
@@ -43,8 +43,11 @@ class SeparationSettings:
         segment: samples per segment, at the model's rate.
         overlap: fraction of a segment shared with the next.
         fade: cross-fade, ``hann`` or ``linear``.
+        edges: what surrounds a song, see `overlap_add`.
+        standardize: bring each song to mean 0 and standard deviation 1 of its mono mix.
         batch_size: segments per forward pass.
         amp_dtype: autocast inside the model: ``bfloat16`` or ``float32``.
+        taker: index of the stem that takes what the stems lack of the mixture; None: all do.
         mix_consistent: share what the stems lack of the mixture equally among them, where the
             model gives all that the mixture is made of.
         shifts: passes to average; all but the first with a random shift of the segments.
@@ -54,8 +57,11 @@ class SeparationSettings:
     segment: int
     overlap: float = 0.25
     fade: Fade = "hann"
+    edges: Edges = "reflect"
+    standardize: bool = False
     batch_size: int = 1
     amp_dtype: str = "float32"
+    taker: int | None = None
     mix_consistent: bool = True
     shifts: int = 1
     seed: int = 0
@@ -82,12 +88,20 @@ class SeparationSettings:
             else max(1, round(seconds * config.audio.sample_rate)),
             overlap=wanted.overlap if overlap is None else overlap,
             fade=wanted.fade,
+            edges=wanted.edges,
+            standardize=wanted.standardize,
+            taker=_taker(config),
             batch_size=wanted.batch_size if batch_size is None else batch_size,
             amp_dtype=amp_dtype,
             mix_consistent=mix_consistent,
             shifts=shifts,
             seed=seed,
         )
+
+
+def _taker(config: RunConfig) -> int | None:
+    stem, stems = config.separation.residual, config.audio.stems
+    return stems.index(stem) if stem in stems else None
 
 
 @torch.inference_mode()
@@ -117,6 +131,7 @@ def separate_stream(
             segment=settings.segment,
             overlap=settings.overlap,
             fade=settings.fade,
+            edges=settings.edges,
             batch_size=settings.batch_size,
             shift=shift,
         )
@@ -124,7 +139,11 @@ def separate_stream(
     ]
     for *results, mix in in_step(*passes, mixture):
         stems = results[0] if len(results) == 1 else torch.stack(results).mean(dim=0)
-        yield project(stems, mix) if settings.mix_consistent and model.complete else stems
+        yield (
+            project(stems, mix, settings.taker)
+            if settings.mix_consistent and model.complete
+            else stems
+        )
 
 
 def separate_array(model: Separator, mix: Tensor, settings: SeparationSettings) -> Tensor:
