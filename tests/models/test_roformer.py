@@ -14,7 +14,7 @@ from torch import Tensor
 from mssctl.errors import MssctlError
 from mssctl.models import official
 from mssctl.models.build import build, outline, parameter_count
-from mssctl.models.mel_band_roformer.bands import mel_bands
+from mssctl.models.roformer.mel_bands import mel_bands
 from mssctl.models.run_config import RunConfig, parse
 from mssctl.models.wrappers import find_weights
 

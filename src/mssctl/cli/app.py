@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import mssctl
-from mssctl.cli.groups import Data, Eval, Main, Models
+from mssctl.cli.groups import Data, Eval, Main, Models, Preset
 from mssctl.cli.session import run
 
 app = typer.Typer(
@@ -43,10 +43,12 @@ _EVAL = (
 )
 _DATA = "Check training data, and make some."
 _MODELS = "See which models there are, and pass one on."
+_PRESET = "Presets from the configurations of other training programs."
 for _name, _group, _help in (
     ("eval", Eval, _EVAL),
     ("data", Data, _DATA),
     ("models", Models, _MODELS),
+    ("preset", Preset, _PRESET),
 ):
     app.add_typer(typer.Typer(rich_markup_mode=None, cls=_group, help=_help), name=_name)
 

@@ -73,6 +73,12 @@ class Data(Group):
     places = ("data.check", "data.synth")
 
 
+class Preset(Group):
+    """Commands about presets."""
+
+    places = ("preset.import",)
+
+
 class Models(Group):
     """Commands about models."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from mssctl.config.model import ModelSection
+from mssctl.models.foreign import ForeignPreset
 
 if TYPE_CHECKING:
     import torch
@@ -67,6 +68,10 @@ class Architecture(ABC):
     def kernel(self, config: RunConfig | None = None) -> Kernel | None:
         """A computation for which there are several ways, at the sizes of ``config``, or small."""
         return None
+
+    def foreign_presets(self) -> Sequence[ForeignPreset]:
+        """Configurations of other training programs that can become presets."""
+        return ()
 
     def layouts(self) -> Mapping[str, Layout]:
         """Name -> layout of official weights that can be loaded."""

@@ -25,12 +25,15 @@ class ForeignPreset:
     Attributes:
         marks: keys that a file of this program has.
         base: what all its models have in common, in our terms.
-        rules: foreign key -> our keys, or why there are none.
+        rules: foreign key (``section.*``: all others of a section) -> our keys, or why there are
+            none.
+        bands: our keys that make a model of bins one of bands; empty if it has bands.
     """
 
     marks: tuple[str, ...]
     base: Mapping[str, Any]
     rules: Mapping[str, Rule]
+    bands: Mapping[str, Any] = field(default_factory=dict)
 
     def recognizes(self, flat: Flat) -> bool:
         """Whether ``flat`` is such a file."""
@@ -66,7 +69,8 @@ def translate(tree: Mapping[str, Any], program: ForeignPreset) -> Translation:
     flat = flatten(tree)
     found = Translation(dict(program.base))
     for key, value in flat.items():
-        rule = program.rules.get(key, "unknown here")
+        section = f"{key.partition('.')[0]}.*"
+        rule = program.rules.get(key, program.rules.get(section, "unknown here"))
         if isinstance(rule, str):
             found.left_out[key] = rule
             continue

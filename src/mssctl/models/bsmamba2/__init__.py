@@ -5,7 +5,7 @@ Source: arXiv:2508.14556.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from mssctl.models.architecture import Architecture, Kernel, Tree
@@ -13,6 +13,7 @@ from mssctl.models.bsmamba2.config import BSMamba2Config
 
 if TYPE_CHECKING:
     from mssctl.models.base import Separator
+    from mssctl.models.foreign import ForeignPreset
     from mssctl.models.layouts import Layout
     from mssctl.models.run_config import RunConfig
 
@@ -50,6 +51,12 @@ class BSMamba2Architecture(Architecture):
         from mssctl.models.bsmamba2.kernel import ScanKernel
 
         return ScanKernel(config)
+
+    def foreign_presets(self) -> Sequence[ForeignPreset]:
+        """Of older training scripts."""
+        from mssctl.models.bsmamba2.foreign import SCRIPT
+
+        return (SCRIPT,)
 
     def layouts(self) -> Mapping[str, Layout]:
         """Of the published checkpoints."""

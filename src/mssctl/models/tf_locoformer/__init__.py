@@ -13,6 +13,7 @@ from mssctl.models.tf_locoformer.config import TFLocoformerConfig
 
 if TYPE_CHECKING:
     from mssctl.models.base import Separator
+    from mssctl.models.foreign import ForeignPreset
     from mssctl.models.layouts import Layout
     from mssctl.models.run_config import RunConfig
 
@@ -80,6 +81,12 @@ class TFLocoformerArchitecture(Architecture):
         if half >= 2048:
             hop = min(config.stft.hop_length, half // 2)
             yield f"n_fft {half}, hop {hop}", [[f"stft.n_fft={half}", f"stft.hop_length={hop}"]]
+
+    def foreign_presets(self) -> Sequence[ForeignPreset]:
+        """Of older training scripts."""
+        from mssctl.models.tf_locoformer.foreign import SCRIPTS
+
+        return (SCRIPTS,)
 
     def layouts(self) -> Mapping[str, Layout]:
         """The band-split form first: its mark is the more particular."""

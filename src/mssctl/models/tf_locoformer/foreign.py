@@ -188,4 +188,5 @@ SCRIPTS = ForeignPreset(
         "model.masking": "mapping",
     },
     rules=_MODEL | _DATA | _LOSS | _TRAINING | _REST,
+    bands={"model.front_end": "bands", "model.masking": "complex"},
 )

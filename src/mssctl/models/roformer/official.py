@@ -8,9 +8,10 @@ from torch import Tensor
 
 from mssctl.errors import MssctlError
 from mssctl.models import msst
-from mssctl.models.bands import bands_of_runs
-from mssctl.models.layouts import Source, linears, stem_count, vectors
-from mssctl.models.roformer_config import RoformerConfig
+from mssctl.models.bands import band_widths, bands_of_runs
+from mssctl.models.layouts import Layout, Source, linears, stem_count, vectors
+from mssctl.models.roformer.config import BSRoformerConfig, MelBandRoformerConfig, RoformerConfig
+from mssctl.models.roformer.mel_bands import mel_bands
 from mssctl.models.run_config import RunConfig, parse
 
 # Our names of the tensors of a layer, and the official ones.
@@ -29,7 +30,7 @@ _LAYER = {
 _FIRST = "layers.0.0.layers.0"
 
 
-def translate(
+def _translate(
     config: Mapping[str, Any], source: Source, model: dict[str, Any], mask_layers: int
 ) -> RunConfig:
     """Our configuration: sizes from the tensors, the rest from the official names.
@@ -58,7 +59,6 @@ def translate(
     if layers > 1:
         hidden = source(f"{first}.0.weight").shape[0]
     outputs = stem_count(source.count("mask_estimators"))
-    channels = 2 if given.get("stereo", False) else 1
     return parse(
         {
             "stft": {"n_fft": n_fft, "hop_length": given.get("stft_hop_length", 512)},
@@ -77,18 +77,18 @@ def translate(
                 "zero_dc": given.get("zero_dc", True),
                 **model,
             },
-            **msst.sections(config, outputs, channels),
+            **msst.sections(config, outputs, _channels(config)),
         },
         "official configuration",
     )
 
 
-def channels(config: Mapping[str, Any]) -> int:
+def _channels(config: Mapping[str, Any]) -> int:
     """Audio channels."""
     return 2 if msst.given(config).get("stereo", False) else 1
 
 
-def collect(
+def _collect(
     source: Source, config: RunConfig, model: RoformerConfig, widths: Sequence[int]
 ) -> dict[str, Tensor]:
     """The official tensors under our names.
@@ -138,3 +138,42 @@ def _frequencies(source: Source) -> Tensor:
         if not torch.allclose(source(name), first, rtol=1e-3):  # float16 files exist
             raise MssctlError(f"{source.layout}: '{name}' differs from that of the first layer")
     return first
+
+
+# --- the two layouts
+
+
+def _translate_bs(config: Mapping[str, Any], source: Source) -> RunConfig:
+    parts = 2 * _channels(config)  # numbers of a bin
+    sizes = [
+        source(f"band_split.to_features.{band}.0.gamma").shape[0]
+        for band in range(source.count("band_split.to_features"))
+    ]
+    widths = [size // parts for size in sizes]
+    model = {"name": "bs_roformer", "freqs_per_bands": widths}
+    return _translate(config, source, model, mask_layers=0)
+
+
+def _collect_bs(source: Source, config: RunConfig) -> dict[str, Tensor]:
+    model = BSRoformerConfig.of(config)
+    widths = band_widths(model.freqs_per_bands, config.audio.sample_rate, config.stft.n_fft)
+    return _collect(source, config, model, widths)
+
+
+def _translate_mel(config: Mapping[str, Any], source: Source) -> RunConfig:
+    bands = source.count("band_split.to_features")
+    model = {"name": "mel_band_roformer", "num_bands": bands}
+    return _translate(config, source, model, mask_layers=1)
+
+
+def _collect_mel(source: Source, config: RunConfig) -> dict[str, Tensor]:
+    model = MelBandRoformerConfig.of(config)
+    bands = mel_bands(config.audio.sample_rate, config.stft.n_fft, model.num_bands)
+    return _collect(source, config, model, [len(band) for band in bands])
+
+
+_MARK = "layers.0.0.layers.0.0.to_qkv.weight"
+LAYOUTS = {
+    "bs_roformer": Layout(_MARK, _translate_bs, _collect_bs, unless="layers.0.0.norm."),
+    "mel_band_roformer": Layout(_MARK, _translate_mel, _collect_mel, unless="final_norm."),
+}

@@ -1,11 +1,13 @@
-"""What the sections ``model`` of the RoFormers share."""
+"""The sections ``model`` of the RoFormers, and what they share."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from mssctl.config.model import ModelSection
+from mssctl.config.schema import AudioConfig, STFTConfig
 from mssctl.config.section import Few, Layers, Width, field
+from mssctl.models.bands_config import Bands, bands_field, check_bands
 
 
 class RoformerConfig(ModelSection):
@@ -43,3 +45,33 @@ class RoformerConfig(ModelSection):
     def mask_layers(self) -> int:
         """Linear maps of the mask decoder."""
         return self.mask_depth
+
+
+class BSRoformerConfig(RoformerConfig):
+    """BS-RoFormer (arXiv:2309.02612): transformers with rotary embedding over frequency bands."""
+
+    name: Literal["bs_roformer"] = field("bs_roformer", doc="The architecture.")
+    freqs_per_bands: Bands = bands_field()
+
+    def check(self, audio: AudioConfig, stft: STFTConfig) -> None:
+        """The bands are those of the transform."""
+        check_bands(self.freqs_per_bands, stft)
+
+
+class MelBandRoformerConfig(RoformerConfig):
+    """Mel-Band RoFormer (arXiv:2310.01809): bands that overlap, of equal width in mel."""
+
+    name: Literal["mel_band_roformer"] = field("mel_band_roformer", doc="The architecture.")
+    num_bands: Annotated[int, Field(ge=2, le=512)] = field(
+        60, unit="bands", doc="Bands; each bin is in one or two of them."
+    )
+
+    @property
+    def norm_paths(self) -> bool:
+        """Each transformer ends with a norm."""
+        return True
+
+    @property
+    def mask_layers(self) -> int:
+        """One linear map more than the depth that public configurations state."""
+        return self.mask_depth + 1

@@ -6,15 +6,22 @@ Wang et al., "Mel-Band RoFormer" (arXiv:2310.01809); sizes and details as in the
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from mssctl.hardware.attention import attention
 from mssctl.hardware.dropout import Dropout
+from mssctl.models.bands import band_widths
 from mssctl.models.base import SpectralSeparator
 from mssctl.models.rms_bands import RMSBandSplit, StemMask, UnitNorm
-from mssctl.models.roformer_config import RoformerConfig
+from mssctl.models.roformer.config import (
+    BSRoformerConfig,
+    MelBandRoformerConfig,
+    RoformerConfig,
+)
+from mssctl.models.roformer.mel_bands import mel_bands
 from mssctl.models.rotary import RotaryEmbedding
 from mssctl.models.run_config import RunConfig
 
@@ -189,3 +196,43 @@ class Roformer(SpectralSeparator):
     def _block(self, block: RoformerBlock, x: Tensor) -> Tensor:
         x = self.run("path", block.along_time, x, self.rope)
         return self.run("path", block.along_bands, x, self.rope)
+
+
+class BSRoformer(Roformer):
+    """Bands side by side, from fine at the bottom to wide at the top."""
+
+    def __init__(self, config: RunConfig) -> None:
+        model = BSRoformerConfig.of(config)
+        widths = band_widths(model.freqs_per_bands, config.audio.sample_rate, config.stft.n_fft)
+        super().__init__(config, model, widths)
+
+
+class MelBandRoformer(Roformer):
+    """Bands that overlap: a bin in two of them gets the mean of both masks."""
+
+    bins: Tensor
+    first: Tensor
+    last: Tensor
+
+    def __init__(self, config: RunConfig) -> None:
+        model = MelBandRoformerConfig.of(config)
+        bands = mel_bands(config.audio.sample_rate, config.stft.n_fft, model.num_bands)
+        super().__init__(config, model, [len(band) for band in bands])
+        bins = np.concatenate(bands)
+        order = np.argsort(bins, kind="stable")
+        _, first, count = np.unique(bins[order], return_index=True, return_counts=True)
+        # A bin is in neighboring bands only: its first and its last place are all it has.
+        for name, values in (
+            ("bins", bins),
+            ("first", order[first]),
+            ("last", order[first + count - 1]),
+        ):
+            self.register_buffer(name, torch.from_numpy(values), persistent=False)
+
+    def gathered(self, spec: Tensor) -> Tensor:
+        """The bins of all bands, one band after the other."""
+        return spec[:, :, self.bins]
+
+    def scattered(self, mask: Tensor) -> Tensor:
+        """The mean over the one or two places of each bin."""
+        return (mask[:, :, self.first] + mask[:, :, self.last]) / 2
