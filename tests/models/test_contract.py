@@ -133,7 +133,7 @@ def test_weights_that_do_not_belong_to_their_configuration_are_refused(
 ) -> None:
     path = tmp_path / "model.safetensors"
     key = "n_layers" if "n_layers" in type(config.model).model_fields else "width"
-    larger = config.model.model_copy(update={key: getattr(config.model, key) + 1})
+    larger = config.model.model_copy(update={key: getattr(config.model, key) + 2})
     weights.save(path, model, config.model_copy(update={"model": larger}), {})
     with pytest.raises(MssctlError, match=r"tensor '.*' does not belong"):
         weights.load(str(path), CPU)

@@ -15,7 +15,8 @@ class STFT(nn.Module):
     Args:
         n_fft: length of window and transform, samples.
         hop_length: distance of frames, samples.
-        window: ``hann``, or ``sqrt_hann``, which makes analysis times synthesis a Hann window.
+        window: ``hann``, or ``sqrt_hann``, which makes analysis times synthesis a Hann window; or
+            ``rectangular``, none.
     """
 
     window: Tensor
@@ -28,8 +29,10 @@ class STFT(nn.Module):
         values = torch.hann_window(n_fft, periodic=True)
         if window == "sqrt_hann":
             values = values.sqrt()
+        elif window == "rectangular":
+            values = torch.ones(n_fft)
         elif window != "hann":
-            raise ValueError(f"window {window!r}: hann or sqrt_hann")
+            raise ValueError(f"window {window!r}: hann, sqrt_hann or rectangular")
         self.register_buffer("window", values, persistent=False)
 
     def forward(self, wave: Tensor) -> Tensor:

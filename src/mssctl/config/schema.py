@@ -82,7 +82,9 @@ class STFTConfig(Section):
         2048, unit="samples", doc="Length of the transform and of its window."
     )
     hop_length: Size = field(512, unit="samples", doc="Distance between frames, up to n_fft / 2.")
-    window: Literal["hann", "sqrt_hann"] = field("hann", doc="Window of analysis and synthesis.")
+    window: Literal["hann", "sqrt_hann", "rectangular"] = field(
+        "hann", doc="Window of analysis and synthesis."
+    )
 
     @model_validator(mode="after")
     def _overlaps(self) -> Self:

@@ -1,0 +1,215 @@
+"""SCNet: sparse compression of bands, dual-path recurrence, and expansion with skips.
+
+Source: Tong et al., "SCNet: Sparse Compression Network for Music Source Separation"
+(arXiv:2401.13276), as in public weights.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from mssctl.hardware.device import full_precision
+from mssctl.models.base import SpectralSeparator
+from mssctl.models.run_config import RunConfig
+from mssctl.models.scnet.config import SCNetConfig
+
+
+class ConvModule(nn.Module):
+    """Residual branches along time: norm, gated convolution, depthwise convolution, norm.
+
+    Shape:
+        ``(N, D, T) -> (N, D, T)``.
+    """
+
+    def __init__(self, dim: int, depth: int, model: SCNetConfig) -> None:
+        super().__init__()
+        hidden, kernel = dim // model.compress, model.conv_kernel
+        self.layers = nn.ModuleList(
+            [
+                nn.Sequential(
+                    nn.GroupNorm(1, dim),
+                    nn.Conv1d(dim, 2 * hidden, kernel, padding=kernel // 2),
+                    nn.GLU(dim=1),
+                    nn.Conv1d(hidden, hidden, kernel, padding=kernel // 2, groups=hidden),
+                    nn.GroupNorm(1, hidden),
+                    nn.SiLU(),
+                    nn.Conv1d(hidden, dim, 1),
+                )
+                for _ in range(depth)
+            ]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the branches one after the other."""
+        for layer in self.layers:
+            x = x + layer(x)
+        return x
+
+
+class Level(nn.Module):
+    """Compress each band along frequency, refine it along time, and look at all bands together.
+
+    Shape:
+        ``(B, D, F, T)`` -> what goes on, and the skip, each ``(B, D', F', T)``; and the bins of
+        each band after and before.
+    """
+
+    def __init__(self, inputs: int, dim: int, model: SCNetConfig) -> None:
+        super().__init__()
+        self.shares, self.strides = model.band_shares, model.band_strides
+        kinds = list(zip(model.band_kernels, model.band_strides, strict=True))
+        self.down = nn.ModuleList(
+            [nn.Conv2d(inputs, dim, (kernel, 1), (stride, 1)) for kernel, stride in kinds]
+        )
+        self.refine = nn.ModuleList([ConvModule(dim, depth, model) for depth in model.conv_depths])
+        self.join = nn.Conv2d(dim, dim, 3, padding=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, list[int], list[int]]:
+        """Go down one level."""
+        edges = [math.ceil(x.shape[2] * share) for share in accumulate(self.shares[:2])]
+        before = [high - low for low, high in pairwise([0, *edges, x.shape[2]])]
+        bands = []
+        for part, conv, refine in zip(x.split(before, dim=2), self.down, self.refine, strict=True):
+            y = conv(_padded(part, *_sizes(conv)))  # (B, D', F_b', T)
+            rows = y.transpose(1, 2)  # (B, F_b', D', T)
+            y = F.gelu(refine(rows.flatten(0, 1))).view_as(rows).transpose(1, 2)
+            bands.append(y)
+        skip = torch.cat(bands, dim=2)
+        return self.join(skip), skip, [band.shape[2] for band in bands], before
+
+
+def _sizes(conv: nn.Module) -> tuple[int, int]:
+    """Kernel and stride along frequency."""
+    assert isinstance(conv, nn.Conv2d)
+    return conv.kernel_size[0], conv.stride[0]
+
+
+def _padded(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """As many bins as the convolution can divide, the same number added on either side."""
+    missing = kernel - 1 if stride == 1 else -x.shape[2] % stride
+    return F.pad(x, (0, 0, missing // 2, missing - missing // 2))
+
+
+class Expansion(nn.Module):
+    """Fuse a level with its skip by a gate, and expand each band again.
+
+    Shape:
+        ``(B, D, F', T)`` -> ``(B, D', F, T)``.
+    """
+
+    def __init__(self, dim: int, outputs: int, model: SCNetConfig) -> None:
+        super().__init__()
+        kinds = list(zip(model.band_kernels, model.band_strides, strict=True))
+        self.fuse = nn.Conv2d(2 * dim, 2 * dim, 3, padding=1)
+        self.up = nn.ModuleList(
+            [nn.ConvTranspose2d(dim, outputs, (kernel, 1), (stride, 1)) for kernel, stride in kinds]
+        )
+
+    def forward(
+        self, x: Tensor, skip: Tensor, lengths: Sequence[int], before: Sequence[int]
+    ) -> Tensor:
+        """Go up one level, to ``before`` bins in each band."""
+        x = x + skip
+        x = F.glu(self.fuse(torch.cat((x, x), dim=1)), dim=1)
+        bands = []
+        for part, conv, length in zip(x.split(list(lengths), dim=2), self.up, before, strict=True):
+            y = conv(part)
+            bands.append(y.narrow(2, abs(y.shape[2] - length) // 2, length))
+        return torch.cat(bands, dim=2)
+
+
+class DualPath(nn.Module):
+    """An LSTM along frequency, then one along time, each a pre-norm residual branch.
+
+    Shape:
+        ``(B, D, F, T) -> (B, D, F, T)``.
+    """
+
+    def __init__(self, dim: int, expand: int) -> None:
+        super().__init__()
+        hidden = dim * expand
+        self.norms = nn.ModuleList([nn.GroupNorm(1, dim) for _ in range(2)])
+        self.lstms = nn.ModuleList(
+            [nn.LSTM(dim, hidden, batch_first=True, bidirectional=True) for _ in range(2)]
+        )
+        self.maps = nn.ModuleList([nn.Linear(2 * hidden, dim) for _ in range(2)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run both branches."""
+        x = x + self._branch(0, x.transpose(2, 3)).transpose(2, 3)
+        return x + self._branch(1, x)
+
+    def _branch(self, index: int, x: Tensor) -> Tensor:
+        """Along the last axis of ``(B, D, R, L)``."""
+        rows = self.norms[index](x).permute(0, 2, 3, 1)  # (B, R, L, D)
+        y, _ = self.lstms[index](rows.flatten(0, 1))
+        return self.maps[index](y).view_as(rows).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
+
+
+class SCNet(SpectralSeparator):
+    """The whole separator; it estimates spectrograms, not masks.
+
+    Shape:
+        ``spectrum``: ``(B, C, F, T)`` complex -> ``(B, S, C, F, T)`` complex, ``T`` even.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        model, audio = SCNetConfig.of(config), config.audio
+        super().__init__(audio, config.stft, normalize=False)
+        first, *_, last = dims = [2 * audio.channels, *model.dims]
+        outputs = [first * len(audio.outputs), *dims[1:-1]]
+        self.encoder = nn.ModuleList([Level(low, high, model) for low, high in pairwise(dims)])
+        self.paths = nn.ModuleList(
+            [DualPath(last * (1 + index % 2), model.expand) for index in range(model.n_layers)]
+        )
+        self.decoder = nn.ModuleList(
+            [
+                Expansion(dim, out, model)
+                for dim, out in zip(reversed(dims[1:]), reversed(outputs), strict=True)
+            ]
+        )
+
+    def forward(self, mix: Tensor) -> Tensor:
+        """Split ``(B, C, N)`` into ``(B, S, C, N)``; the network sees an even number of frames."""
+        length, hop = mix.shape[-1], self.stft.hop_length
+        least = max(length, self.stft.n_fft // 2 + 1)  # what the transform can reflect
+        frames = least // hop + 2
+        frames += frames % 2
+        stems: Tensor = super().forward(F.pad(mix, (0, (frames - 1) * hop - length)))
+        return stems[..., :length]
+
+    def spectrum(self, spec: Tensor) -> Tensor:
+        """Separate a complex spectrogram."""
+        scale = self.stft.n_fft**-0.5
+        x = torch.view_as_real(spec * scale).permute(0, 1, 4, 2, 3).flatten(1, 2)  # (B, C·2, F, T)
+        levels = []
+        for level in self.encoder:
+            x, *rest = self.run("block", level, x)
+            levels.append(rest)
+        for index, path in enumerate(self.paths):
+            x = self.run("block", path, x)
+            x = _to_time(x) if index % 2 else _to_rate(x)
+        for expansion, rest in zip(self.decoder, reversed(levels), strict=True):
+            x = self.run("block", expansion, x, *rest)
+        x = x.float().unflatten(1, (len(self.stems), self.channels, 2)).permute(0, 1, 2, 4, 5, 3)
+        stems: Tensor = torch.view_as_complex(x.contiguous()) / scale
+        return stems
+
+
+def _to_rate(x: Tensor) -> Tensor:
+    """Real transform along time, ``(B, D, F, T) -> (B, 2·D, F, T / 2 + 1)``."""
+    with full_precision(x.device):
+        y = torch.fft.rfft(x.float(), norm="ortho")
+        return torch.cat((y.real, y.imag), dim=1)
+
+
+def _to_time(x: Tensor) -> Tensor:
+    """The inverse of `_to_rate`."""
+    with full_precision(x.device):
+        real, imag = x.float().chunk(2, dim=1)
+        y: Tensor = torch.fft.irfft(torch.complex(real, imag), norm="ortho")
+        return y
