@@ -81,9 +81,10 @@ def no_network() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what tests cache out of the user's own cache."""
+    """Keep what tests cache, and which models they pull, out of the user's own folders."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MSSCTL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("MSSCTL_HOME", str(tmp_path_factory.mktemp("home")))
         yield
 
 

@@ -201,8 +201,9 @@ def test_json_holds_every_field(example):
         (
             "models",
             [
-                "name     architecture   stems   parameters  license",
-                "starter  tf_locoformer  vocals  1.23 M      CC",
+                "name       state  stems   size    license  quality as published",
+                "starter *  here   vocals  1.23 M  CC",
+                "* the default: starter. `mssctl models pull NAME` fetches one.",
             ],
         ),
     ],

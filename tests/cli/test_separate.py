@@ -23,7 +23,7 @@ def asked(monkeypatch) -> SimpleNamespace:
     """What the task is asked for, and the result it gives."""
     seen = SimpleNamespace(songs=None, settings=None, done=[DONE], failures=[])
 
-    def fake(songs, options, *, report) -> SeparateResult:
+    def fake(songs, options, *, confirm, report) -> SeparateResult:
         seen.songs, seen.settings = songs, vars(options)
         return SeparateResult("starter", "cpu", "fp32", seen.done, seen.failures)
 
@@ -53,7 +53,7 @@ def test_json_is_one_document(asked, capsys):
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        ([], {"name": "starter", "out": None, "format": "wav", "bit_depth": "auto"}),
+        ([], {"name": None, "out": None, "format": "wav", "bit_depth": "auto"}),
         ([], {"existing": "error", "clip_mode": None, "fail_fast": False, "shifts": 1}),
         (["-n", "x", "-o", "y", "-d", "cpu"], {"name": "x", "out": Path("y"), "device": "cpu"}),
         (["-m", "x"], {"name": "x"}),

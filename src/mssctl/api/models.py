@@ -7,31 +7,129 @@ import torch
 
 from mssctl.documents import read_yaml
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.events import Notice, Reporter, silent
+from mssctl.events import Reporter, silent
 from mssctl.files import check_new
+from mssctl.hub import registry, state
+from mssctl.hub.pull import Confirm, nobody, pull
+from mssctl.hub.registry import Entry
 from mssctl.models import official, weights
-from mssctl.models.official import read_tree
+from mssctl.models.importing import import_files
 from mssctl.models.weights import bundled, describe
-from mssctl.models.wrappers import find_weights, joined
-from mssctl.options.models import ExportOptions, ImportOptions
-from mssctl.results.models import ModelEntry, ModelList
+from mssctl.options.models import ExportOptions, ImportOptions, ListOptions, PullOptions
+from mssctl.results.models import DefaultModel, ModelEntry, ModelList
 
 
-def list_models() -> ModelList:
-    """The models that come with mssctl, by name."""
-    return ModelList([describe(name) for name in sorted(bundled())])
+def list_models(options: ListOptions | None = None, **changes: Any) -> ModelList:
+    """The models at hand by name, then those that can be pulled.
+
+    Args:
+        options: which of them; all if None.
+        changes: fields of `ListOptions`, instead of those in ``options``.
+
+    Raises:
+        MssctlError: the user's registry is damaged (exit 3).
+    """
+    given = ListOptions.given(options, changes)
+    names = [*sorted(bundled()), *state.installed()]
+    known = registry.entries()
+    found = [describe(name) for name in names]
+    found += [_available(entry) for entry in known.values() if entry.name not in names]
+    shown = [
+        entry
+        for entry in found
+        if set(given.stems or ()) <= set(entry.stems)
+        and (given.license is None or registry.is_permissive(entry.license))
+    ]
+    return ModelList(shown, state.default_model())
 
 
 def model_info(name: str) -> ModelEntry:
-    """What the weights file of a model says about itself.
+    """What the weights file of a model says about itself, or the registry about one to pull.
 
     Args:
-        name: bundled model, or path of a ``.safetensors`` file.
+        name: of the list, or path of a ``.safetensors`` file.
 
     Raises:
         MssctlError: no such model (exit 3), damaged file (exit 4).
     """
+    entry = registry.find(name)
+    if entry is not None and entry.name not in [*bundled(), *state.installed()]:
+        return _available(entry)
     return describe(name)
+
+
+def pull_model(
+    name: str,
+    options: PullOptions | None = None,
+    *,
+    confirm: Confirm = nobody,
+    report: Reporter = silent,
+    **changes: Any,
+) -> ModelEntry:
+    """Fetch a public model, check it, and make it usable by its name.
+
+    Args:
+        name: of the registry, or ``hf:org/repo[@revision][/file]``.
+        options: how; the defaults if None.
+        confirm: asks the user about a license that is not stated.
+        report: receives events.
+        changes: fields of `PullOptions`, instead of those in ``options``.
+
+    Raises:
+        MssctlError: see `mssctl.hub.pull.pull`.
+    """
+    given = PullOptions.given(options, changes)
+    path = pull(
+        name,
+        config=Path(given.config).expanduser() if given.config else None,
+        accept_license=given.accept_license,
+        offline=given.offline,
+        confirm=confirm,
+        report=report,
+    )
+    return describe(str(path))
+
+
+def use_model(name: str) -> DefaultModel:
+    """Make a model the one that ``separate`` takes where none is named.
+
+    Args:
+        name: bundled or pulled model, or path of a ``.safetensors`` file.
+
+    Raises:
+        MssctlError: no such model here (exit 3).
+    """
+    if registry.find(name) and name not in state.installed():
+        raise MssctlError(
+            f"{name} is not here yet",
+            hint=f"`mssctl models pull {name}` fetches it",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+    found = describe(name)
+    chosen = name if name in [*bundled(), *state.installed()] else str(Path(found.path or name))
+    state.remember(default=str(Path(chosen).resolve()) if "/" in chosen else chosen)
+    return DefaultModel(found.name, found.license)
+
+
+def _available(entry: Entry) -> ModelEntry:
+    """What the registry says about a model that is not here."""
+    note = f" ({entry.license_note})" if entry.license_note else ""
+    return ModelEntry(
+        name=entry.name,
+        path=None,
+        architecture=entry.architecture,
+        stems=list(entry.stems or ()),
+        sample_rate=entry.rate,
+        channels=None,
+        parameters=None,
+        license=entry.license or f"not stated{note}",
+        sha256=None,
+        state="available",
+        verified=entry.verified,
+        source=str(entry.source),
+        size=entry.size,
+        quality=entry.quality,
+    )
 
 
 def export_model(
@@ -93,19 +191,8 @@ def import_model(
     given = ImportOptions.given(options, changes)
     path, source = _new_model_file(out), Path(file).expanduser()
     tree = read_yaml(Path(given.config).expanduser(), foreign=True) if given.config else {}
-    layouts = official.chosen(given.layout)
     files = official.files_of(source)
-    contents = [read_tree(one) for one in files]
-    try:
-        parts = [find_weights(content, layouts, given.key) for content in contents]
-        found, notes = joined(parts, layouts[parts[0][0].layout].parts)
-        separator, run = official.load_with_config(found.state, found.layout, tree)
-    except MssctlError as error:
-        raise MssctlError(f"{source}: {error.message}", error.hint, error.exit_code) from None
-    for note in notes:
-        report(Notice(f"{source.name}: {note}"))
-    card = {"imported_from": source.name, "layout": found.layout}
-    weights.save(path, separator, run, card | ({"weights": found.place} if found.place else {}))
+    import_files(files, path, tree, layout=given.layout, key=given.key, card={}, report=report)
     return describe(str(path))
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.events import Reporter, silent
+from mssctl.events import Notice, Reporter, silent
+from mssctl.hub.pull import Confirm, nobody
 from mssctl.options.separate import SeparateOptions
 from mssctl.results.separate import SeparateResult
 from mssctl.separation import outputs
@@ -16,11 +17,17 @@ from mssctl.separation.song import SongSeparation, separate_songs
 from mssctl.separation.stems import select
 from mssctl.separation.stream import SeparationSettings
 
+_DEMO = (
+    "starter is a small demo model: `mssctl models list` names better ones, "
+    "`mssctl models pull NAME` fetches one"
+)
+
 
 def separate(
     songs: Path | str | Sequence[Path | str],
     options: SeparateOptions | None = None,
     *,
+    confirm: Confirm = nobody,
     report: Reporter = silent,
     **changes: Any,
 ) -> SeparateResult:
@@ -29,6 +36,7 @@ def separate(
     Args:
         songs: files, folders (walked) and patterns, one or several.
         options: how; the defaults if None.
+        confirm: asks about the license of a model that is fetched first, if it is not stated.
         report: receives events.
         changes: fields of `SeparateOptions`, instead of those in ``options``.
 
@@ -47,7 +55,16 @@ def separate(
         raise MssctlError(
             "`seed` does nothing without `shifts` of 2 or more", exit_code=ExitCode.USAGE
         )
-    model = find_model(given.name, given.device, given.dtype)
+    model = find_model(
+        given.name,
+        given.device,
+        given.dtype,
+        accept_license=given.accept_license,
+        confirm=confirm,
+        report=report,
+    )
+    if given.name is None and model.name == "starter":
+        report(Notice(_DEMO))
     selection = select(
         model.config.audio.outputs,
         only=given.stems,
@@ -71,4 +88,15 @@ def separate(
     arguments = [songs] if isinstance(songs, str | Path) else songs
     with outputs.folder_for_outputs(folder):
         done, failures = separate_songs(run, arguments, model, fail_fast=given.fail_fast)
-    return SeparateResult(model.name, str(model.device.device), model.dtype.name, done, failures)
+    card = model.card
+    return SeparateResult(
+        model.name,
+        str(model.device.device),
+        model.dtype.name,
+        done,
+        failures,
+        license=card.get("license", "not stated"),
+        license_accepted=card.get("license_accepted"),
+        source=card.get("source"),
+        source_sha256=card.get("source_sha256"),
+    )

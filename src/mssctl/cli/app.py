@@ -42,7 +42,7 @@ _EVAL = (
     "`mssctl eval -n MODEL -r DIR`; options: `mssctl eval score --help`."
 )
 _DATA = "Check training data, and make some."
-_MODELS = "See which models there are, and pass one on."
+_MODELS = "See which models there are, fetch one, and pass one on."
 _PRESET = "Presets from the configurations of other training programs."
 for _name, _group, _help in (
     ("eval", Eval, _EVAL),

@@ -82,4 +82,11 @@ class Preset(Group):
 class Models(Group):
     """Commands about models."""
 
-    places = ("models.list", "models.info", "models.import", "models.export")
+    places = (
+        "models.list",
+        "models.info",
+        "models.pull",
+        "models.use",
+        "models.import",
+        "models.export",
+    )

@@ -9,24 +9,46 @@ from mssctl.cli.command import command
 from mssctl.cli.render import aligned, count
 from mssctl.cli.session import Session
 from mssctl.options.base import Options
-from mssctl.options.models import ExportOptions, ImportOptions
-from mssctl.results.models import ModelEntry, ModelList
+from mssctl.options.models import ExportOptions, ImportOptions, ListOptions, PullOptions
+from mssctl.results.models import DefaultModel, ModelEntry, ModelList
 
 Name = Annotated[
     str, typer.Argument(help="A name from `models list`, or a .safetensors file.", metavar="NAME")
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The file to write.", metavar="FILE")]
+Pulled = Annotated[
+    str,
+    typer.Argument(
+        help="A name from `models list`, or hf:org/repo[@revision][/file].", metavar="NAME"
+    ),
+]
 File = Annotated[
     Path, typer.Argument(help="A checkpoint of an official implementation.", metavar="FILE")
 ]
 
 
-@command(Options)
-def list_command(ui: Session, _options: Options) -> None:
-    """List the models that come with mssctl."""
+@command(ListOptions)
+def list_command(ui: Session, options: ListOptions) -> None:
+    """List the models that are here, and those that can be pulled."""
     from mssctl.api.models import list_models
 
-    ui.show(list_models(), list_text)
+    ui.show(list_models(options), list_text)
+
+
+@command(PullOptions)
+def pull_command(ui: Session, options: PullOptions, *, name: Pulled) -> None:
+    """Fetch a public model, check it, and make it usable by its name."""
+    from mssctl.api.models import pull_model
+
+    ui.show(pull_model(name, options, confirm=ui.confirm, report=ui.report), model_text)
+
+
+@command(Options)
+def use_command(ui: Session, _options: Options, *, name: Name) -> None:
+    """Choose the model that `mssctl separate` takes where none is named."""
+    from mssctl.api.models import use_model
+
+    ui.show(use_model(name), default_text)
 
 
 @command(Options)
@@ -54,30 +76,55 @@ def import_command(ui: Session, options: ImportOptions, *, file: File, out: Out)
 
 
 def list_text(result: ModelList) -> str:
-    """One line per model."""
+    """One line per model; the default one is marked."""
     rows = [
-        [entry.name, entry.architecture, ", ".join(entry.stems), _size(entry), entry.license]
+        [
+            f"{entry.name} *" if entry.name == result.default else entry.name,
+            entry.state + ("" if entry.verified else ", unverified"),
+            ", ".join(entry.stems) or "unknown",
+            _size(entry),
+            entry.license.partition(" (")[0],
+            entry.quality or "",
+        ]
         for entry in result.models
     ]
     if not rows:
         return "no models\n"
-    return aligned(["name", "architecture", "stems", "parameters", "license"], rows)
+    head = ["name", "state", "stems", "size", "license", "quality as published"]
+    return aligned(head, rows) + (
+        f"* the default: {result.default}. `mssctl models pull NAME` fetches one.\n"
+    )
+
+
+def default_text(result: DefaultModel) -> str:
+    """The model that is taken from now on."""
+    return f"{result.name} is the default now (license: {result.license})\n"
 
 
 def model_text(result: ModelEntry) -> str:
     """What is known about a model."""
-    rows = [
+    audio = None
+    if result.sample_rate and result.channels:
+        audio = f"{result.sample_rate} Hz, {count(result.channels, 'channel')}"
+    rows: list[list[str | None]] = [
         ["name", result.name],
+        ["state", result.state],
         ["architecture", result.architecture],
         ["stems", ", ".join(result.stems)],
-        ["audio", f"{result.sample_rate} Hz, {count(result.channels, 'channel')}"],
-        ["parameters", _size(result)],
+        ["audio", audio],
+        ["size", _size(result)],
+        ["quality", result.quality],
         ["license", result.license],
+        ["source", result.source or result.card.get("source")],
+        ["verified", None if result.verified else "no: not all hashes are known in full"],
         ["file", result.path],
         ["sha256", result.sha256],
     ]
-    return aligned(["", ""], rows)
+    rows += [[key, text] for key, text in result.card.items() if key not in ("license", "source")]
+    return aligned(["", ""], [[str(name), value] for name, value in rows if value])
 
 
 def _size(entry: ModelEntry) -> str:
-    return f"{entry.parameters / 1e6:.2f} M"
+    if entry.parameters is not None:
+        return f"{entry.parameters / 1e6:.2f} M"
+    return f"{entry.size / 1e6:.0f} MB" if entry.size else ""

@@ -30,7 +30,7 @@ def separate_command(ui: Session, options: SeparateOptions, *, songs: Songs) -> 
     """
     from mssctl.api.separate import separate
 
-    ui.show(separate(songs, options, report=ui.report), songs_text)
+    ui.show(separate(songs, options, confirm=ui.confirm, report=ui.report), songs_text)
 
 
 def songs_text(result: SeparateResult) -> str:

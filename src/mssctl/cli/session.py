@@ -41,10 +41,17 @@ class Failure:
 class Session:
     """What a command body sees: `report` for events, `show` for its result."""
 
-    def __init__(self, events: EventPrinter) -> None:
+    def __init__(self, events: EventPrinter, *, asks: bool = True) -> None:
+        self.asks = asks
         self.report: EventPrinter = events
         self.result: Any = None
         self.text: Callable[[Any], str] = str
+
+    def confirm(self, question: str) -> bool | None:
+        """Ask on the terminal; None where there is none."""
+        if not (self.asks and sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+            return None
+        return typer.confirm(question, err=True)
 
     def show(self, result: Result, text: Callable[[Result], str]) -> None:
         """Take the result (a dataclass of `mssctl.results`), printed when the command ends.
@@ -74,7 +81,7 @@ def session(
     failure: Failure | None = None
     silent = trains and follows()
     events = EventPrinter(DISPLAY.get())
-    ui = Session(events)
+    ui = Session(events, asks=not json)
     try:
         _check_current_folder()
         with events, ended_like_interrupted():

@@ -112,7 +112,7 @@ def _with_model(
     report: Reporter,
 ) -> Plan:
     """A model, checked against the tracks before it is loaded."""
-    found = find_model(given.name or "starter", given.device, given.dtype)
+    found = find_model(given.name, given.device, given.dtype)
     audio = found.config.audio
     tracks = [track.named((*audio.stems, *audio.outputs)) for track in tracks]
     settings = SeparationSettings.from_config(

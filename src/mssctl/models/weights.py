@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mssctl.config.bundled import bundled_folder
+from mssctl.config.user import models_folder
 from mssctl.documents import parse_json
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
 from mssctl.files import FileSet, sha256, storage_error
@@ -151,9 +152,10 @@ def find(name: str) -> Path:
     Raises:
         MssctlError: there is none (exit 3), or it is not a file (exit 4).
     """
-    path = bundled_folder() / "weights" / f"{name}.safetensors"
-    if "/" not in name and _is_there(path):
-        return path
+    if "/" not in name:
+        for folder in (bundled_folder() / "weights", models_folder()):
+            if _is_there(path := folder / f"{name}.safetensors"):
+                return path
     try:
         path = Path(name).expanduser()
     except RuntimeError:  # ~ of a user who does not exist
@@ -199,7 +201,7 @@ def describe(name: str) -> ModelEntry:
     """What a model is, without running it."""
     path = find(name)
     config, card = read_metadata(path)
-    parameters = parameter_count(outline(config))
+    own = path.parent == bundled_folder() / "weights"
     return ModelEntry(
         name=path.stem,
         path=str(path),
@@ -207,9 +209,11 @@ def describe(name: str) -> ModelEntry:
         stems=list(config.audio.outputs),
         sample_rate=config.audio.sample_rate,
         channels=config.audio.channels,
-        parameters=parameters,
+        parameters=parameter_count(outline(config)),
         license=card.get("license", "not stated"),
         sha256=sha256(path),
+        state="bundled" if own else "here",
+        card=card,
     )
 
 

@@ -1,8 +1,9 @@
-"""The options of ``mssctl models export`` and ``import``."""
+"""The options of ``mssctl models``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from mssctl.options.base import PAIR, Options, option
 
@@ -33,3 +34,39 @@ class ImportOptions(Options):
     key: str | None = option(
         None, "--key", help="Place of the weights, where the file has several.", metavar="KEY"
     )
+
+
+def accept_license_option() -> Any:
+    """Whether weights without a stated license are used."""
+    return option(
+        False, "--accept-license", help="Use a model although no license is stated for it."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListOptions(Options):
+    """Which models `mssctl.api.models.list_models` lists."""
+
+    license: Literal["permissive"] | None = option(
+        None,
+        "--license",
+        help="Only models whose license asks for credit at most (MIT, BSD, CC BY ...).",
+    )
+    stems: Sequence[str] | None = option(
+        None,
+        "--stems",
+        help="Only models that give these stems, separated by commas.",
+        metavar="A,B",
+        commas=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullOptions(Options):
+    """How `mssctl.api.models.pull_model` fetches a model."""
+
+    config: Path | str | None = option(
+        None, "--config", help="The YAML file that belongs to it, where its source has none."
+    )
+    accept_license: bool = accept_license_option()
+    offline: bool = option(False, "--offline", help="Take only what is on this machine.")

@@ -65,14 +65,18 @@ def batch_option() -> Any:
 class SeparateOptions(Options):
     """What `mssctl.separate` does with songs. ``None`` is the model's own setting."""
 
-    name: str = option(
-        "starter",
+    name: str | None = option(
+        None,
         "--name",
         "-n",
         "--model",
         "-m",
-        help="Model: a name or a .safetensors file.",
+        help="Model: a name of `models list`, a .safetensors file or hf:org/repo [default: that of "
+        "`models use`, else starter].",
         metavar="NAME",
+    )
+    accept_license: bool = option(
+        False, "--accept-license", help="Use a model although no license is stated for it."
     )
     out: Path | None = option(
         None, "--out", "-o", help="Folder of the outputs [default: separated/{model}]."

@@ -30,10 +30,25 @@ class SeparatedSong:
 
 @dataclass(frozen=True)
 class SeparateResult:
-    """What ``separate`` wrote and what it could not."""
+    """What ``separate`` wrote and what it could not.
+
+    Attributes:
+        model: its name.
+        device: it ran on.
+        dtype: inside the model.
+        songs: that were separated.
+        failures: those that were not.
+        license: of the weights, as stated; ``not stated`` where it is not.
+        license_accepted: when the user accepted that.
+        source: where the weights came from, and the sha256 of their files.
+    """
 
     model: str
     device: str
     dtype: str
     songs: list[SeparatedSong]
     failures: list[FileFailure]
+    license: str = "not stated"
+    license_accepted: str | None = None
+    source: str | None = None
+    source_sha256: str | None = None
