@@ -113,9 +113,10 @@ class Expansion(nn.Module):
         self, x: Tensor, skip: Tensor, lengths: Sequence[int], before: Sequence[int]
     ) -> Tensor:
         """Go up one level, to ``before`` bins in each band."""
+        # The convolution was trained on the same features twice. Adding its weights up first
+        # halves the arithmetic.
         assert isinstance(self.fuse, nn.Conv2d)
-        twice = self.fuse.weight  # of the same features twice: (2·D, 2·D, 3, 3)
-        weight = twice.unflatten(1, (2, -1)).sum(dim=1)  # (2·D, D, 3, 3)
+        weight = self.fuse.weight.unflatten(1, (2, -1)).sum(dim=1)  # (2·D, D, 3, 3)
         x = F.glu(F.conv2d(x + skip, weight, self.fuse.bias, padding=1), dim=1)
         bands = []
         for part, conv, length in zip(x.split(list(lengths), dim=2), self.up, before, strict=True):
@@ -135,9 +136,7 @@ class DualPath(nn.Module):
         super().__init__()
         hidden = dim * expand
         self.norms = nn.ModuleList([nn.GroupNorm(1, dim) for _ in range(2)])
-        self.lstms = nn.ModuleList(
-            [nn.LSTM(dim, hidden, bidirectional=True) for _ in range(2)]
-        )
+        self.lstms = nn.ModuleList([nn.LSTM(dim, hidden, bidirectional=True) for _ in range(2)])
         self.maps = nn.ModuleList([nn.Linear(2 * hidden, dim) for _ in range(2)])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -192,7 +191,8 @@ class SCNet(SpectralSeparator):
         for level in self.encoder:
             x, *rest = self.run("block", level, x)
             levels.append(rest)
-        x = x.contiguous(memory_format=torch.channels_last)  # what follows is faster with that
+        # Recurrent layers and expansions work on the features of one bin after the other.
+        x = x.contiguous(memory_format=torch.channels_last)
         for index, path in enumerate(self.paths):
             x = self.run("block", path, x)
             x = _to_time(x) if index % 2 else _to_rate(x)
