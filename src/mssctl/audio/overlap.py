@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 Fade = Literal["hann", "linear"]
+Edges = Literal["reflected", "centered"]
 
 
 def overlap_add(
@@ -19,12 +20,11 @@ def overlap_add(
     fade: Fade = "hann",
     batch_size: int = 1,
     shift: int = 0,
+    edges: Edges = "reflected",
 ) -> Iterator[Tensor]:
     """Cut a stream into overlapping segments, apply a function and cross-fade the results.
 
-    Before its beginning and after its end the signal is reflected, so that the first and last
-    samples lie inside a segment like any other. Memory depends on the segment and the batch,
-    not on the length of the stream.
+    Memory depends on the segment and the batch, not on the length of the stream.
 
     Args:
         blocks: the signal as blocks ``(C, n)`` of any lengths.
@@ -34,6 +34,10 @@ def overlap_add(
         fade: shape of the cross-fade.
         batch_size: segments given to ``apply`` at once.
         shift: moves the grid of segments this many samples to the left.
+        edges: ``reflected``: before its beginning and after its end the signal is mirrored, so that
+            the first and last samples lie inside a segment like any other. ``centered``: segments
+            begin where the signal does; of one that reaches beyond the end, what remains of the
+            signal is put in the middle, behind what comes before it and in front of silence.
 
     Yields:
         ``(S, C, n)``, in order; the lengths add up to the stream's.
@@ -45,14 +49,15 @@ def overlap_add(
         raise ValueError("need segment >= 1, 0 <= overlap < 1, batch_size >= 1, shift >= 0")
     hop = max(1, round(segment * (1 - overlap)))
     weight = fade_window(segment, hop, fade)
-    edge = min(segment - hop, segment // 2)
-    signal = _Reflected(blocks, edge)
+    edge = 0 if edges == "centered" else min(segment - hop, segment // 2)
+    signal = _Centered(blocks, edge) if edges == "centered" else _Reflected(blocks, edge)
 
     total: Tensor | None = None  # (S, C, segment): sum of faded segments, from `at` on
     norm = torch.zeros(segment)
     at = -(edge + shift)  # position in the signal
-    for batch in _batches(signal.segments(at, segment, hop), batch_size):
-        for result in apply(batch):
+    for batch, leads in _batches(signal.segments(at, segment, hop), batch_size):
+        for lead, full in zip(leads, apply(batch), strict=True):
+            result = _advance(full, lead) if lead else full
             if total is None:
                 total = torch.zeros_like(result)
             total += result * weight
@@ -129,9 +134,12 @@ def _inside(block: Tensor, at: int, length: int | None) -> Iterator[Tensor]:
         yield block[..., start:stop]
 
 
-def _batches(segments: Iterator[Tensor], size: int) -> Iterator[Tensor]:
+def _batches(
+    segments: Iterator[tuple[Tensor, int]], size: int
+) -> Iterator[tuple[Tensor, list[int]]]:
+    """Segments stacked, and by how much each begins before its place."""
     while batch := list(islice(segments, size)):
-        yield torch.stack(batch)
+        yield torch.stack([segment for segment, _ in batch]), [lead for _, lead in batch]
 
 
 class _Reflected:
@@ -150,13 +158,13 @@ class _Reflected:
         self._start = 0  # position of the first sample held
         self._stop = 0  # position after the last one
 
-    def segments(self, at: int, segment: int, hop: int) -> Iterator[Tensor]:
-        """Segments ``(C, segment)`` at ``at``, ``at + hop``, ... until past the end."""
+    def segments(self, at: int, segment: int, hop: int) -> Iterator[tuple[Tensor, int]]:
+        """Segments ``(C, segment)`` at ``at``, ``at + hop``, ... until past the end, and 0."""
         while True:
             self._read_until(max(at + segment + self._edge, -at) + 1)
             if self.length == 0:
                 return
-            yield self._cut(at, segment)
+            yield self._cut(at, segment), 0
             if self.length is not None and at + segment >= self.length + self._edge:
                 return
             at += hop
@@ -186,3 +194,26 @@ class _Reflected:
             return self._held[..., at - self._start : at - self._start + segment]
         positions = reflected(torch.arange(at, at + segment), self._stop)
         return self._held[..., positions - self._start]
+
+
+class _Centered(_Reflected):
+    """A stream in front of silence, whose last segments are moved to the left."""
+
+    def segments(self, at: int, segment: int, hop: int) -> Iterator[tuple[Tensor, int]]:
+        """Segments from ``at``, ``at + hop``, ... on, and by how much they begin before that."""
+        while True:
+            self._read_until(max(at + segment, 0) + 1)
+            if self.length == 0:
+                return
+            rest = segment if self.length is None else min(segment, self.length - at)
+            lead = (segment - rest) // 2
+            yield self._cut(at - lead, segment), lead
+            if self.length is not None and at + hop >= self.length:
+                return
+            at += hop
+            self._forget(at - segment // 2 - 1)
+
+    def _cut(self, at: int, segment: int) -> Tensor:
+        start, stop = max(at, 0), min(at + segment, self._stop)
+        inside = self._held[..., start - self._start : stop - self._start]
+        return torch.nn.functional.pad(inside, (start - at, at + segment - stop))

@@ -4,7 +4,8 @@ A preset (YAML) lists only what differs from the defaults here. Unknown keys are
 asserts that each key is read somewhere outside this file. Imports neither torch nor numpy.
 """
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -333,4 +334,24 @@ class SeparationConfig(Section):
     fade: Literal["hann", "linear"] = field(
         "hann", doc="Shape of the cross-fade between segments.", resumable=True
     )
+    edges: Literal["reflected", "centered"] = field(
+        "reflected",
+        doc="`reflected`: the song is mirrored at its ends, so that all of it is inside of segments; "
+        "`centered`: the first segment begins with the song, and what remains for the last one is "
+        "in its middle, after audio from before and in front of silence.",
+        resumable=True,
+    )
+    normalize: bool = field(
+        False,
+        doc="Give the model songs whose channels' mean has mean 0 and standard deviation 1; this "
+        "reads each song twice.",
+        resumable=True,
+    )
     batch_size: Batch = field(1, unit="segments", doc="Segments per forward pass.", resumable=True)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Later keys only where they differ: best scores of earlier runs stay comparable."""
+        later = {"edges": "reflected", "normalize": False}
+        for name, value in super().__repr_args__():
+            if name not in later or value != later[name]:
+                yield name, value

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import tee
+from math import sqrt
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from mssctl.audio.overlap import Fade, in_step, overlap_add
+from mssctl.audio.overlap import Edges, Fade, in_step, overlap_add
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.device import autocast
 from mssctl.models.base import Separator
@@ -26,6 +27,9 @@ _WIDER = {
     "float16": "use `dtype=fp32`: float16 ends at 65504",
     "bfloat16": "use `dtype=fp32`",
 }
+
+# Added to the deviation of a song.
+_STD_FLOOR = 1e-8
 
 # Longest random shift of the segments' grid, in seconds.
 _MAX_SHIFT = 0.5
@@ -49,6 +53,8 @@ class SeparationSettings:
             model gives all that the mixture is made of.
         shifts: passes to average; all but the first with a random shift of the segments.
         seed: of the random shifts.
+        edges: how a song's ends are cut, see `overlap_add`.
+        normalize: give the model the song at a standard level, see `measured`.
     """
 
     segment: int
@@ -59,6 +65,8 @@ class SeparationSettings:
     mix_consistent: bool = True
     shifts: int = 1
     seed: int = 0
+    edges: Edges = "reflected"
+    normalize: bool = False
 
     @classmethod
     def from_config(
@@ -87,12 +95,48 @@ class SeparationSettings:
             mix_consistent=mix_consistent,
             shifts=shifts,
             seed=seed,
+            edges=wanted.edges,
+            normalize=wanted.normalize,
         )
+
+
+@dataclass(frozen=True)
+class Level:
+    """Mean and standard deviation of the mean of a song's channels."""
+
+    mean: float = 0.0
+    std: float = 1.0
+
+    def remove(self, wave: Tensor) -> Tensor:
+        """Bring a part of the song to mean 0 and deviation 1."""
+        return (wave - self.mean) / (self.std + _STD_FLOOR)
+
+    def restore(self, wave: Tensor) -> Tensor:
+        """Bring a stem back to the song's level."""
+        return wave * (self.std + _STD_FLOOR) + self.mean
+
+
+def measured(blocks: Iterator[Tensor]) -> Level:
+    """The level of a stream of blocks ``(C, n)``, in constant memory and float64."""
+    count, mean, squares = 0, 0.0, 0.0  # squares: of the distances from the mean
+    for block in blocks:
+        if not (new := block.shape[-1]):
+            continue
+        mono = block.mean(dim=0).double()
+        distance = float(mono.mean()) - mean
+        squares += float((mono - mono.mean()).square().sum())
+        squares += distance**2 * count * new / (count + new)
+        mean += distance * new / (count + new)
+        count += new
+    return Level(mean, sqrt(squares / max(1, count - 1)))
 
 
 @torch.inference_mode()
 def separate_stream(
-    model: Separator, blocks: Iterator[Tensor], settings: SeparationSettings
+    model: Separator,
+    blocks: Iterator[Tensor],
+    settings: SeparationSettings,
+    level: Level | None = None,
 ) -> Iterator[Tensor]:
     """Split a stream of any length; memory does not grow with it.
 
@@ -101,35 +145,42 @@ def separate_stream(
         blocks: mixture as blocks ``(C, n)`` at the model's rate, on the CPU. Another number of
             channels than the model's is handled as `channel_groups` says.
         settings: how to cut and compute.
+        level: of the whole stream, where ``settings.normalize`` asks for it.
 
     Yields:
         ``(S, C, n)`` float32 on the CPU, in order; the lengths add up to the mixture's.
 
     Raises:
         NotFiniteError: the model's output is not finite.
+        ValueError: the level is needed.
     """
+    if settings.normalize and level is None:
+        raise ValueError("normalize: the level of the whole stream is missing")
     shifts = _shifts(settings, model.sample_rate)
     *sources, mixture = tee(blocks, len(shifts) + 1)
     passes = [
         overlap_add(
-            source,
+            source if level is None else map(level.remove, source),
             partial(_apply, model, settings.amp_dtype),
             segment=settings.segment,
             overlap=settings.overlap,
             fade=settings.fade,
             batch_size=settings.batch_size,
             shift=shift,
+            edges=settings.edges,
         )
         for source, shift in zip(sources, shifts, strict=True)
     ]
     for *results, mix in in_step(*passes, mixture):
         stems = results[0] if len(results) == 1 else torch.stack(results).mean(dim=0)
+        stems = stems if level is None else level.restore(stems)
         yield project(stems, mix) if settings.mix_consistent and model.complete else stems
 
 
 def separate_array(model: Separator, mix: Tensor, settings: SeparationSettings) -> Tensor:
     """Split one mixture ``(C, N)`` into ``(S, C, N)``: `separate_stream` of a single block."""
-    return torch.cat(list(separate_stream(model, iter([mix]), settings)), dim=-1)
+    level = measured(iter([mix])) if settings.normalize else None
+    return torch.cat(list(separate_stream(model, iter([mix]), settings, level)), dim=-1)
 
 
 @contextmanager
