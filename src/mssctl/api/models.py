@@ -12,6 +12,7 @@ from mssctl.files import check_new
 from mssctl.models import official, weights
 from mssctl.models.official import read_tree
 from mssctl.models.weights import bundled, describe
+from mssctl.models.packages import bag_of, is_bag, joined, read_bag, stated
 from mssctl.models.wrappers import find_weights
 from mssctl.options.models import ExportOptions, ImportOptions
 from mssctl.results.models import ModelEntry, ModelList
@@ -79,7 +80,8 @@ def import_model(
 
     Args:
         file: a checkpoint: a state dict, bare or as training programs wrap it, see
-            `mssctl.models.wrappers`. Nothing in it is run.
+            `mssctl.models.wrappers`, or the YAML file of a bag of models with their files beside
+            it. Nothing in them is run.
         out: the file to write; must not exist.
         options: layout, YAML file and place of the weights. Without the file, BSMamba2's sizes
             come from the tensors, and its hop length and rate are the published ones.
@@ -94,10 +96,13 @@ def import_model(
     path, source = _new_model_file(out), Path(file).expanduser()
     tree = read_yaml(Path(given.config).expanduser(), foreign=True) if given.config else {}
     layouts = official.chosen(given.layout)
-    content = read_tree(source)
+    files, rows = read_bag(source) if is_bag(source) else ([source], [])
+    contents = [read_tree(path) for path in files]
     try:
-        found, notes = find_weights(content, layouts, given.key)
-        separator, run = official.load_with_config(found.state, found.layout, tree)
+        each = [find_weights(content, layouts, given.key) for content in contents]
+        found, notes = joined([weights for weights, _ in each]), each[0][1]
+        own = bag_of([stated(content) for content in contents], rows)
+        separator, run = official.load_with_config(found.state, found.layout, {**own, **tree})
     except MssctlError as error:
         raise MssctlError(f"{source}: {error.message}", error.hint, error.exit_code) from None
     for note in notes:

@@ -5,13 +5,11 @@ surplus key can be named. The key layouts are facts read from published checkpoi
 their files is ever run.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -20,6 +18,8 @@ from mssctl.models.base import Separator
 from mssctl.models.build import build, outline
 from mssctl.models.kinds import SAFETENSORS, TORCH, hint_for, kind_of
 from mssctl.models.layouts import Layout, Source, State
+from mssctl.models.packages import with_state
+from mssctl.models.pickles import load_pickle
 from mssctl.models.registry import ARCHITECTURES
 from mssctl.models.run_config import RunConfig
 
@@ -118,30 +118,11 @@ def read_tree(path: Path) -> Any:
         raise MssctlError(f"{path}: cannot be read: {reason}") from None
     if kind == SAFETENSORS:
         try:
-            return load_file(path)
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+            return with_state(metadata, load_file(path))
         except (OSError, SafetensorError) as error:
             raise MssctlError(f"{path}: cannot be read: {error}") from None
     if kind != TORCH:
         raise MssctlError(f"{path}: {kind}, not a checkpoint", hint=hint_for(kind, path))
-    return _torch_file(path)
-
-
-def _torch_file(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except MemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001 (damaged pickles raise whatever they reach)
-        text = str(error)
-    # PyTorch's own message also says how to switch this protection off.
-    objects = re.search(r"GLOBAL ([\w.]{1,80})", text)
-    if objects:
-        raise MssctlError(
-            f"{path}: not a checkpoint of plain tensors: it holds '{objects[1]}', which would have "
-            "to be run to be read",
-            hint="save its state dict alone with the program that made it; nothing else is read",
-        )
-    raise MssctlError(
-        f"{path}: damaged, or not a checkpoint of plain tensors",
-        hint="fetch it again, or save its state dict alone with the program that made it",
-    )
+    return load_pickle(path)

@@ -25,7 +25,7 @@ class HTDemucsArchitecture(Architecture):
         "model": {
             "name": "htdemucs",
             "depth": 2,
-            "channels": 4,
+            "base_channels": 4,
             "dconv_compress": 2,
             "n_layers": 2,
             "emb_dim": 8,

@@ -19,7 +19,7 @@ class HTDemucsConfig(ModelSection):
     depth: Annotated[int, Field(ge=1, le=6)] = field(
         4, unit="levels", doc="Levels of each U-Net; each is four times coarser than the last."
     )
-    channels: Width = field(48, unit="features", doc="Features of the first level.")
+    base_channels: Width = field(48, unit="features", doc="Features of the first level.")
     growth: Annotated[int, Field(ge=1, le=8)] = field(
         2, unit="1", doc="Features of a level, as a multiple of those of the one before."
     )
@@ -59,7 +59,7 @@ class HTDemucsConfig(ModelSection):
     @property
     def widths(self) -> list[int]:
         """Features of each level."""
-        return [self.channels * self.growth**level for level in range(self.depth)]
+        return [self.base_channels * self.growth**level for level in range(self.depth)]
 
     @property
     def width(self) -> int:
@@ -71,7 +71,7 @@ class HTDemucsConfig(ModelSection):
         if self.width % 4 or self.width % self.n_heads:
             raise ValueError("emb_dim must be a multiple of 4 and of n_heads")
         if self.widths[-1] > 2**14:
-            raise ValueError("channels * growth ** (depth - 1) is at most 16384")
+            raise ValueError("base_channels * growth ** (depth - 1) is at most 16384")
         return self
 
     def check(self, audio: AudioConfig, stft: STFTConfig) -> None:

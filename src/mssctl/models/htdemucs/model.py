@@ -44,7 +44,7 @@ class Net(nn.Module):
 
         self.encoder, self.wave_encoder = encoder(False, 2 * channels), encoder(True, channels)
         self.embedding = nn.Parameter(
-            _smooth(torch.empty(config.stft.n_fft // 8, model.channels).normal_())
+            _smooth(torch.empty(config.stft.n_fft // 8, model.base_channels).normal_())
         )
         self.transformer = CrossTransformer(model)
         self.decoder = decoder(False, 2 * channels * stems)

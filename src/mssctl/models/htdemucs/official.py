@@ -73,7 +73,7 @@ def _translate(config: Mapping[str, Any], source: Source) -> RunConfig:
     model = {
         "name": "htdemucs",
         "depth": depth,
-        "channels": widths[0],
+        "base_channels": widths[0],
         "growth": widths[1] // widths[0] if depth > 1 else 2,
         "dconv_depth": source.count(f"{first}encoder.0.dconv.layers"),
         "dconv_compress": given.get("dconv_comp", widths[-1] // hidden),
