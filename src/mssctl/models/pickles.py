@@ -65,6 +65,13 @@ class _Fraction:
         return Fraction(text)
 
 
+class _NoBytes:
+    """Stands for `bytes`, which is called for empty ones."""
+
+    def __new__(cls) -> Any:
+        return b""
+
+
 class _DType:
     """Stands for `numpy.dtype`."""
 
@@ -128,6 +135,7 @@ _CLASSES = {path: _name(path) for path in _NAMED}
 _ALLOWED: list[Any] = [
     *((stand_in, path) for path, stand_in in _CLASSES.items()),
     (_Fraction, "fractions.Fraction"),
+    (_NoBytes, "builtins.bytes"),
     (_DType, "numpy.dtype"),
     (_Array, "numpy.ndarray"),
     *(

@@ -34,13 +34,7 @@ class HTDemucsArchitecture(Architecture):
         },
         "stft": {"n_fft": 256, "hop_length": 64},
     }
-    parts: ClassVar[Mapping[str, str]] = {
-        "transformer": "transformer",
-        "encoder": "encoders",
-        "wave_encoder": "encoders",
-        "decoder": "decoders",
-        "wave_decoder": "decoders",
-    }
+    parts: ClassVar[Mapping[str, str]] = {"nets": "encoders, transformer and decoders"}
 
     def build(self, config: RunConfig) -> Separator:
         """An `HTDemucs`."""

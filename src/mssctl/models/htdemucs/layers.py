@@ -106,7 +106,11 @@ class DilatedConv(nn.Module):
         before, here, after = taps.chunk(3, dim=-1)
         y = here + self.down_bias
         if y.shape[1] > d:
-            y = y + F.pad(before[:, :-d], (0, 0, 0, 0, d, 0)) + F.pad(after[:, d:], (0, 0, 0, 0, 0, d))
+            y = (
+                y
+                + F.pad(before[:, :-d], (0, 0, 0, 0, d, 0))
+                + F.pad(after[:, d:], (0, 0, 0, 0, 0, d))
+            )
         variance, mean = torch.var_mean(y, dim=(1, 3), correction=0, keepdim=True)
         gain = (variance + NORM_EPS).rsqrt() * self.down_gain  # (B, 1, F, H)
         return F.gelu(y * gain + (self.down_shift - mean * gain))

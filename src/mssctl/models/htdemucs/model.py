@@ -166,5 +166,7 @@ def _normalized(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _smooth(rows: Tensor) -> Tensor:
     """Random walks over the rows with the same deviation everywhere, a tenth."""
+    if rows.is_meta:  # an outline has no values
+        return rows
     count = torch.arange(1, len(rows) + 1, dtype=rows.dtype)
     return rows.cumsum(dim=0) / count.sqrt()[:, None] / 10

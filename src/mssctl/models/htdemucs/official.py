@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mssctl.errors import MssctlError, shown
@@ -120,7 +120,8 @@ def _nets(source: Source) -> list[str]:
     """What stands before the keys of each net: a number where there are several."""
     if _MARK in source.state:
         return [""]
-    return [f"{index}." for index in range(source.count("")) if f"{index}.{_MARK}" in source.state]
+    numbers = itertools.takewhile(lambda i: f"{i}.{_MARK}" in source.state, itertools.count())
+    return [f"{index}." for index in numbers]
 
 
 def _collect(source: Source, config: RunConfig) -> dict[str, Tensor]:
