@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mssctl.config.schema import AudioConfig, SeparationConfig, TrainingConfig
+from mssctl.config.schema import AudioConfig, TrainingConfig
+from mssctl.config.separation import SeparationConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.models.base import Separator
 from mssctl.models.run_config import RunConfig

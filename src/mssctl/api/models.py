@@ -14,6 +14,7 @@ from mssctl.hub.pull import Confirm, nobody, pull
 from mssctl.hub.registry import Entry
 from mssctl.models import official, weights
 from mssctl.models.importing import import_files
+from mssctl.models.packages import is_bag, read_bag
 from mssctl.models.weights import bundled, describe
 from mssctl.options.models import ExportOptions, ImportOptions, ListOptions, PullOptions
 from mssctl.results.models import DefaultModel, ModelEntry, ModelList
@@ -177,7 +178,8 @@ def import_model(
 
     Args:
         file: a checkpoint: a state dict, bare or as training programs wrap it, see
-            `mssctl.models.wrappers`. Nothing in it is run. A folder where a model is several files.
+            `mssctl.models.wrappers`; a folder where a model is several files; or the YAML file of a
+            bag of models with their files beside it. Nothing in them is run.
         out: the file to write; must not exist.
         options: layout, YAML file and place of the weights. Without the file, BSMamba2's sizes
             come from the tensors, and its hop length and rate are the published ones.
@@ -191,7 +193,8 @@ def import_model(
     given = ImportOptions.given(options, changes)
     path, source = _new_model_file(out), Path(file).expanduser()
     tree = read_yaml(Path(given.config).expanduser(), foreign=True) if given.config else {}
-    files = official.files_of(source)
+    files, rows = read_bag(source) if is_bag(source) else (official.files_of(source), [])
+    tree = {"bag": rows, **tree} if rows else tree
     import_files(files, path, tree, layout=given.layout, key=given.key, card={}, report=report)
     return describe(str(path))
 

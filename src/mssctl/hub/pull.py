@@ -176,6 +176,8 @@ def _installed(
     tree = read_yaml(given, foreign=True) if given else {}
     if entry.stems and "stems" not in tree:
         tree = {**tree, "stems": list(entry.stems)}
+    if entry.weights:
+        tree = {"bag": [list(row) for row in entry.weights], **tree}
     card = {
         "source": str(entry.source),
         "revision": fetched.revision or "",

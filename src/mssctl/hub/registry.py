@@ -71,6 +71,7 @@ class Entry:
     source: Source
     files: tuple[RemoteFile, ...]
     architecture: str | None = None
+    weights: tuple[tuple[float, ...], ...] = ()
     config: str | None = None
     config_known: str | None = None
     size: int | None = None
@@ -159,11 +160,13 @@ def _entry(name: str, facts: dict[str, Any]) -> Entry:
     files = tuple(RemoteFile(**file) for file in facts.pop("files"))
     stems = facts.pop("stems", None)
     date = facts.pop("license_date", None)
+    weights = tuple(tuple(row) for row in facts.pop("weights", ()))
     return Entry(
         name,
         source,
         files,
         stems=tuple(stems) if stems else None,
+        weights=weights,
         license_date=str(date) if date else None,
         **facts,
     )
