@@ -81,8 +81,8 @@ def import_model(
         file: a checkpoint: a state dict, bare or as training programs wrap it, see
             `mssctl.models.wrappers`. Nothing in it is run. A folder where a model is several files.
         out: the file to write; must not exist.
-        options: layout, YAML file and place of the weights. Without the file, BSMamba2's sizes
-            come from the tensors, and its hop length and rate are the published ones.
+        options: layout, YAML file and place of the weights. Without the file, sizes come from the
+            tensors where they show them, and the rest are the published ones.
         report: receives what was chosen and what was left out.
         changes: fields of `ImportOptions`, instead of those in ``options``.
 
@@ -102,6 +102,8 @@ def import_model(
         separator, run = official.load_with_config(found.state, found.layout, tree)
     except MssctlError as error:
         raise MssctlError(f"{source}: {error.message}", error.hint, error.exit_code) from None
+    if not given.config and (assumed := layouts[found.layout].assumed):
+        notes.append(f"assumed without --config: {assumed}, stems {', '.join(separator.stems)}")
     for note in notes:
         report(Notice(f"{source.name}: {note}"))
     card = {"imported_from": source.name, "layout": found.layout}

@@ -26,11 +26,17 @@ _LAYER = {
     "ffn.down.weight": "1.net.4.weight",
     "ffn.down.bias": "1.net.4.bias",
 }
+_HOP = 441  # of most published models; a file that leaves it out means 512
+ASSUMED = f"hop length {_HOP}, the lowest bin silenced"
 _FIRST = "layers.0.0.layers.0"
 
 
 def translate(
-    config: Mapping[str, Any], source: Source, model: dict[str, Any], mask_layers: int
+    config: Mapping[str, Any],
+    source: Source,
+    model: dict[str, Any],
+    channels: int,
+    mask_layers: int,
 ) -> RunConfig:
     """Our configuration: sizes from the tensors, the rest from the official names.
 
@@ -38,6 +44,7 @@ def translate(
         config: the whole YAML file, or the constructor's arguments.
         source: the tensors.
         model: what is particular to one architecture.
+        channels: of the audio.
         mask_layers: linear maps of the mask decoder beyond its stated depth.
 
     Raises:
@@ -58,10 +65,9 @@ def translate(
     if layers > 1:
         hidden = source(f"{first}.0.weight").shape[0]
     outputs = stem_count(source.count("mask_estimators"))
-    channels = 2 if given.get("stereo", False) else 1
     return parse(
         {
-            "stft": {"n_fft": n_fft, "hop_length": given.get("stft_hop_length", 512)},
+            "stft": {"n_fft": n_fft, "hop_length": given.get("stft_hop_length", 512 if given else _HOP)},
             "model": {
                 "n_layers": source.count("layers"),
                 "time_depth": source.count("layers.0.0.layers"),
@@ -83,9 +89,24 @@ def translate(
     )
 
 
-def channels(config: Mapping[str, Any]) -> int:
-    """Audio channels."""
-    return 2 if msst.given(config).get("stereo", False) else 1
+def band_inputs(source: Source) -> list[int]:
+    """Numbers of a frame that go into each band: two for each bin of each channel."""
+    bands = range(source.count("band_split.to_features"))
+    return [source(f"band_split.to_features.{band}.0.gamma").shape[0] for band in bands]
+
+
+def channels(config: Mapping[str, Any], source: Source, bins: int) -> int:
+    """Audio channels: as the configuration says, or as many as fit.
+
+    Args:
+        config: the whole YAML file, or the constructor's arguments.
+        source: the tensors.
+        bins: of all bands.
+    """
+    stereo = msst.given(config).get("stereo")
+    if stereo is None:
+        return max(1, sum(band_inputs(source)) // (2 * bins))
+    return 2 if stereo else 1
 
 
 def collect(

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mssctl.models import msst
 from mssctl.models import roformer_official as shared
 from mssctl.models.bands import band_widths
 from mssctl.models.bs_roformer.config import BSRoformerConfig
@@ -13,14 +14,11 @@ from mssctl.models.run_config import RunConfig
 
 
 def _translate(config: Mapping[str, Any], source: Source) -> RunConfig:
-    parts = 2 * shared.channels(config)  # numbers of a bin
-    sizes = [
-        source(f"band_split.to_features.{band}.0.gamma").shape[0]
-        for band in range(source.count("band_split.to_features"))
-    ]
-    widths = [size // parts for size in sizes]
+    bins = msst.given(config).get("stft_n_fft", 2048) // 2 + 1
+    channels = shared.channels(config, source, bins)
+    widths = [size // (2 * channels) for size in shared.band_inputs(source)]
     model = {"name": "bs_roformer", "freqs_per_bands": widths}
-    return shared.translate(config, source, model, mask_layers=0)
+    return shared.translate(config, source, model, channels, mask_layers=0)
 
 
 def _collect(source: Source, config: RunConfig) -> dict[str, Tensor]:
@@ -31,6 +29,10 @@ def _collect(source: Source, config: RunConfig) -> dict[str, Tensor]:
 
 LAYOUTS = {
     "bs_roformer": Layout(
-        "layers.0.0.layers.0.0.to_qkv.weight", _translate, _collect, unless="layers.0.0.norm."
+        "layers.0.0.layers.0.0.to_qkv.weight",
+        _translate,
+        _collect,
+        unless="layers.0.0.norm.",
+        assumed=shared.ASSUMED,
     )
 }

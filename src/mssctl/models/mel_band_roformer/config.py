@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mssctl.config.schema import AudioConfig, STFTConfig
 from mssctl.config.section import field
+from mssctl.models.mel_band_roformer.bands import mel_bands
 from mssctl.models.roformer_config import RoformerConfig
 
 
@@ -25,3 +27,7 @@ class MelBandRoformerConfig(RoformerConfig):
     def mask_layers(self) -> int:
         """One linear map more than the depth that public configurations state."""
         return self.mask_depth + 1
+
+    def check(self, audio: AudioConfig, stft: STFTConfig) -> None:
+        """Each band has bins of the transform."""
+        mel_bands(audio.sample_rate, stft.n_fft, self.num_bands)

@@ -1,6 +1,5 @@
 """Mel-Band RoFormer: a bin in two bands gets the mean of both masks."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,16 +20,14 @@ class MelBandRoformer(Roformer):
         model = MelBandRoformerConfig.of(config)
         bands = mel_bands(config.audio.sample_rate, config.stft.n_fft, model.num_bands)
         super().__init__(config, model, [len(band) for band in bands])
-        bins = np.concatenate(bands)
-        order = np.argsort(bins, kind="stable")
-        _, first, count = np.unique(bins[order], return_index=True, return_counts=True)
+        bins = [bin_ for band in bands for bin_ in band]
         # A bin is in neighboring bands only: its first and its last place are all it has.
-        for name, values in (
-            ("bins", bins),
-            ("first", order[first]),
-            ("last", order[first + count - 1]),
-        ):
-            self.register_buffer(name, torch.from_numpy(values), persistent=False)
+        last = {bin_: place for place, bin_ in enumerate(bins)}
+        first = {bin_: len(bins) - 1 - place for place, bin_ in enumerate(reversed(bins))}
+        self.register_buffer("bins", torch.tensor(bins), persistent=False)
+        for name, places in (("first", first), ("last", last)):
+            by_bin = torch.tensor([places[bin_] for bin_ in range(len(places))])
+            self.register_buffer(name, by_bin, persistent=False)
 
     def gathered(self, spec: Tensor) -> Tensor:
         """The bins of all bands, one band after the other."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mssctl.models import msst
 from mssctl.models import roformer_official as shared
 from mssctl.models.layouts import Layout, Source
 from mssctl.models.mel_band_roformer.bands import mel_bands
@@ -13,9 +14,12 @@ from mssctl.models.run_config import RunConfig
 
 
 def _translate(config: Mapping[str, Any], source: Source) -> RunConfig:
-    bands = source.count("band_split.to_features")
+    given, bands = msst.given(config), len(shared.band_inputs(source))
+    rate = msst.sample_rate(config)
+    bins = sum(map(len, mel_bands(rate, given.get("stft_n_fft", 2048), bands)))
     model = {"name": "mel_band_roformer", "num_bands": bands}
-    return shared.translate(config, source, model, mask_layers=1)
+    channels = shared.channels(config, source, bins)
+    return shared.translate(config, source, model, channels, mask_layers=1)
 
 
 def _collect(source: Source, config: RunConfig) -> dict[str, Tensor]:
@@ -26,6 +30,10 @@ def _collect(source: Source, config: RunConfig) -> dict[str, Tensor]:
 
 LAYOUTS = {
     "mel_band_roformer": Layout(
-        "layers.0.0.layers.0.0.to_qkv.weight", _translate, _collect, unless="final_norm."
+        "layers.0.0.layers.0.0.to_qkv.weight",
+        _translate,
+        _collect,
+        unless="final_norm.",
+        assumed=shared.ASSUMED,
     )
 }
