@@ -67,7 +67,10 @@ def translate(
     outputs = stem_count(source.count("mask_estimators"))
     return parse(
         {
-            "stft": {"n_fft": n_fft, "hop_length": given.get("stft_hop_length", 512 if given else _HOP)},
+            "stft": {
+                "n_fft": n_fft,
+                "hop_length": given.get("stft_hop_length", 512 if given else _HOP),
+            },
             "model": {
                 "n_layers": source.count("layers"),
                 "time_depth": source.count("layers.0.0.layers"),

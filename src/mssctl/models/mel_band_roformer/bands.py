@@ -1,6 +1,7 @@
 """Bands of equal width on the mel scale, which overlap. Imports neither torch nor numpy."""
 
 import math
+from itertools import pairwise
 
 _BREAK = 1_000.0  # Hz: linear below, logarithmic above
 _LINEAR = 200.0 / 3  # Hz per mel
@@ -30,8 +31,8 @@ def mel_bands(sample_rate: int, n_fft: int, bands: int) -> list[range]:
     ]
     found[0] = range(found[0].stop)
     found[-1] = range(found[-1].start, top + 1)
-    pairs = zip(found[:-1], found[1:], strict=True)
-    if not all(found) or any(below.stop < above.start for below, above in pairs):
+    gap = any(below.stop < above.start for below, above in pairwise(found))
+    if gap or not all(found):
         raise ValueError(f"model.num_bands: {bands} are too many for n_fft {n_fft}")
     return found
 
