@@ -54,7 +54,11 @@ def loaded(**changes: Any) -> tuple[Separator, RunConfig]:
 
 @pytest.fixture(scope="module")
 def numbers() -> dict[str, Tensor]:
-    return load_file(GOLDEN.with_name("htdemucs_dev.io.safetensors"))
+    outputs = load_file(GOLDEN.with_name("htdemucs_dev.io.safetensors"))
+    draw = torch.Generator()
+    song = torch.randn(2, 100_003, generator=draw.manual_seed(0)) * 0.1 + 0.02
+    mix = torch.randn(1, 2, 48_510, generator=draw.manual_seed(1)) * 0.1
+    return {**outputs, "song": song, "input": mix}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +74,7 @@ def test_official_weights_give_the_official_output(imported, numbers):
     assert model.separator.stems == STEMS
     with torch.inference_mode():
         estimate = model.separator(numbers["input"])
-    assert relative_error(estimate[..., 20_000:24_000], numbers["output"]) < 1e-5
+    assert relative_error(estimate[..., 20_000:22_000], numbers["output"]) < 1e-5
 
 
 def test_a_song_is_cut_and_normalized_as_demucs_does(imported, numbers):
@@ -78,7 +82,7 @@ def test_a_song_is_cut_and_normalized_as_demucs_does(imported, numbers):
     settings = SeparationSettings.from_config(model.config, mix_consistent=False)
     assert (settings.edges, settings.normalize) == ("centered", True)
     estimate = separate_array(model.separator, numbers["song"], settings)
-    assert relative_error(estimate[..., ::16], numbers["song_output"]) < 1e-4
+    assert relative_error(estimate[..., ::32], numbers["song_output"]) < 1e-4
 
 
 def test_separate_writes_what_demucs_gives_made_to_add_up(imported, numbers, tmp_path):
@@ -90,8 +94,8 @@ def test_separate_writes_what_demucs_gives_made_to_add_up(imported, numbers, tmp
     assert not result.failures
     given = result.songs[0].stems
     estimate = torch.stack([torch.from_numpy(files.read(Path(given[s]))) for s in STEMS])
-    wanted = project(numbers["song_output"], song[:, ::16])
-    assert relative_error(estimate[..., ::16], wanted) < 1e-4
+    wanted = project(numbers["song_output"], song[:, ::32])
+    assert relative_error(estimate[..., ::32], wanted) < 1e-4
 
 
 def write_wav(path: Path, wave: Tensor) -> None:
@@ -169,7 +173,7 @@ def test_a_pickled_package_is_read(package, tmp_path, numbers):
     assert model.config.training.segment_length == 48_510
     with torch.inference_mode():
         estimate = model.separator(numbers["input"])
-    assert relative_error(estimate[..., 20_000:24_000], numbers["output"]) < 1e-2  # half precision
+    assert relative_error(estimate[..., 20_000:22_000], numbers["output"]) < 1e-2  # half precision
 
 
 def test_a_package_of_another_class_is_refused(tmp_path):

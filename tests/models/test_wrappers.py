@@ -19,7 +19,7 @@ from mssctl.models import official, weights
 from mssctl.models.wrappers import find_weights
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-LAYOUTS = ["tf_locoformer", "bs_locoformer", "bsmamba2"]
+LAYOUTS = ["tf_locoformer", "bs_locoformer", "bsmamba2", "bs_roformer"]
 
 
 def golden(layout: str) -> dict[str, torch.Tensor]:

@@ -181,8 +181,8 @@ def import_model(
             `mssctl.models.wrappers`; a folder where a model is several files; or the YAML file of a
             bag of models with their files beside it. Nothing in them is run.
         out: the file to write; must not exist.
-        options: layout, YAML file and place of the weights. Without the file, BSMamba2's sizes
-            come from the tensors, and its hop length and rate are the published ones.
+        options: layout, YAML file and place of the weights. Without the file, sizes come from the
+            tensors where they show them, and the rest are the published ones.
         report: receives what was chosen and what was left out.
         changes: fields of `ImportOptions`, instead of those in ``options``.
 

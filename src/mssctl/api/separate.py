@@ -50,14 +50,8 @@ def separate(
     given = SeparateOptions.given(options, changes)
     files = StemFormat(given.format, given.bit_depth, given.clip_mode)
     _check(given)
-    model = find_model(
-        given.name,
-        given.device,
-        given.dtype,
-        accept_license=given.accept_license,
-        confirm=confirm,
-        report=report,
-    )
+    where, licensed = (given.name, given.device, given.dtype), given.accept_license
+    model = find_model(*where, accept_license=licensed, confirm=confirm, report=report)
     if given.name is None and model.name == "starter":
         report(Notice(_DEMO))
     selection = select(

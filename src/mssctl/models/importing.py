@@ -48,6 +48,8 @@ def import_files(
     except MssctlError as error:
         where = files[0] if len(files) == 1 else files[0].parent
         raise MssctlError(f"{where}: {error.message}", error.hint, error.exit_code) from None
+    if not config and (assumed := layouts[found.layout].assumed):
+        notes.append(f"assumed without --config: {assumed}, stems {', '.join(separator.stems)}")
     for note in notes:
         report(Notice(f"{files[0].name}: {note}"))
     own = {"imported_from": ", ".join(file.name for file in files), "layout": found.layout}
