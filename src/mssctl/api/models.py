@@ -11,8 +11,8 @@ from mssctl.events import Notice, Reporter, silent
 from mssctl.files import check_new
 from mssctl.models import official, weights
 from mssctl.models.official import read_tree
-from mssctl.models.weights import bundled, describe
 from mssctl.models.packages import bag_of, is_bag, joined, read_bag, stated
+from mssctl.models.weights import bundled, describe
 from mssctl.models.wrappers import find_weights
 from mssctl.options.models import ExportOptions, ImportOptions
 from mssctl.results.models import ModelEntry, ModelList

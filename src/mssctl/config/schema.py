@@ -322,7 +322,7 @@ class TrainingConfig(Section):
 class SeparationConfig(Section):
     """How whole songs are split into segments, in validation, ``eval`` and ``separate`` alike.
 
-    A change starts the best score of a run over.
+    A change starts the best score over.
     """
 
     segment_seconds: Annotated[float, within(SEGMENT_SECONDS)] | None = field(
@@ -336,22 +336,16 @@ class SeparationConfig(Section):
     )
     edges: Literal["reflected", "centered"] = field(
         "reflected",
-        doc="`reflected`: the song is mirrored at its ends, so that all of it is inside of segments; "
-        "`centered`: the first segment begins with the song, and what remains for the last one is "
-        "in its middle, after audio from before and in front of silence.",
+        doc="`reflected`: segments reach beyond the song's ends, where it is mirrored; `centered`: "
+        "the rest for the last one is in its middle, after audio from before, before silence.",
         resumable=True,
     )
     normalize: bool = field(
-        False,
-        doc="Give the model songs whose channels' mean has mean 0 and standard deviation 1; this "
-        "reads each song twice.",
-        resumable=True,
+        False, doc="Give the model songs of mean 0, deviation 1.", resumable=True
     )
     batch_size: Batch = field(1, unit="segments", doc="Segments per forward pass.", resumable=True)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        """Later keys only where they differ: best scores of earlier runs stay comparable."""
-        later = {"edges": "reflected", "normalize": False}
-        for name, value in super().__repr_args__():
-            if name not in later or value != later[name]:
-                yield name, value
+        """Later keys only if changed: the best scores of earlier runs stay comparable."""
+        later = ("edges", "reflected"), ("normalize", False)
+        return (pair for pair in super().__repr_args__() if pair not in later)

@@ -1,8 +1,8 @@
 """Files that bring their configuration along, and bags of them.
 
 A package names its class and the arguments of its constructor, ``klass``, ``args`` and ``kwargs``:
-next to ``state`` in a pickle, or as JSON in the metadata of a safetensors file. A bag is a YAML file
-that names several packages beside it, ``models``, and their ``weights`` per stem.
+next to ``state`` in a pickle, or as JSON in the metadata of a safetensors file. A bag is a YAML
+file that names several packages beside it, ``models``, and their ``weights`` per stem.
 """
 
 import re

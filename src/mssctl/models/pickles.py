@@ -125,7 +125,7 @@ class _Scalar:
 def _name(path: str) -> type:
     """A class that stands for another; nothing can be made of it."""
 
-    def refuse(cls: type, *_: Any) -> Any:
+    def refuse(*_: Any) -> Any:
         raise pickle.UnpicklingError(f"an object of {path}")
 
     return type(path, (), {"__new__": refuse})

@@ -20,8 +20,8 @@ _CLASS = "HTDemucs"
 # Arguments that would change the network, and the values that it is computed for.
 _FIXED: dict[str, Any] = {
     "channels_time": None, "cac": True, "rewrite": True, "multi_freqs": None, "hybrid": True,
-    "hybrid_old": False, "freq_emb": 0.2, "emb_scale": 10, "context": 1, "context_enc": 0, "kernel_size": 8,
-    "stride": 4, "dconv_mode": 3, "t_emb": "sin", "t_max_period": 10000.0,
+    "hybrid_old": False, "freq_emb": 0.2, "emb_scale": 10, "context": 1, "context_enc": 0,
+    "kernel_size": 8, "stride": 4, "dconv_mode": 3, "t_emb": "sin", "t_max_period": 10000.0,
     "t_weight_pos_embed": 1.0, "t_norm_in": True, "t_norm_in_group": False,
     "t_group_norm": False, "t_norm_first": True, "t_norm_out": True, "t_layer_scale": True,
     "t_gelu": True, "t_cross_first": False, "t_sin_random_shift": 0,
@@ -159,9 +159,9 @@ def _level(
     if not decodes:
         rewrite = rewrite.flatten(1)
     elif rewrite.dim() == 4:
-        rewrite = rewrite.mT  # ours: (out, in, time, frequency)
+        rewrite = rewrite.permute(0, 3, 2, 1)  # (out, in, frequency, time) -> ours
     else:
-        rewrite = rewrite[..., None]
+        rewrite = rewrite.mT[:, None]
     yield f"{ours}.rewrite", rewrite
     yield f"{ours}.rewrite_bias", source(f"{theirs}.rewrite.bias")
     for layer in range(model.dconv_depth):
