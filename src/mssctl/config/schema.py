@@ -340,9 +340,7 @@ class SeparationConfig(Section):
         "the rest for the last one is in its middle, after audio from before, before silence.",
         resumable=True,
     )
-    normalize: bool = field(
-        False, doc="Give the model songs of mean 0, deviation 1.", resumable=True
-    )
+    normalize: bool = field(False, doc="Bring songs to mean 0, deviation 1.", resumable=True)
     batch_size: Batch = field(1, unit="segments", doc="Segments per forward pass.", resumable=True)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
