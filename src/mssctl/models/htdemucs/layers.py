@@ -1,7 +1,8 @@
 """The levels of HTDemucs' two U-Nets, in one form for spectrogram and waveform.
 
 Features come last, so that most convolutions are matrix products on memory as it lies: spectrograms
-are ``(B, T, F, D)``, waveforms ``(B, N, 1, D)``.
+are ``(B, T, F, D)``, waveforms ``(B, 1, N, D)``; both have four times fewer positions on the third
+axis at each level.
 """
 
 import math
@@ -19,6 +20,7 @@ NORM_EPS = 1e-5
 _KERNEL = 2 * STRIDE  # taps of the convolutions between levels
 _TARGET_STD = 0.1  # of initial weights, reached half of the way (on a log scale)
 _DCONV_SCALE = 1e-3  # initial gain of a residual branch
+_PIECE = 1 << 19  # values at once: 2 MiB in float32
 
 
 class Run(Protocol):
@@ -29,10 +31,10 @@ class Run(Protocol):
 
 
 class StridedConv(nn.Module):
-    """A convolution of 8 taps and stride 4 along the second last axis.
+    """A convolution of 8 taps and stride 4 along the third axis.
 
     Shape:
-        ``(..., L, C) -> (..., ceil(L / 4), D)``.
+        ``(B, ., L, C) -> (B, ., ceil(L / 4), D)``.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -40,19 +42,21 @@ class StridedConv(nn.Module):
         self.weight, self.bias = drawn((outputs, _KERNEL * inputs), outputs, _KERNEL * inputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Each output sees two neighboring groups of 4, cut 2 before its own."""
-        edge = STRIDE // 2
-        x = F.pad(x, (0, 0, edge, edge + -x.shape[-2] % STRIDE))
-        groups = x.unflatten(-2, (-1, STRIDE)).flatten(-2)  # (..., L / 4 + 1, 4C)
-        pairs = torch.cat((groups[..., :-1, :], groups[..., 1:, :]), dim=-1)  # (..., L / 4, 8C)
-        return F.linear(pairs, self.weight, self.bias)
+        """``x`` lies in memory as oneDNN and cuDNN want it: features last."""
+        if ragged := -x.shape[-2] % STRIDE:
+            x = F.pad(x, (0, 0, 0, ragged))
+        kernel = self.weight.unflatten(1, (_KERNEL, -1)).mT[:, :, None]  # (D, C, 1, 8)
+        y = F.conv2d(
+            x.permute(0, 3, 1, 2), kernel, self.bias, stride=(1, STRIDE), padding=(0, STRIDE // 2)
+        )
+        return y.permute(0, 2, 3, 1)
 
 
 class StridedTranspose(nn.Module):
-    """A transposed convolution of 8 taps and stride 4 along the second last axis.
+    """A transposed convolution of 8 taps and stride 4 along the third axis.
 
     Shape:
-        ``(..., L, C) -> (..., length, D)``, for a ``length`` that `StridedConv` makes ``L`` of.
+        ``(B, ., L, C) -> (B, ., length, D)``, for a ``length`` that `StridedConv` makes ``L`` of.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -62,17 +66,17 @@ class StridedTranspose(nn.Module):
     def forward(self, x: Tensor, length: int) -> Tensor:
         """The first 4 taps of each position meet the last 4 of the one before."""
         here, after = F.linear(x, self.weight).chunk(2, dim=-1)  # (..., L, 4D) each
-        groups = F.pad(here, (0, 0, 0, 1)) + F.pad(after, (0, 0, 1, 0))  # (..., L + 1, 4D)
-        y = groups.unflatten(-1, (STRIDE, -1)).flatten(-3, -2)  # (..., 4L + 4, D)
-        z: Tensor = y[..., STRIDE // 2 : STRIDE // 2 + length, :] + self.bias
-        return z
+        groups = F.pad(here, (0, 0, 0, 1))  # (..., L + 1, 4D)
+        groups[..., 1:, :] += after
+        y: Tensor = groups.unflatten(-1, (STRIDE, -1)).flatten(-3, -2)  # (..., 4L + 4, D)
+        return y[..., STRIDE // 2 : STRIDE // 2 + length, :] + self.bias
 
 
 class DilatedConv(nn.Module):
     """A residual branch: dilated convolution to few features, and back through a gated map.
 
-    ``y = scale * GLU(norm(W gelu(norm(conv(x)))))``, where both norms are over time and features
-    of each row of frequency. The second one needs no pass over its many features: mean and
+    ``y = x + scale * GLU(norm(W gelu(norm(conv(x)))))``, where both norms are over time and
+    features of each row of frequency. The second one needs no pass over its many features: mean and
     variance of ``W h + b`` follow from mean and covariance of the few of ``h``, and with them the
     norm is a part of the map.
 
@@ -92,14 +96,14 @@ class DilatedConv(nn.Module):
         self.scale = nn.Parameter(torch.full((dim,), _DCONV_SCALE))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The branch alone, without its input."""
+        """The input and the branch, added."""
         taps = F.linear(x, self.down)  # (B, T, F, 3H)
         with full_precision(x.device):
             columns = self._columns(self._hidden(taps.float()))
         factor = torch.cat((self.scale, torch.ones_like(self.scale)))  # of values and gates
         gain = self.up_gain * factor
         weight = torch.cat((self.up, self.up_bias[:, None], -torch.ones_like(gain)[:, None]), dim=1)
-        return F.glu(F.linear(columns, weight * gain[:, None], self.up_shift * factor), dim=-1)
+        return gated(columns, weight * gain[:, None], self.up_shift * factor, onto=x)
 
     def _hidden(self, taps: Tensor) -> Tensor:
         """The convolution's sum over its three taps, norm and activation: ``(B, T, F, H)``."""
@@ -107,14 +111,14 @@ class DilatedConv(nn.Module):
         before, here, after = taps.chunk(3, dim=-1)
         y = here + self.down_bias
         if y.shape[1] > d:
-            y = (
-                y
-                + F.pad(before[:, :-d], (0, 0, 0, 0, d, 0))
-                + F.pad(after[:, d:], (0, 0, 0, 0, 0, d))
-            )
-        variance, mean = torch.var_mean(y, dim=(1, 3), correction=0, keepdim=True)
-        gain = (variance + NORM_EPS).rsqrt() * self.down_gain  # (B, 1, F, H)
-        return F.gelu(y * gain + (self.down_shift - mean * gain))
+            y[:, d:] += before[:, :-d]
+            y[:, :-d] += after[:, d:]
+        center = y.mean(dim=1, keepdim=True)  # (B, 1, F, H)
+        mean = center.mean(dim=-1, keepdim=True)
+        y = y - center
+        variance = y.square().mean(dim=1, keepdim=True) + (center - mean).square()
+        gain = (variance.mean(dim=-1, keepdim=True) + NORM_EPS).rsqrt() * self.down_gain
+        return F.gelu(torch.addcmul(self.down_shift + (center - mean) * gain, y, gain))
 
     def _columns(self, h: Tensor) -> Tensor:
         """``h``, 1 and the mean of ``W h + b``, all over its deviation: ``(B, T, F, H + 2)``."""
@@ -147,22 +151,19 @@ class Level(nn.Module):
             [DilatedConv(self.dim, hidden, 2**index) for index in range(model.dconv_depth)]
         )
 
-    def strided_last(self, x: Tensor) -> Tensor:
-        """Bring the axis that is strided next to the features, or back."""
-        return x.transpose(1, 2) if self.wave else x
-
     def residual(self, x: Tensor) -> Tensor:
-        """Add what each dilated convolution gives."""
+        """The dilated convolutions along time, which is the third axis of waves."""
+        x = x.transpose(1, 2) if self.wave else x
         for conv in self.dconv:
-            x = x + conv(x)
-        return x
+            x = conv(x)
+        return x.transpose(1, 2) if self.wave else x
 
 
 class EncoderLevel(Level):
     """Convolution to a quarter of the length, dilated convolutions, gated map.
 
     Shape:
-        ``(B, T, F, C) -> (B, T, F / 4, D)``; waves: ``(B, N, 1, C) -> (B, ceil(N / 4), 1, D)``.
+        ``(B, T, F, C) -> (B, T, F / 4, D)``; waves: ``(B, 1, N, C) -> (B, 1, ceil(N / 4), D)``.
     """
 
     def __init__(self, model: HTDemucsConfig, level: int, wave: bool, inputs: int) -> None:
@@ -177,10 +178,10 @@ class EncoderLevel(Level):
         return run("path", self._gate, x)
 
     def _start(self, x: Tensor) -> Tensor:
-        return F.gelu(self.strided_last(self.conv(self.strided_last(x))))
+        return in_pieces(lambda piece: F.gelu(self.conv(piece)), x, 1, x.shape[2] * self.dim)
 
     def _gate(self, x: Tensor) -> Tensor:
-        return F.glu(F.linear(x, self.rewrite, self.rewrite_bias), dim=-1)
+        return gated(x, self.rewrite, self.rewrite_bias)
 
 
 class DecoderLevel(Level):
@@ -193,8 +194,7 @@ class DecoderLevel(Level):
     def __init__(self, model: HTDemucsConfig, level: int, wave: bool, outputs: int) -> None:
         super().__init__(model, level, wave)
         self.last = level == 0
-        kernel = (3, 1) if wave else (3, 3)
-        shape = (2 * self.dim, self.dim, *kernel)
+        shape = (2 * self.dim, 1 if wave else 3, 3, self.dim)  # as the second to last axes of `x`
         self.rewrite, self.rewrite_bias = drawn(shape, shape[0], math.prod(shape[1:]))
         self.conv = StridedTranspose(self.dim, outputs if self.last else model.widths[level - 1])
 
@@ -204,22 +204,84 @@ class DecoderLevel(Level):
         Args:
             x: from the coarser level.
             skip: from the encoder, of the same shape.
-            length: of the strided axis of the result.
+            length: of the third axis of the result.
             run: of the separator.
         """
-        x = run("path", self._gate, x + skip)
+        x = run("path", self._gate, added(x, skip))
         x = run("path", self.residual, x)
         return run("path", self._end, x, length)
 
     def _gate(self, x: Tensor) -> Tensor:
-        kernel = self.rewrite.contiguous(memory_format=torch.channels_last)
-        padding = (1, 0) if self.wave else (1, 1)
+        kernel = self.rewrite.permute(0, 3, 1, 2)
+        padding = (0, 1) if self.wave else (1, 1)
         y = F.conv2d(x.permute(0, 3, 1, 2), kernel, self.rewrite_bias, padding=padding)
         return F.glu(y.permute(0, 2, 3, 1), dim=-1)
 
     def _end(self, x: Tensor, length: int) -> Tensor:
-        y = self.strided_last(self.conv(self.strided_last(x), length))
-        return y if self.last else F.gelu(y)
+        def end(piece: Tensor) -> Tensor:
+            y = self.conv(piece, length)
+            return y if self.last else F.gelu(y)
+
+        return in_pieces(end, x, 1, 2 * length * len(self.conv.bias))
+
+
+def gated(x: Tensor, weight: Tensor, bias: Tensor, onto: Tensor | None = None) -> Tensor:
+    """A gated map ``GLU(x Wᵀ + b)`` of each position, added to ``onto`` if that is given.
+
+    Where no gradient is needed, ``onto`` is changed.
+
+    Shape:
+        ``(..., C) -> (..., D)``, with weights ``(2D, C)``.
+    """
+
+    def gate(piece: Tensor) -> Tensor:
+        return F.glu(F.linear(piece, weight, bias), dim=-1)
+
+    rows = x.flatten(0, -2)
+    if onto is None or torch.is_grad_enabled():
+        y = in_pieces(gate, rows, 0, len(weight)).view(*x.shape[:-1], -1)
+        return y if onto is None else onto + y
+    size = _piece(rows, len(weight))
+    sums = onto.view(len(rows), -1)
+    for part, piece in zip(sums.split(size), rows.split(size), strict=True):
+        part.add_(gate(piece))
+    return onto
+
+
+def in_pieces(function: Callable[[Tensor], Tensor], x: Tensor, axis: int, values: int) -> Tensor:
+    """Call a function that treats each position along ``axis`` alone.
+
+    On a CPU, where no gradient is needed, it is called for pieces that stay in the cache.
+
+    Args:
+        function: of ``x`` or a piece of it.
+        x: any tensor.
+        axis: of the positions.
+        values: that the function makes of each position, roughly.
+    """
+    size = x.shape[axis] if torch.is_grad_enabled() else _piece(x, values, axis)
+    if size >= x.shape[axis]:
+        return function(x)
+    first, *rest = x.split(size, dim=axis)
+    piece = function(first)
+    shape = list(piece.shape)
+    shape[axis] = x.shape[axis]
+    y = piece.new_empty(shape)
+    parts = y.split(size, dim=axis)
+    parts[0].copy_(piece)
+    for part, more in zip(parts[1:], rest, strict=True):
+        part.copy_(function(more))
+    return y
+
+
+def added(x: Tensor, y: Tensor) -> Tensor:
+    """``x + y``; where no gradient is needed, ``x`` is changed."""
+    return x + y if torch.is_grad_enabled() else x.add_(y)
+
+
+def _piece(x: Tensor, values: int, axis: int = 0) -> int:
+    """Positions at once."""
+    return max(1, _PIECE // values) if x.device.type == "cpu" else x.shape[axis]
 
 
 def drawn(shape: tuple[int, ...], outputs: int, fan_in: int) -> tuple[nn.Parameter, nn.Parameter]:

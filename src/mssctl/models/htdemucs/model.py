@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 from mssctl.hardware.device import full_precision
 from mssctl.models.base import Separator
 from mssctl.models.htdemucs.config import HTDemucsConfig
-from mssctl.models.htdemucs.layers import DecoderLevel, EncoderLevel, Run
+from mssctl.models.htdemucs.layers import DecoderLevel, EncoderLevel, Run, added
 from mssctl.models.htdemucs.transformer import CrossTransformer
 from mssctl.models.run_config import RunConfig
 
@@ -25,8 +25,8 @@ class Net(nn.Module):
     """The network alone: normalized spectrogram and waveform in, those of all stems out.
 
     Shape:
-        ``(B, T, F, 2C)`` (real and imaginary part of each channel) and ``(B, N, 1, C)``
-        ``-> (B, T, F, 2C·S)`` and ``(B, N, 1, C·S)``.
+        ``(B, T, F, 2C)`` (real and imaginary part of each channel) and ``(B, 1, N, C)``
+        ``-> (B, T, F, 2C·S)`` and ``(B, 1, N, C·S)``.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -54,10 +54,10 @@ class Net(nn.Module):
         skips: list[tuple[Tensor, Tensor]] = []
         lengths: list[tuple[int, int]] = []
         for level, wave_level in zip(self.encoder, self.wave_encoder, strict=True):
-            lengths.append((x.shape[2], wave.shape[1]))
+            lengths.append((x.shape[2], wave.shape[2]))
             x, wave = run("block", level, x, run), run("block", wave_level, wave, run)
             if len(lengths) == 1:
-                x = x + _EMBEDDING_SCALE * self.embedding
+                x = added(x, _EMBEDDING_SCALE * self.embedding)
             skips.append((x, wave))
         x, wave = self.transformer(x, wave, run)
         for index in reversed(range(len(skips))):
@@ -107,14 +107,15 @@ class HTDemucs(Separator):
         with full_precision(mix.device):
             wave = F.pad(mix.float(), (0, max(0, self.segment - length)))
             x, mean, std = _normalized(self._spectrum(wave))
-            wave, wave_mean, wave_std = _normalized(wave.transpose(1, 2)[:, :, None])
+            wave, wave_mean, wave_std = _normalized(wave.transpose(1, 2)[:, None])
         total: Tensor | None = None
         for index, net in enumerate(self.nets):
             spectra, waves = net(x, wave, self.run)
             with full_precision(mix.device):
-                stems = self._waves(spectra.float() * std + mean, wave.shape[1])
-                waves = (waves.float() * wave_std + wave_mean).squeeze(2).transpose(1, 2)
-                stems = (stems + waves.unflatten(1, (len(self.outputs), -1)))[..., :length]
+                spectra = torch.addcmul(mean, spectra.float(), std)
+                waves = torch.addcmul(wave_mean, waves.float(), wave_std)[:, 0, :length]
+                stems = self._waves(spectra, length)
+                stems = stems + waves.mT.unflatten(1, stems.shape[1:3])
                 stems = self._weighted(stems, index)
             total = stems if total is None else total + stems
         assert total is not None
@@ -135,7 +136,7 @@ class HTDemucs(Separator):
         The waveform is reflected by 3/2 hops at its start, and at its end by as much after whole
         hops: frame ``t`` is centered on the middle of hop ``t``.
         """
-        _, _, length = wave.shape
+        length = wave.shape[-1]
         edge = self.n_fft // 2 - self.hop // 2
         padded = F.pad(wave, (edge, edge + -length % self.hop), mode="reflect")
         frames = padded.unfold(-1, self.n_fft, self.hop) * self.window  # (B, C, T, n_fft)
@@ -145,15 +146,16 @@ class HTDemucs(Separator):
     def _waves(self, spectra: Tensor, length: int) -> Tensor:
         """``(B, T, F, S·C·2) -> (B, S, C, N)``: the inverse of `_spectrum`."""
         parts = spectra.unflatten(-1, (len(self.outputs), self.channels, 2))
-        spec = torch.view_as_complex(parts.permute(0, 3, 4, 1, 2, 5).contiguous())
-        frames = torch.fft.irfft(F.pad(spec, (0, 1)), self.n_fft, norm="ortho")
-        frames = frames * (self.window / 1.5)  # the squares of overlapping windows add up to 1.5
+        parts = parts.permute(0, 3, 4, 1, 2, 5)  # (B, S, C, T, F, 2)
+        complete = parts.new_zeros(*parts.shape[:4], self.n_fft // 2 + 1, 2)
+        complete[..., :-1, :] = parts
+        frames = torch.fft.irfft(torch.view_as_complex(complete), norm="ortho")
+        frames *= self.window / 1.5  # the squares of overlapping windows add up to 1.5
         hops = frames.unflatten(-1, (-1, self.hop))  # (B, S, C, T, 4, hop)
-        overlap = hops.shape[-2]
-        shifted = [
-            F.pad(hops[..., part, :], (0, 0, part, overlap - 1 - part)) for part in range(overlap)
-        ]
-        total: Tensor = torch.stack(shifted).sum(dim=0)
+        count, overlap = hops.shape[3:5]
+        total = F.pad(hops[..., 0, :], (0, 0, 0, overlap - 1))  # (B, S, C, T + 3, hop)
+        for part in range(1, overlap):
+            total[..., part : part + count, :] += hops[..., part, :]
         edge = self.n_fft // 2 - self.hop // 2
         return total.flatten(-2)[..., edge : edge + length]
 

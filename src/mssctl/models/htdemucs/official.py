@@ -159,9 +159,9 @@ def _level(
     if not decodes:
         rewrite = rewrite.flatten(1)
     elif rewrite.dim() == 4:
-        rewrite = rewrite.mT  # ours: (out, in, time, frequency)
+        rewrite = rewrite.permute(0, 3, 2, 1)  # (out, in, frequency, time) -> ours
     else:
-        rewrite = rewrite[..., None]
+        rewrite = rewrite.mT[:, None]
     yield f"{ours}.rewrite", rewrite
     yield f"{ours}.rewrite_bias", source(f"{theirs}.rewrite.bias")
     for layer in range(model.dconv_depth):

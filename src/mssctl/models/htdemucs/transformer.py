@@ -40,9 +40,9 @@ class SequenceNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """In float32."""
         with full_precision(x.device):
-            variance, mean = torch.var_mean(x.float(), dim=(1, 2), correction=0, keepdim=True)
-            gain = self.weight * (variance + NORM_EPS).rsqrt()  # (B, 1, D)
-            return torch.addcmul(self.bias - mean * gain, x.float(), gain)
+            x = x.float() - x.mean(dim=(1, 2), keepdim=True)
+            variance = x.square().mean(dim=(1, 2), keepdim=True)
+            return torch.addcmul(self.bias, x, self.weight * (variance + NORM_EPS).rsqrt())
 
 
 class TransformerLayer(nn.Module):
@@ -78,13 +78,13 @@ class TransformerLayer(nn.Module):
         return run("path", self._feed, x)
 
     def _attend(self, x: Tensor, context: Tensor) -> Tensor:
-        y = self.norm_attention(x)
-        q = self.q(y).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, L, d)
-        kv = self.kv(y if self.norm_context is None else self.norm_context(context))
+        own = self.norm_attention(x)
+        q = self.q(own).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, L, d)
+        kv = self.kv(own if self.norm_context is None else self.norm_context(context))
         k, v = kv.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, M, d) each
-        y = attention(q, k, v, self.dropout if self.training else 0.0)
-        out: Tensor = self.drop(self.out(y.transpose(1, 2).flatten(2)))
-        return x + self.scale_attention * out
+        heads = attention(q, k, v, self.dropout if self.training else 0.0)
+        y: Tensor = self.drop(self.out(heads.transpose(1, 2).flatten(2)))
+        return x + self.scale_attention * y
 
     def _feed(self, x: Tensor) -> Tensor:
         y = self.down(self.drop(F.gelu(self.up(self.norm_ffn(x)))))
@@ -114,7 +114,7 @@ class CrossTransformer(nn.Module):
     Source: Rouard et al., "Hybrid Transformers for Music Source Separation" (arXiv:2211.08553).
 
     Shape:
-        ``(B, T, F, D)`` of the spectrogram and ``(B, N, 1, D)`` of the waveform, the same out.
+        ``(B, T, F, D)`` of the spectrogram and ``(B, 1, N, D)`` of the waveform, the same out.
     """
 
     def __init__(self, model: HTDemucsConfig) -> None:
@@ -137,13 +137,13 @@ class CrossTransformer(nn.Module):
         """Tokens of the spectrogram run through frequency first."""
         frames, rows = x.shape[1:3]
         x = self.norm(self.maps["up"](x)) + grid_positions(frames, rows, self._dim, x.device)
-        wave = self.wave_norm(self.maps["wave_up"](wave.squeeze(2)))
+        wave = self.wave_norm(self.maps["wave_up"](wave.squeeze(1)))
         wave = wave + positions(wave.shape[1], self._dim, wave.device)
         x = x.flatten(1, 2)  # (B, T·F, D)
         for block in self.blocks:
             x, wave = block(x, wave, run)
         x = x.unflatten(1, (frames, rows))
-        return self.maps["down"](x), self.maps["wave_down"](wave)[:, :, None]
+        return self.maps["down"](x), self.maps["wave_down"](wave)[:, None]
 
     @property
     def _dim(self) -> int:
