@@ -104,7 +104,7 @@ def main() -> None:
             x = x * song.mean(0).std() + song.mean(0).mean()
         speeds = [given.seconds / statistics.median(pair) for pair in zip(*times, strict=True)]
         ratio = statistics.median(a / b for a, b in times)
-        print(  # noqa: T201 (the result)
+        print(
             f"{dtype}: demucs {speeds[0]:.2f} x real time, mssctl {speeds[1]:.2f} x, "
             f"ratio {ratio:.2f} (pairs: {', '.join(f'{a / b:.2f}' for a, b in times)}), "
             f"difference {float((y - x).norm() / x.norm()):.1e}",

@@ -1,5 +1,7 @@
 """Which models there are, what is known about one, and model files made from other files."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ def list_models(options: ListOptions | None = None, **changes: Any) -> ModelList
     given = ListOptions.given(options, changes)
     names = [*sorted(bundled()), *state.installed()]
     known = registry.entries()
-    found = [describe(name) for name in names]
+    found = [_described(name, known) for name in names]
     found += [_available(entry) for entry in known.values() if entry.name not in names]
     shown = [
         entry
@@ -56,7 +58,7 @@ def model_info(name: str) -> ModelEntry:
     entry = registry.find(name)
     if entry is not None and entry.name not in [*bundled(), *state.installed()]:
         return _available(entry)
-    return describe(name)
+    return _described(name, registry.entries())
 
 
 def pull_model(
@@ -110,6 +112,12 @@ def use_model(name: str) -> DefaultModel:
     chosen = name if name in [*bundled(), *state.installed()] else str(Path(found.path or name))
     state.remember(default=str(Path(chosen).resolve()) if "/" in chosen else chosen)
     return DefaultModel(found.name, found.license)
+
+
+def _described(name: str, known: Mapping[str, Entry]) -> ModelEntry:
+    """A model that is here, with what the registry adds."""
+    quality = known[name].quality if name in known else None
+    return replace(describe(name), quality=quality)
 
 
 def _available(entry: Entry) -> ModelEntry:

