@@ -5,6 +5,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from filelock import FileLock
+
 from mssctl.config.user import models_folder, user_folder
 from mssctl.documents import read_yaml
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
@@ -57,30 +59,43 @@ def pull(
             exit_code=ExitCode.USAGE,
         )
     revision = entry.source.revision or (before or {}).get("revision")
+    parts = user_folder() / "downloads" / entry.name
     try:
-        parts = user_folder() / "downloads" / entry.name
-        fetched = fetch(
-            entry,
-            revision,
-            parts,
-            agree=lambda stated: _check_license(entry, stated, accept_license, confirm),
-            offline=offline,
-            report=report,
-        )
-        hashes = _checked(entry, fetched, before)
-        path = _installed(entry, fetched, hashes, config, report)
-        shutil.rmtree(parts, ignore_errors=True)
+        parts.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(parts.with_suffix(".lock")):
+            fetched = fetch(
+                entry,
+                revision,
+                parts,
+                agree=lambda stated: _check_license(entry, stated, accept_license, confirm),
+                offline=offline,
+                report=report,
+            )
+            hashes = _checked(entry, fetched, before)
+            path = _installed(entry, fetched, hashes, config, report)
+            shutil.rmtree(parts, ignore_errors=True)
     except OSError as error:
         raise storage_error(user_folder(), error) from None
-    if before is None:
+    _remember(entry, fetched, hashes, first=before is None, report=report)
+    return path
+
+
+def _remember(
+    entry: Entry, fetched: Fetched, hashes: dict[str, str], *, first: bool, report: Reporter
+) -> None:
+    """Record what was pulled, if it is the first time, and a license that was accepted."""
+    if first:
         record = {"revision": fetched.revision, "source": str(entry.source), "sha256": hashes}
         state.remember(pulled={entry.name: record})
-        first = next(iter(hashes.values()))
         at = f"revision {fetched.revision}, " if fetched.revision else ""
-        report(Notice(f"{entry.name}: {at}sha256 {first} recorded: later pulls must match"))
+        report(
+            Notice(
+                f"{entry.name}: {at}sha256 {next(iter(hashes.values()))} recorded: later pulls "
+                "must match"
+            )
+        )
     if not (entry.license or fetched.license):
         state.remember(accepted={entry.name: dict.fromkeys(hashes.values(), _today())})
-    return path
 
 
 def _place(entry: Entry) -> str:

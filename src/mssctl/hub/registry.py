@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mssctl.config.user import user_folder
+from mssctl.config.user import in_user_folder
 from mssctl.documents import read_yaml
 from mssctl.errors import ExitCode, MssctlError, shown
 
@@ -102,9 +102,8 @@ def entries() -> dict[str, Entry]:
     Raises:
         MssctlError: that file is damaged (exit 3).
     """
-    known = _read(OWN)
-    theirs = user_folder() / "registry.yaml"
-    return {**_read(theirs), **known} if theirs.is_file() else known
+    known, theirs = _read(OWN), in_user_folder("registry.yaml")
+    return {**_read(theirs), **known} if theirs else known
 
 
 def find(name: str) -> Entry | None:
