@@ -195,7 +195,7 @@ def test_a_normalized_song_reaches_the_model_at_a_standard_level_and_comes_back(
     mix = torch.randn(2, 80) * 0.01 + 0.5
     model = Heard(1.0)
     settings = SeparationSettings(
-        segment=80, edges="centered", normalize=True, mix_consistent=False
+        segment=80, overlap=0.0, edges="centered", normalize=True, mix_consistent=False
     )
     stems = separate_array(model, mix, settings)
     mono = model.heard.mean(dim=(0, 1))
