@@ -113,8 +113,10 @@ class Expansion(nn.Module):
         self, x: Tensor, skip: Tensor, lengths: Sequence[int], before: Sequence[int]
     ) -> Tensor:
         """Go up one level, to ``before`` bins in each band."""
-        x = x + skip
-        x = F.glu(self.fuse(torch.cat((x, x), dim=1)), dim=1)
+        assert isinstance(self.fuse, nn.Conv2d)
+        twice = self.fuse.weight  # of the same features twice: (2·D, 2·D, 3, 3)
+        weight = twice.unflatten(1, (2, -1)).sum(dim=1)  # (2·D, D, 3, 3)
+        x = F.glu(F.conv2d(x + skip, weight, self.fuse.bias, padding=1), dim=1)
         bands = []
         for part, conv, length in zip(x.split(list(lengths), dim=2), self.up, before, strict=True):
             y = conv(part)
@@ -134,7 +136,7 @@ class DualPath(nn.Module):
         hidden = dim * expand
         self.norms = nn.ModuleList([nn.GroupNorm(1, dim) for _ in range(2)])
         self.lstms = nn.ModuleList(
-            [nn.LSTM(dim, hidden, batch_first=True, bidirectional=True) for _ in range(2)]
+            [nn.LSTM(dim, hidden, bidirectional=True) for _ in range(2)]
         )
         self.maps = nn.ModuleList([nn.Linear(2 * hidden, dim) for _ in range(2)])
 
@@ -145,9 +147,9 @@ class DualPath(nn.Module):
 
     def _branch(self, index: int, x: Tensor) -> Tensor:
         """Along the last axis of ``(B, D, R, L)``."""
-        rows = self.norms[index](x).permute(0, 2, 3, 1)  # (B, R, L, D)
-        y, _ = self.lstms[index](rows.flatten(0, 1))
-        return self.maps[index](y).view_as(rows).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
+        steps = self.norms[index](x).permute(3, 0, 2, 1)  # (L, B, R, D)
+        y, _ = self.lstms[index](steps.flatten(1, 2))
+        return self.maps[index](y).view(steps.shape).permute(1, 3, 2, 0)  # type: ignore[no-any-return]
 
 
 class SCNet(SpectralSeparator):
@@ -190,26 +192,27 @@ class SCNet(SpectralSeparator):
         for level in self.encoder:
             x, *rest = self.run("block", level, x)
             levels.append(rest)
+        x = x.contiguous(memory_format=torch.channels_last)  # what follows is faster with that
         for index, path in enumerate(self.paths):
             x = self.run("block", path, x)
             x = _to_time(x) if index % 2 else _to_rate(x)
         for expansion, rest in zip(self.decoder, reversed(levels), strict=True):
             x = self.run("block", expansion, x, *rest)
-        x = x.float().unflatten(1, (len(self.stems), self.channels, 2)).permute(0, 1, 2, 4, 5, 3)
-        stems: Tensor = torch.view_as_complex(x.contiguous()) / scale
-        return stems
+        x = (x.float() / scale).permute(0, 2, 3, 1).contiguous()
+        stems = x.unflatten(3, (len(self.stems), self.channels, 2))  # (B, F, T, S, C, 2)
+        return torch.view_as_complex(stems).permute(0, 3, 4, 1, 2)
 
 
 def _to_rate(x: Tensor) -> Tensor:
     """Real transform along time, ``(B, D, F, T) -> (B, 2·D, F, T / 2 + 1)``."""
     with full_precision(x.device):
-        y = torch.fft.rfft(x.float(), norm="ortho")
-        return torch.cat((y.real, y.imag), dim=1)
+        y = torch.fft.rfft(x.float().permute(0, 2, 3, 1), dim=2, norm="ortho")  # (B, F, T', D)
+        return torch.cat((y.real, y.imag), dim=3).permute(0, 3, 1, 2)
 
 
 def _to_time(x: Tensor) -> Tensor:
     """The inverse of `_to_rate`."""
     with full_precision(x.device):
-        real, imag = x.float().chunk(2, dim=1)
-        y: Tensor = torch.fft.irfft(torch.complex(real, imag), norm="ortho")
-        return y
+        real, imag = x.float().permute(0, 2, 3, 1).chunk(2, dim=3)
+        y = torch.fft.irfft(torch.complex(real, imag), dim=2, norm="ortho")
+        return y.permute(0, 3, 1, 2)
