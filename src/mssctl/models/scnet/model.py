@@ -135,9 +135,7 @@ class DualPath(nn.Module):
         super().__init__()
         hidden = dim * expand
         self.norms = nn.ModuleList([nn.GroupNorm(1, dim) for _ in range(2)])
-        self.lstms = nn.ModuleList(
-            [nn.LSTM(dim, hidden, bidirectional=True) for _ in range(2)]
-        )
+        self.lstms = nn.ModuleList([nn.LSTM(dim, hidden, bidirectional=True) for _ in range(2)])
         self.maps = nn.ModuleList([nn.Linear(2 * hidden, dim) for _ in range(2)])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -215,4 +213,5 @@ def _to_time(x: Tensor) -> Tensor:
     with full_precision(x.device):
         real, imag = x.float().permute(0, 2, 3, 1).chunk(2, dim=3)
         y = torch.fft.irfft(torch.complex(real, imag), dim=2, norm="ortho")
-        return y.permute(0, 3, 1, 2)
+        features: Tensor = y.permute(0, 3, 1, 2)
+        return features
