@@ -11,8 +11,8 @@ from mssctl.models.run_config import parse
 # The published hyper-parameters, one column per preset.
 NAMES = ["small", "base", "xlarge", "memory_optimized", "ultra_safe"]
 OTHERS = [
-    "bs_roformer", "bsmamba2", "bsmamba2_4stem", "mel_band_roformer", "scnet", "scnet_large",
-    "starter",
+    "bs_roformer", "bsmamba2", "bsmamba2_4stem", "htdemucs", "mel_band_roformer", "scnet",
+    "scnet_large", "starter",
 ]  # fmt: skip
 TABLE = {
     "stft.n_fft": [2048, 4096, 4096, 2048, 2048],

@@ -14,7 +14,8 @@ from mssctl import files
 from mssctl.api.evaluate import evaluate
 from mssctl.api.separate import separate
 from mssctl.cli.render import exit_code_of
-from mssctl.config.schema import AudioConfig, SeparationConfig, STFTConfig, TrainingConfig
+from mssctl.config.schema import AudioConfig, STFTConfig, TrainingConfig
+from mssctl.config.separation import SeparationConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.evaluation.metrics.sdr import sdr, si_sdr
 from mssctl.events import Progress

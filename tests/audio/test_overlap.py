@@ -24,10 +24,11 @@ def whole(signal: Tensor, block: int, **settings) -> Tensor:
     return torch.cat(list(overlap_add(blocks, **settings)), dim=-1)
 
 
+@pytest.mark.parametrize("edges", ["reflected", "centered"])
 @pytest.mark.parametrize("fade", ["hann", "linear"])
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.9])
-@pytest.mark.parametrize("length", [1, 99, 100, 101, 1_234])
-def test_a_model_that_copies_its_input_gives_the_input_back(length, overlap, fade):
+@pytest.mark.parametrize("length", [1, 74, 75, 76, 99, 100, 101, 1_234])
+def test_a_model_that_copies_its_input_gives_the_input_back(length, overlap, fade, edges):
     signal = torch.randn(2, length)
     for block, batch_size, shift in [(1_234, 1, 0), (7, 3, 0), (64, 2, 13)]:
         out = whole(
@@ -39,6 +40,7 @@ def test_a_model_that_copies_its_input_gives_the_input_back(length, overlap, fad
             fade=fade,
             batch_size=batch_size,
             shift=shift,
+            edges=edges,
         )
         torch.testing.assert_close(out, torch.stack([signal, 2 * signal]))
 
@@ -189,3 +191,32 @@ def test_silence_surrounds_the_signal():
     wave = torch.arange(1.0, 31.0)[None]
     list(overlap_add(iter([wave]), listen, segment=40, overlap=0.0, edges="zeros", shift=5))
     assert torch.equal(heard[0], F.pad(wave[0], (5, 5)))
+
+
+@pytest.mark.parametrize("block", [1, 7, 1_000])
+def test_centered_segments_begin_with_the_signal_and_end_with_a_centered_rest(block):
+    signal = torch.arange(1.0, 231.0)[None]
+    seen: list[Tensor] = []
+
+    def apply(mix: Tensor) -> Tensor:
+        seen.extend(mix[:, 0])
+        return mix[:, None]
+
+    whole(signal, block, apply=apply, segment=100, overlap=0.25, edges="centered")
+    starts = [0, 75, 150 - 10, 225 - 47]  # 80 and 5 samples remain for the last two
+    assert len(seen) == len(starts)
+    padded = torch.nn.functional.pad(signal[0], (0, 100))
+    for segment, start in zip(seen, starts, strict=True):
+        torch.testing.assert_close(segment, padded[start : start + 100])
+
+
+def test_a_short_signal_is_centered_in_silence():
+    seen: list[Tensor] = []
+
+    def apply(mix: Tensor) -> Tensor:
+        seen.extend(mix[:, 0])
+        return mix[:, None]
+
+    out = whole(torch.ones(1, 5), 5, apply=apply, segment=10, overlap=0.25, edges="centered")
+    assert seen[0].tolist() == [0, 0, 1, 1, 1, 1, 1, 0, 0, 0]
+    assert out.tolist() == [[[1.0] * 5]]

@@ -35,5 +35,5 @@ def test_an_empty_signal_is_a_wrong_call() -> None:
 
 
 def test_an_unknown_window_is_a_wrong_call() -> None:
-    with pytest.raises(ValueError, match="hann or sqrt_hann"):
+    with pytest.raises(ValueError, match="hann, sqrt_hann or rectangular"):
         STFT(256, 64, "kaiser")

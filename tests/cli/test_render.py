@@ -12,7 +12,7 @@ from mssctl.cli.bench import comparison_text as bench_comparison_text
 from mssctl.cli.bench import scan_text, steps_text
 from mssctl.cli.data import check_text, synth_text
 from mssctl.cli.eval import comparison_text, scores_text
-from mssctl.cli.models import list_text, model_text
+from mssctl.cli.models import default_text, list_text, model_text
 from mssctl.cli.render import as_json
 from mssctl.cli.separate import songs_text
 from mssctl.cli.train import train_text
@@ -35,7 +35,7 @@ from mssctl.results.evaluate import (
     Spread,
     StemScore,
 )
-from mssctl.results.models import ModelEntry, ModelList
+from mssctl.results.models import DefaultModel, ModelEntry, ModelList
 from mssctl.results.separate import SeparatedSong, SeparateResult
 from mssctl.results.train import DryRunResult, TrainResult
 
@@ -58,6 +58,7 @@ TEXTS = {
     EvalComparison: comparison_text,
     ModelList: list_text,
     ModelEntry: model_text,
+    DefaultModel: default_text,
     SynthResult: synth_text,
     DataCheckResult: check_text,
     StepBench: steps_text,
@@ -71,6 +72,7 @@ def text_of(result):
 
 
 EXAMPLES = {
+    "default": DefaultModel("mine", "CC0"),
     "separate": SeparateResult(
         "starter",
         "cpu",
@@ -198,6 +200,7 @@ def test_json_holds_every_field(example):
                 "songs: 1 folder without a stem (first: x): skipped",
             ],
         ),
+        ("default", ["mine is the default now (license: CC0)"]),
         (
             "models",
             [

@@ -282,3 +282,28 @@ def test_a_damaged_state_is_said(hub):
     (user_folder() / "state.json").write_text("{")
     with pytest.raises(MssctlError, match="damaged"):
         list_models()
+
+
+def test_two_models_of_one_name_are_not_mixed_up(hub):
+    hub.license = "mit"
+    pull_model(ADDRESS)
+    hub.files["other/model"] = hub.files[REPO]
+    with pytest.raises(MssctlError, match="a model of that name came from hf:org/model"):
+        pull_model("hf:other/model")
+
+
+def test_doctor_names_the_default_model(hub):
+    from mssctl.checks.python import default_model
+    from mssctl.options.doctor import DoctorOptions
+
+    assert list(default_model(DoctorOptions())) == []
+    hub.license = "mit"
+    pull_model(ADDRESS)
+    use_model("model")
+    [finding] = default_model(DoctorOptions())
+    assert (finding.state, finding.summary) == ("ok", "model")
+
+
+def test_the_bundled_model_shows_its_scores():
+    [starter] = [entry for entry in list_models().models if entry.name == "starter"]
+    assert "SI-SDR" in str(starter.quality)

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from mssctl.errors import MssctlError
-from mssctl.hub import registry
+from mssctl.hub import registry, state
+from mssctl.models import weights
 from mssctl.models.registry import ARCHITECTURES
 
 # The hashes that were published in full, or computed from a file that a test fetches.
@@ -34,8 +35,8 @@ def test_entries_name_architectures_that_exist():
 
 
 def test_quality_is_stated_with_its_protocol():
-    for entry in registry.entries().values():
-        if entry.quality:
+    for name, entry in registry.entries().items():
+        if entry.quality and name != "starter":
             assert re.search(r"Multisong|MUSDB18-HQ test, (museval medians|mean song SDR)",
                              entry.quality), entry.name  # fmt: skip
 
@@ -72,3 +73,27 @@ def test_addresses():
     assert entry.files[0].name == "folder/model.ckpt"
     assert str(entry.source) == "hf:org/repo@abc"
     assert registry.find("nonsense") is None
+
+
+def test_without_a_home_folder_there_are_the_models_of_the_program(monkeypatch):
+    def homeless() -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("MSSCTL_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pathlib.Path.home", homeless)
+    assert state.default_model() == "starter"
+    assert state.installed() == []
+    assert "htdemucs" in registry.entries()
+    assert weights.find("starter").is_file()
+    with pytest.raises(MssctlError, match="no home folder") as caught:
+        state.remember(default="x")
+    assert "MSSCTL_HOME" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"default": 5}', '{"pulled": 1}', '{"typo": 1}', ""])
+def test_a_damaged_state_is_named(tmp_path, monkeypatch, content):
+    monkeypatch.setenv("MSSCTL_HOME", str(tmp_path))
+    (tmp_path / "state.json").write_text(content)
+    with pytest.raises(MssctlError, match=r"state\.json: damaged"):
+        state.load()

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors import safe_open
 from torch import Tensor
 
+from mssctl.api.models import import_model
 from mssctl.errors import MssctlError
-from mssctl.models import official
+from mssctl.models import official, weights
 from mssctl.models.build import build, outline, parameter_count
 from mssctl.models.roformer.mel_bands import mel_bands
 from mssctl.models.run_config import RunConfig, parse
-from mssctl.models.wrappers import find_weights
+from roformer_reference import random_state, separate
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "bs_roformer_mono_dev.safetensors"
+GOLDEN = Path(__file__).parent.parent / "golden"
 VOCALS = {"stems": ["vocals", "other"], "target_instrument": "vocals"}
+Golden = tuple[dict[str, Tensor], dict[str, Any], Tensor, Tensor]
 
 
 def config(model: dict[str, Any], audio: dict[str, Any] | None = None) -> RunConfig:
@@ -31,26 +35,71 @@ def relative_error(value: Tensor, truth: Tensor) -> float:
     return float((value - truth).norm() / truth.norm())
 
 
-@pytest.fixture
-def golden() -> tuple[dict[str, Tensor], dict[str, Any], Tensor, Tensor]:
-    with safe_open(GOLDEN, framework="pt") as file:
+def read_golden(name: str) -> Golden:
+    with safe_open(GOLDEN / f"{name}.safetensors", framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         settings = json.loads(file.metadata()["config"])
     state = {k.removeprefix("weight."): v for k, v in tensors.items() if k.startswith("weight.")}
     return state, settings, tensors["input"], tensors["output"]
 
 
-def test_official_weights_give_the_official_output(golden):
-    """Also of a normalized STFT: the norm of each band takes its scale out again."""
-    state, settings, mix, wanted = golden
-    wrapped = {"state_dict": {f"model.{name}": value for name, value in state.items()}}
-    found, _ = find_weights(wrapped, official.chosen(), None)
-    assert found.layout == "bs_roformer"
-    model, run = official.load_with_config(found.state, found.layout, settings)
-    assert run.audio.target_instrument == "vocals"
+@pytest.fixture
+def golden() -> Golden:
+    return read_golden("bs_roformer_mono_dev")
+
+
+def imported(
+    tmp_path: Path, state: dict[str, Tensor], tree: dict[str, Any] | None
+) -> weights.LoadedModel:
+    """What `mssctl models import` makes of a checkpoint and a YAML file, read back."""
+    torch.save({"epoch": 3, "state_dict": state}, tmp_path / "x.ckpt")
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(tree or {}))
+    out = tmp_path / "x.safetensors"
+    import_model(tmp_path / "x.ckpt", out, config=tmp_path / "x.yaml" if tree else None)
+    return weights.load(str(out), torch.device("cpu"))
+
+
+def test_official_weights_give_the_official_output(tmp_path):
+    """Of a normalized STFT: the norm of each band takes its scale out again."""
+    state, settings, mix, wanted = read_golden("bs_roformer_mono_dev")
+    model = imported(tmp_path, state, settings).separator
     with torch.inference_mode():
-        estimate = model(mix if mix.dim() == 3 else mix[:, None])
-    assert relative_error(estimate.flatten(), wanted.flatten()) < 1e-5
+        assert relative_error(model(mix), wanted) < 1e-5
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("mel", [False, True])
+def test_imported_weights_compute_what_the_definition_says(mel, skip, depth, normalized, tmp_path):
+    torch.manual_seed(0)
+    settings = {
+        "stereo": True, "sample_rate": 44_100, "stft_n_fft": 1024, "stft_hop_length": 200,
+        "stft_win_length": 1024, "stft_normalized": normalized, "skip_connection": skip,
+        "mask_estimator_depth": depth, "zero_dc": not skip,
+    }  # fmt: skip
+    widths = [8, 8, 9, 488]
+    edges = list(accumulate(widths, initial=0))
+    bands = mel_bands(44_100, 1024, 20) if mel else [range(*ends) for ends in pairwise(edges)]
+    sizes, maps = [len(band) for band in bands], depth + mel
+    state = random_state(sizes, mel, stems=2, maps=maps)
+    loaded = imported(tmp_path, state, settings)
+    assert loaded.config.model.name == ("mel_band_roformer" if mel else "bs_roformer")
+    mix = torch.randn(2, 2, 3001)
+    with torch.inference_mode():
+        estimate = loaded.separator(mix).double()
+    assert relative_error(estimate, separate(state, settings, bands, mix)) < 1e-5
+
+
+@pytest.mark.parametrize("mel", [False, True])
+def test_sizes_come_from_the_tensors_and_the_rest_is_reported(mel, tmp_path):
+    widths = [len(band) for band in mel_bands(44_100, 2048, 60)] if mel else [2] * 512 + [1]
+    torch.save(random_state(widths, mel), tmp_path / "x.ckpt")
+    events: list[Any] = []
+    import_model(tmp_path / "x.ckpt", tmp_path / "x.safetensors", report=events.append)
+    run = weights.load(str(tmp_path / "x.safetensors"), torch.device("cpu")).config
+    assert (run.audio.channels, run.audio.outputs, run.stft.hop_length) == (2, ("vocals",), 441)
+    assert "assumed without --config: hop length 441" in events[-1].message
 
 
 @pytest.mark.parametrize(
@@ -77,13 +126,13 @@ def test_mel_bands_are_those_of_public_weights():
     ]  # fmt: skip
     assert [int(band[0]) for band in bands[:5]] == [0, 4, 7, 10, 13]
     assert bands[-1][-1] == 1024
-    counts = torch.bincount(torch.cat([torch.from_numpy(band) for band in bands]))
+    counts = torch.bincount(torch.tensor([bin_ for band in bands for bin_ in band]))
     assert (counts.min(), counts.max(), len(counts)) == (1, 2, 1025)
 
 
 def test_too_many_mel_bands_are_refused():
-    with pytest.raises(ValueError, match="too many"):
-        mel_bands(44_100, 256, 60)
+    with pytest.raises(MssctlError, match=r"model\.num_bands: 400 are too many for n_fft 2048"):
+        config({"name": "mel_band_roformer", "num_bands": 400})
 
 
 def test_a_bin_of_two_bands_gets_the_mean_of_their_masks():

@@ -126,7 +126,7 @@ def test_a_hostile_pickle_runs_nothing(tmp_path, wrap):
 def test_an_array_of_objects_is_refused(tmp_path):
     path = tmp_path / "bad.ckpt"
     torch.save({"down1_conv.1.weight": np.array([{}, "x"], dtype=object)}, path)
-    with pytest.raises(MssctlError, match=r"damaged|would have to be run"):
+    with pytest.raises(MssctlError, match="NumPy array of Python objects"):
         pickles.read(path)
 
 

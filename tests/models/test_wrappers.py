@@ -19,11 +19,12 @@ from mssctl.models import official, weights
 from mssctl.models.wrappers import find_weights
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-LAYOUTS = ["tf_locoformer", "bs_locoformer", "bsmamba2"]
+LAYOUTS = ["tf_locoformer", "bs_locoformer", "bsmamba2", "bs_roformer"]
 
 
 def golden(layout: str) -> dict[str, torch.Tensor]:
-    with safe_open(GOLDEN / f"{layout}_dev.safetensors", framework="pt") as file:
+    name = "bs_roformer_mono" if layout == "bs_roformer" else layout
+    with safe_open(GOLDEN / f"{name}_dev.safetensors", framework="pt") as file:
         return {
             key.removeprefix("weight."): file.get_tensor(key)
             for key in file.keys()  # noqa: SIM118

@@ -6,13 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mssctl.config.schema import AudioConfig, SeparationConfig, TrainingConfig
+from mssctl.config.schema import AudioConfig, TrainingConfig
+from mssctl.config.separation import SeparationConfig
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.models.base import Separator
 from mssctl.models.run_config import RunConfig
 from mssctl.separation.stream import (
     SeparationSettings,
     channel_groups,
+    measured,
     separate_array,
     separate_stream,
 )
@@ -166,3 +168,44 @@ def test_settings_come_from_the_configuration_unless_given():
     assert settings == SeparationSettings(88_200, overlap=0.5, fade="linear", batch_size=3)
     other = SeparationSettings.from_config(config, segment_seconds=0.5, overlap=0.0, batch_size=1)
     assert (other.segment, other.overlap, other.batch_size) == (22_050, 0.0, 1)
+
+
+@pytest.mark.parametrize("block", [1, 7, 1_000])
+def test_the_level_of_a_stream_is_that_of_the_whole(block):
+    song = torch.randn(2, 1_000) * 0.3 + torch.tensor([[5.0], [3.0]])
+    level = measured(iter(song.split(block, dim=-1)))
+    mono = song.mean(dim=0).double()
+    assert level.mean == pytest.approx(float(mono.mean()), rel=1e-6)
+    assert level.std == pytest.approx(float(mono.std()), rel=1e-5)
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_the_level_of_next_to_nothing_is_a_number(length):
+    assert measured(iter([torch.ones(2, length)])).std == 0.0
+
+
+class Heard(Shares):
+    """Keeps what it is given."""
+
+    def forward(self, mix: Tensor) -> Tensor:
+        self.heard = mix
+        return super().forward(mix)
+
+
+def test_a_normalized_song_reaches_the_model_at_a_standard_level_and_comes_back():
+    mix = torch.randn(2, 80) * 0.01 + 0.5
+    model = Heard(1.0)
+    settings = SeparationSettings(
+        segment=80, overlap=0.0, edges="centered", normalize=True, mix_consistent=False
+    )
+    stems = separate_array(model, mix, settings)
+    mono = model.heard.mean(dim=(0, 1))
+    assert float(mono.mean()) == pytest.approx(0.0, abs=1e-4)
+    assert float(mono.std()) == pytest.approx(1.0, abs=1e-4)
+    torch.testing.assert_close(stems[0], mix)
+
+
+def test_a_stream_without_its_level_is_refused():
+    settings = SeparationSettings(segment=80, normalize=True)
+    with pytest.raises(ValueError, match="level"):
+        next(separate_stream(Shares(1.0), iter([torch.ones(2, 10)]), settings))

@@ -33,6 +33,7 @@ LIGHT = (
     Check("training data", f"{_HERE}.storage:data"),
     Check("libsndfile", f"{_HERE}.audio:sndfile"),
     Check("PyAV", f"{_HERE}.audio:pyav"),
+    Check("default model", f"{_HERE}.python:default_model"),
     Check("TensorBoard", f"{_HERE}.python:tensorboard"),
 )
 WITH_TORCH = (

@@ -1,5 +1,7 @@
 """Which models there are, what is known about one, and model files made from other files."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from mssctl.hub.pull import Confirm, nobody, pull
 from mssctl.hub.registry import Entry
 from mssctl.models import official, weights
 from mssctl.models.importing import import_files
+from mssctl.models.packages import is_bag, read_bag
 from mssctl.models.weights import bundled, describe
 from mssctl.options.models import ExportOptions, ImportOptions, ListOptions, PullOptions
 from mssctl.results.models import DefaultModel, ModelEntry, ModelList
@@ -32,7 +35,7 @@ def list_models(options: ListOptions | None = None, **changes: Any) -> ModelList
     given = ListOptions.given(options, changes)
     names = [*sorted(bundled()), *state.installed()]
     known = registry.entries()
-    found = [describe(name) for name in names]
+    found = [_described(name, known) for name in names]
     found += [_available(entry) for entry in known.values() if entry.name not in names]
     shown = [
         entry
@@ -55,7 +58,7 @@ def model_info(name: str) -> ModelEntry:
     entry = registry.find(name)
     if entry is not None and entry.name not in [*bundled(), *state.installed()]:
         return _available(entry)
-    return describe(name)
+    return _described(name, registry.entries())
 
 
 def pull_model(
@@ -109,6 +112,12 @@ def use_model(name: str) -> DefaultModel:
     chosen = name if name in [*bundled(), *state.installed()] else str(Path(found.path or name))
     state.remember(default=str(Path(chosen).resolve()) if "/" in chosen else chosen)
     return DefaultModel(found.name, found.license)
+
+
+def _described(name: str, known: Mapping[str, Entry]) -> ModelEntry:
+    """A model that is here, with what the registry adds."""
+    quality = known[name].quality if name in known else None
+    return replace(describe(name), quality=quality)
 
 
 def _available(entry: Entry) -> ModelEntry:
@@ -177,10 +186,11 @@ def import_model(
 
     Args:
         file: a checkpoint: a state dict, bare or as training programs wrap it, see
-            `mssctl.models.wrappers`. Nothing in it is run. A folder where a model is several files.
+            `mssctl.models.wrappers`; a folder where a model is several files; or the YAML file of a
+            bag of models with their files beside it. Nothing in them is run.
         out: the file to write; must not exist.
-        options: layout, YAML file and place of the weights. Without the file, BSMamba2's sizes
-            come from the tensors, and its hop length and rate are the published ones.
+        options: layout, YAML file and place of the weights. Without the file, sizes come from the
+            tensors where they show them, and the rest are the published ones.
         report: receives what was chosen and what was left out.
         changes: fields of `ImportOptions`, instead of those in ``options``.
 
@@ -191,7 +201,8 @@ def import_model(
     given = ImportOptions.given(options, changes)
     path, source = _new_model_file(out), Path(file).expanduser()
     tree = read_yaml(Path(given.config).expanduser(), foreign=True) if given.config else {}
-    files = official.files_of(source)
+    files, rows = read_bag(source) if is_bag(source) else (official.files_of(source), [])
+    tree = {"bag": rows, **tree} if rows else tree
     import_files(files, path, tree, layout=given.layout, key=given.key, card={}, report=report)
     return describe(str(path))
 

@@ -11,7 +11,7 @@ from mssctl.options.separate import SeparateOptions
 from mssctl.results.separate import SeparateResult
 from mssctl.separation import outputs
 from mssctl.separation.formats import StemFormat
-from mssctl.separation.open_model import find_model
+from mssctl.separation.open_model import FoundModel, find_model
 from mssctl.separation.outputs import Namer
 from mssctl.separation.song import SongSeparation, separate_songs
 from mssctl.separation.stems import select
@@ -49,20 +49,9 @@ def separate(
     """
     given = SeparateOptions.given(options, changes)
     files = StemFormat(given.format, given.bit_depth, given.clip_mode)
-    if given.out is not None and not str(given.out).strip():
-        raise MssctlError("out: the folder's name is blank", exit_code=ExitCode.USAGE)
-    if given.seed is not None and given.shifts == 1:
-        raise MssctlError(
-            "`seed` does nothing without `shifts` of 2 or more", exit_code=ExitCode.USAGE
-        )
-    model = find_model(
-        given.name,
-        given.device,
-        given.dtype,
-        accept_license=given.accept_license,
-        confirm=confirm,
-        report=report,
-    )
+    _check(given)
+    where, licensed = (given.name, given.device, given.dtype), given.accept_license
+    model = find_model(*where, accept_license=licensed, confirm=confirm, report=report)
     if given.name is None and model.name == "starter":
         report(Notice(_DEMO))
     selection = select(
@@ -88,15 +77,26 @@ def separate(
     arguments = [songs] if isinstance(songs, str | Path) else songs
     with outputs.folder_for_outputs(folder):
         done, failures = separate_songs(run, arguments, model, fail_fast=given.fail_fast)
-    card = model.card
     return SeparateResult(
-        model.name,
-        str(model.device.device),
-        model.dtype.name,
-        done,
-        failures,
-        license=card.get("license", "not stated"),
-        license_accepted=card.get("license_accepted"),
-        source=card.get("source"),
-        source_sha256=card.get("source_sha256"),
+        model.name, str(model.device.device), model.dtype.name, done, failures, **_origin(model)
     )
+
+
+def _check(given: SeparateOptions) -> None:
+    """Refuse options that mean nothing.
+
+    Raises:
+        MssctlError: a blank name, or a seed of nothing (exit 2).
+    """
+    if given.out is not None and not str(given.out).strip():
+        raise MssctlError("out: the folder's name is blank", exit_code=ExitCode.USAGE)
+    if given.seed is not None and given.shifts == 1:
+        raise MssctlError(
+            "`seed` does nothing without `shifts` of 2 or more", exit_code=ExitCode.USAGE
+        )
+
+
+def _origin(model: FoundModel) -> dict[str, Any]:
+    """Where the weights come from, and under which license."""
+    names = ("license", "license_accepted", "source", "source_sha256")
+    return {name: model.card[name] for name in names if name in model.card}

@@ -13,8 +13,10 @@ from mssctl._version import __version__
 from mssctl.checks.findings import failed, first_line, note, ok, warning
 from mssctl.config.bundled import bundled_folder
 from mssctl.config.checksums import WEIGHTS
+from mssctl.errors import MssctlError
 from mssctl.files import sha256
 from mssctl.hardware.builds import INSTALL
+from mssctl.hub import state
 from mssctl.options.doctor import DoctorOptions
 from mssctl.results.doctor import Finding
 
@@ -70,6 +72,17 @@ def weights(_: DoctorOptions) -> Iterator[Finding]:
         yield failed("bundled weights", "; ".join(wrong), "install mssctl again")
     else:
         yield ok("bundled weights", f"{', '.join(WEIGHTS)}: checksum right")
+
+
+def default_model(_: DoctorOptions) -> Iterator[Finding]:
+    """The model that ``separate`` takes, if the user has chosen one."""
+    try:
+        chosen = state.default_model()
+    except MssctlError as error:
+        yield warning("default model", error.message, error.hint or "")
+        return
+    if chosen != "starter":
+        yield ok("default model", chosen)
 
 
 def tensorboard(_: DoctorOptions) -> Iterator[Finding]:

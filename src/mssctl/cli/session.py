@@ -51,7 +51,10 @@ class Session:
         """Ask on the terminal; None where there is none."""
         if not (self.asks and sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
             return None
-        return typer.confirm(question, err=True)
+        try:
+            return typer.confirm(question, err=True)
+        except typer.Abort:
+            raise KeyboardInterrupt from None
 
     def show(self, result: Result, text: Callable[[Result], str]) -> None:
         """Take the result (a dataclass of `mssctl.results`), printed when the command ends.

@@ -12,6 +12,7 @@ from mssctl.config import bounds
 from mssctl.config.bounds import Checkpointing
 from mssctl.config.metrics import MetricName
 from mssctl.config.section import (
+    Batch,
     Count,
     CountOrNone,
     Decibels,
@@ -31,7 +32,6 @@ from mssctl.config.section import (
 )
 
 StemName = Annotated[str, Field(min_length=1, max_length=100)]
-Batch = Annotated[int, within(bounds.BATCH)]
 
 
 class AudioConfig(Section):
@@ -311,38 +311,3 @@ class TrainingConfig(Section):
     tensorboard: bool = field(
         False, doc="Write curves and audio to RUN/tensorboard.", resumable=True
     )
-
-
-class SeparationConfig(Section):
-    """How whole songs are split into segments, in validation, ``eval`` and ``separate`` alike.
-
-    A change starts the best score of a run over.
-    """
-
-    segment_seconds: Annotated[float, within(bounds.SEGMENT_SECONDS)] | None = field(
-        None, unit="s", doc="Length of a segment; null: as in training.", resumable=True
-    )
-    overlap: Annotated[float, within(bounds.OVERLAP)] = field(
-        0.25, unit="of a segment", doc="Overlap of neighboring segments.", resumable=True
-    )
-    fade: Literal["hann", "linear"] = field(
-        "hann", doc="Shape of the cross-fade between segments.", resumable=True
-    )
-    edges: Literal["reflect", "zeros", "centered"] = field(
-        "reflect",
-        doc="What surrounds a song: its reflection, or silence (`centered`: with the last segment "
-        "around what is left).",
-        resumable=True,
-    )
-    residual: str | None = field(
-        None,
-        doc="Stem that takes what the stems lack of the mixture; null: all, equally.",
-        resumable=True,
-    )
-    standardize: bool = field(
-        False,
-        doc="Shift and scale each song by the mean and standard deviation of its mono mix, and "
-        "the stems back.",
-        resumable=True,
-    )
-    batch_size: Batch = field(1, unit="segments", doc="Segments per forward pass.", resumable=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
 
-from mssctl.config.bounds import HEADS, HOP_LENGTH, LAYERS, N_FFT, WIDTH
+from mssctl.config.bounds import BATCH, HEADS, HOP_LENGTH, LAYERS, N_FFT, WIDTH
 
 
 def within(bounds: tuple[float, float]) -> Any:
@@ -24,6 +24,7 @@ Semitones = Annotated[float, Field(ge=-24.0, le=24.0)]
 Tempo = Annotated[float, Field(ge=0.5, le=2.0)]
 Ratio = Annotated[float, Field(ge=1.0, le=1000.0)]
 Tail = Annotated[float, Field(gt=0.0, le=10.0)]  # seconds
+Batch = Annotated[int, within(BATCH)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 CountOrNone = Annotated[int, Field(ge=0, le=1_000_000_000)]  # 0 has a meaning of its own
 Layers = Annotated[int, within(LAYERS)]

@@ -134,6 +134,9 @@ def _with_model(
             "segment_seconds": settings.segment / audio.sample_rate,
             "overlap": settings.overlap,
             "fade": settings.fade,
+            # Where they are what they were before there was a choice, earlier results still count.
+            **({} if settings.edges == "reflect" else {"edges": settings.edges}),
+            **({"normalize": True} if settings.normalize else {}),
             "batch_size": settings.batch_size,
             "mix_consistent": settings.mix_consistent and audio.complete,
             **model.separator.backends(),

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from filelock import FileLock
+
 from mssctl.config.user import models_folder, user_folder
 from mssctl.documents import read_yaml
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
@@ -49,31 +51,56 @@ def pull(
     """
     entry = known(name)
     before = state.load().pulled.get(entry.name)
-    revision = entry.source.revision or (before or {}).get("revision")
-    try:
-        parts = user_folder() / "downloads" / entry.name
-        fetched = fetch(
-            entry,
-            revision,
-            parts,
-            agree=lambda stated: _check_license(entry, stated, accept_license, confirm),
-            offline=offline,
-            report=report,
+    if before is not None and str(before.get("source", "")).split("@")[0] != _place(entry):
+        raise MssctlError(
+            f"{entry.name}: a model of that name came from {before.get('source')}",
+            hint=f"remove {models_folder() / entry.name}.safetensors and its entry in "
+            f"{user_folder() / 'state.json'} first",
+            exit_code=ExitCode.USAGE,
         )
-        hashes = _checked(entry, fetched, before)
-        path = _installed(entry, fetched, hashes, config, report)
-        shutil.rmtree(parts, ignore_errors=True)
+    revision = entry.source.revision or (before or {}).get("revision")
+    parts = user_folder() / "downloads" / entry.name
+    try:
+        parts.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(parts.with_suffix(".lock")):
+            fetched = fetch(
+                entry,
+                revision,
+                parts,
+                agree=lambda stated: _check_license(entry, stated, accept_license, confirm),
+                offline=offline,
+                report=report,
+            )
+            hashes = _checked(entry, fetched, before)
+            path = _installed(entry, fetched, hashes, config, report)
+            shutil.rmtree(parts, ignore_errors=True)
     except OSError as error:
         raise storage_error(user_folder(), error) from None
-    if before is None:
+    _remember(entry, fetched, hashes, first=before is None, report=report)
+    return path
+
+
+def _remember(
+    entry: Entry, fetched: Fetched, hashes: dict[str, str], *, first: bool, report: Reporter
+) -> None:
+    """Record what was pulled, if it is the first time, and a license that was accepted."""
+    if first:
         record = {"revision": fetched.revision, "source": str(entry.source), "sha256": hashes}
         state.remember(pulled={entry.name: record})
-        first = next(iter(hashes.values()))
         at = f"revision {fetched.revision}, " if fetched.revision else ""
-        report(Notice(f"{entry.name}: {at}sha256 {first} recorded: later pulls must match"))
+        report(
+            Notice(
+                f"{entry.name}: {at}sha256 {next(iter(hashes.values()))} recorded: later pulls "
+                "must match"
+            )
+        )
     if not (entry.license or fetched.license):
         state.remember(accepted={entry.name: dict.fromkeys(hashes.values(), _today())})
-    return path
+
+
+def _place(entry: Entry) -> str:
+    """Where a model comes from, whatever the revision."""
+    return str(entry.source).split("@")[0]
 
 
 def _today() -> str:
@@ -119,7 +146,8 @@ def _check_license(entry: Entry, stated: str | None, accept: bool, confirm: Conf
     if not answer:
         raise MssctlError(
             f"{entry.name}: no license is stated for these weights{note}",
-            hint="--accept-license uses them all the same; nothing was fetched",
+            hint=f"`mssctl models pull {entry.name} --accept-license` uses them all the same; "
+            "nothing was fetched",
             exit_code=ExitCode.ENVIRONMENT,
         )
 
@@ -176,6 +204,8 @@ def _installed(
     tree = read_yaml(given, foreign=True) if given else {}
     if entry.stems and "stems" not in tree:
         tree = {**tree, "stems": list(entry.stems)}
+    if entry.weights:
+        tree = {"bag": [list(row) for row in entry.weights], **tree}
     card = {
         "source": str(entry.source),
         "revision": fetched.revision or "",

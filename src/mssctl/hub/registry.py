@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mssctl.config.user import user_folder
+from mssctl.config.user import in_user_folder
 from mssctl.documents import read_yaml
 from mssctl.errors import ExitCode, MssctlError, shown
 
@@ -42,7 +42,8 @@ class Source:
     """Where the files are.
 
     Attributes:
-        kind: ``hf`` (the hub), ``url`` (a file by its address) or ``pypi`` (members of a wheel).
+        kind: ``hf`` (the hub), ``url`` (a file by its address), ``pypi`` (members of a wheel), or
+            ``bundled``.
         place: repository, address or package; None where it is not known.
         revision: commit or version; None where none is fixed.
         sha256: of the wheel.
@@ -71,6 +72,7 @@ class Entry:
     source: Source
     files: tuple[RemoteFile, ...]
     architecture: str | None = None
+    weights: tuple[tuple[float, ...], ...] = ()
     config: str | None = None
     config_known: str | None = None
     size: int | None = None
@@ -100,9 +102,8 @@ def entries() -> dict[str, Entry]:
     Raises:
         MssctlError: that file is damaged (exit 3).
     """
-    known = _read(OWN)
-    theirs = user_folder() / "registry.yaml"
-    return {**_read(theirs), **known} if theirs.is_file() else known
+    known, theirs = _read(OWN), in_user_folder("registry.yaml")
+    return {**_read(theirs), **known} if theirs else known
 
 
 def find(name: str) -> Entry | None:
@@ -154,16 +155,18 @@ def _entry(name: str, facts: dict[str, Any]) -> Entry:
         sha256=where.get("sha256"),
         known=where.get("known"),
     )
-    if source.kind not in ("hf", "url", "pypi"):
+    if source.kind not in ("hf", "url", "pypi", "bundled"):
         raise ValueError("kind is hf, url or pypi")
     files = tuple(RemoteFile(**file) for file in facts.pop("files"))
     stems = facts.pop("stems", None)
     date = facts.pop("license_date", None)
+    weights = tuple(tuple(row) for row in facts.pop("weights", ()))
     return Entry(
         name,
         source,
         files,
         stems=tuple(stems) if stems else None,
+        weights=weights,
         license_date=str(date) if date else None,
         **facts,
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from mssctl.config.user import models_folder, user_folder
+from mssctl.config.user import in_user_folder, user_folder
 from mssctl.documents import read_json
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.files import storage_error, write_whole
@@ -35,13 +35,16 @@ def load() -> State:
     Raises:
         MssctlError: the file is damaged (exit 3).
     """
-    path = user_folder() / _NAME
-    if not path.is_file():
+    path = in_user_folder(_NAME)
+    if path is None:
         return State()
     try:
-        state = State(**read_json(path))
-        if not all(isinstance(part, dict) for part in (state.pulled, state.accepted)):
+        content: dict[str, Any] = {"default": None, "pulled": {}, "accepted": {}}
+        content |= read_json(path)
+        kinds = (str | None, dict, dict)
+        if not all(map(isinstance, content.values(), kinds)):
             raise TypeError
+        state = State(**content)
     except (TypeError, MssctlError):
         raise MssctlError(
             f"{path}: damaged",
@@ -76,4 +79,5 @@ def default_model() -> str:
 
 def installed() -> list[str]:
     """Names of the models that were pulled, sorted."""
-    return sorted(path.stem for path in models_folder().glob("*.safetensors"))
+    folder = in_user_folder("models")
+    return sorted(path.stem for path in folder.glob("*.safetensors")) if folder else []

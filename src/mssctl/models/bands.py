@@ -88,10 +88,11 @@ class BandLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(bands, inputs, outputs).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(bands, 1, outputs).uniform_(-bound, bound))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map each band by its own weights."""
-        y: Tensor = torch.baddbmm(self.bias, x, self.weight)
-        return y
+    def forward(self, x: Tensor, bands: slice | None = None) -> Tensor:
+        """Map each band by its own weights; ``bands`` are those of ``x`` where it has not all."""
+        if bands is None:
+            return torch.baddbmm(self.bias, x, self.weight)
+        return torch.baddbmm(self.bias[bands], x, self.weight[bands])
 
 
 class BandSplit(nn.Module):

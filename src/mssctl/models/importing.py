@@ -7,6 +7,7 @@ from typing import Any
 from mssctl.errors import MssctlError
 from mssctl.events import Notice, Reporter
 from mssctl.models import official, weights
+from mssctl.models.packages import bag_of, stated
 from mssctl.models.wrappers import find_weights, joined
 
 
@@ -26,7 +27,8 @@ def import_files(
     Args:
         files: the parts of one model, in order; mostly one.
         out: the model file.
-        config: the configuration that belongs to them, in its program's own terms.
+        config: the configuration that belongs to them, in its program's own terms; ``bag``: the
+            weights of each model's stems.
         layout: of the keys.
         key: place of the weights in a file that has several.
         card: entries of the model's card, beside where it comes from.
@@ -41,10 +43,13 @@ def import_files(
     try:
         parts = [find_weights(content, layouts, key) for content in contents]
         found, notes = joined(parts, layouts[parts[0][0].layout].parts)
-        separator, run = official.load_with_config(found.state, found.layout, config)
+        own = bag_of([stated(content) for content in contents])
+        separator, run = official.load_with_config(found.state, found.layout, {**own, **config})
     except MssctlError as error:
         where = files[0] if len(files) == 1 else files[0].parent
         raise MssctlError(f"{where}: {error.message}", error.hint, error.exit_code) from None
+    if not config and (assumed := layouts[found.layout].assumed):
+        notes.append(f"assumed without --config: {assumed}, stems {', '.join(separator.stems)}")
     for note in notes:
         report(Notice(f"{files[0].name}: {note}"))
     own = {"imported_from": ", ".join(file.name for file in files), "layout": found.layout}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 SAFETENSORS = "safetensors"
 TORCH = "a file of PyTorch"
+ONNX = "an ONNX file, such as MDX-Net's"
 NO_FILE = "a pipe or a device"  # opening one may wait forever
 
 _IMPORT = "turn it into a model file with `mssctl models import {} -o MODEL.safetensors`"
@@ -25,6 +26,7 @@ _MAGIC = [  # at the beginning of the file
     (b"version https://git-lfs", "a pointer of Git LFS, not the file itself"),
 ]
 _HINTS = {
+    ONNX: "graphs in ONNX are not run here: take a checkpoint of PyTorch, such as a RoFormer's",
     "a pointer of Git LFS, not the file itself": "fetch the file itself, e.g. with `git lfs pull`",
     "an HTML page": "the download gave a web page: fetch the file itself",
 }
@@ -67,7 +69,7 @@ def _kind_by_start(start: bytes, suffix: str) -> str:
     if start[:1] == b"\x80" and start[1] in range(6):
         return TORCH  # a pickle: how PyTorch wrote before it wrote zip archives
     if start[:1] == b"\x08" and suffix == ".onnx":
-        return "an ONNX file"
+        return ONNX
     if len(start) >= 262 and start[257:262] == b"ustar":
         return "a tar archive"
     return _kind_of_text(start)

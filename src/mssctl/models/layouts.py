@@ -64,6 +64,8 @@ class Layout:
         translate: from the official configuration and tensors to our configuration.
         collect: from the official tensors to ours.
         unless: start of keys that they do not have, where ``mark`` is not theirs alone.
+        assumed: what a configuration says and no tensor shows, besides names of the stems, as it is
+            without one.
         parts: a model may be several state dicts; their keys begin with a number, from ``0.`` on.
     """
 
@@ -71,6 +73,7 @@ class Layout:
     translate: Callable[[Mapping[str, Any], Source], RunConfig]
     collect: Callable[[Source, RunConfig], dict[str, Tensor]]
     unless: str = ""
+    assumed: str = ""
     parts: bool = False
 
 

@@ -20,7 +20,7 @@ def sections(config: Tree, outputs: int, channels: int) -> dict[str, dict[str, A
         channels: of the audio.
     """
     audio, inference = config.get("audio") or {}, config.get("inference") or {}
-    rate = audio.get("sample_rate", config.get("sample_rate", 44_100))
+    rate = sample_rate(config)
     length = audio.get("chunk_size")
     separation: dict[str, Any] = {}
     if chunk := inference.get("chunk_size", length):
@@ -34,6 +34,12 @@ def sections(config: Tree, outputs: int, channels: int) -> dict[str, dict[str, A
         "training": {} if length is None else {"segment_length": length},
         "separation": separation,
     }
+
+
+def sample_rate(config: Tree) -> Any:
+    """Of the audio, Hz; files without a section ``audio`` may have it with the network."""
+    audio = config.get("audio") or {}
+    return audio.get("sample_rate", given(config).get("sample_rate", 44_100))
 
 
 def stems(config: Tree, outputs: int) -> dict[str, Any]:

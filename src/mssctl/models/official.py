@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -19,6 +19,7 @@ from mssctl.models.base import Separator
 from mssctl.models.build import build, outline
 from mssctl.models.kinds import SAFETENSORS, TORCH, hint_for, kind_of
 from mssctl.models.layouts import Layout, Source, State
+from mssctl.models.packages import with_state
 from mssctl.models.registry import ARCHITECTURES
 from mssctl.models.run_config import RunConfig
 
@@ -135,7 +136,9 @@ def read_tree(path: Path) -> Any:
         raise MssctlError(f"{path}: cannot be read: {reason}") from None
     if kind == SAFETENSORS:
         try:
-            return load_file(path)
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+            return with_state(metadata, load_file(path))
         except (OSError, SafetensorError) as error:
             raise MssctlError(f"{path}: cannot be read: {error}") from None
     if kind != TORCH:

@@ -3,7 +3,7 @@
 Source: BS-RoFormer (Lu et al., arXiv:2309.02612), whose front and back end other models share.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from mssctl.hardware.device import full_precision
 from mssctl.models.bands import BandLinear, equal_runs
+from mssctl.models.pieces import at_once
 
 
 class UnitNorm(nn.Module):
@@ -27,8 +28,9 @@ class UnitNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalize the last axis; zeros stay zeros."""
         with full_precision(x.device):
-            scale = x.shape[-1] ** 0.5
-            y: Tensor = F.normalize(x.float(), dim=-1, eps=1e-12) * scale * self.gain
+            x = x.float()
+            norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(1e-12)
+            y: Tensor = x * (x.shape[-1] ** 0.5 / norm) * self.gain
             return y
 
 
@@ -100,15 +102,37 @@ class StemMask(nn.Module):
         """Predict the mask from band features."""
         batch, frames, bands, dim = x.shape
         x = x.permute(2, 0, 1, 3).reshape(bands, batch * frames, dim)  # (K, B·T, D)
-        if self.first is not None:
-            x = torch.tanh(self.first(x))  # (K, B·T, hidden)
-        for linear in self.middle:
-            x = torch.tanh(linear(x))
         outputs = []
-        parts = x.split([n for n, _ in self.runs])
-        for part, linear, (n, width) in zip(parts, self.last, self.runs, strict=True):
-            y = F.glu(linear(part), dim=-1).float()  # (K, B·T, w·C·2)
-            y = y.reshape(n, batch, frames, width, self.channels, 2)
-            y = y.permute(1, 4, 0, 3, 2, 5)  # (B, C, K, w, T, 2)
-            outputs.append(y.reshape(batch, self.channels, n * width, frames, 2))
+        for values, width in self._unbounded(x):
+            y = F.glu(values, dim=-1).float()  # (n, B·T, w·C·2)
+            y = y.reshape(-1, batch, frames, width, self.channels, 2)
+            y = y.permute(1, 4, 0, 3, 2, 5)  # (B, C, n, w, T, 2)
+            outputs.append(y.reshape(batch, self.channels, -1, frames, 2))
         return torch.view_as_complex(torch.cat(outputs, dim=2).contiguous())
+
+    def _unbounded(self, x: Tensor) -> Iterator[tuple[Tensor, int]]:
+        """What the gated linear unit takes of each run, or of fewer bands at once, and the width.
+
+        ``(K, N, D) -> (n, N, 2·w·C·2)``, low to high.
+        """
+        bands = x.shape[0]
+        count = at_once(bands, x.shape[1], x.device)
+        hidden = self._hidden(x, None) if count == bands else None
+        low = 0
+        for last, (n, width) in zip(self.last, self.runs, strict=True):
+            if hidden is not None:
+                yield last(hidden[low : low + n]), width
+            else:
+                for start in range(0, n, count):
+                    some = slice(start, min(n, start + count))
+                    part = self._hidden(x, slice(low + some.start, low + some.stop))
+                    yield last(part, some), width
+            low += n
+
+    def _hidden(self, x: Tensor, bands: slice | None) -> Tensor:
+        """All but the last linear map, of all or of some bands."""
+        x = x if bands is None else x[bands]
+        for linear in (self.first, *self.middle):
+            if isinstance(linear, BandLinear):
+                x = torch.tanh(linear(x, bands))
+        return x

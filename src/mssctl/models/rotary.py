@@ -24,13 +24,24 @@ class RotaryEmbedding(nn.Module):
     def angles(self, length: int) -> tuple[Tensor, Tensor]:
         """Cosine and sine, each ``(L, d / 2)`` float32."""
         positions = torch.arange(length, device=self.freqs.device, dtype=torch.float32)
-        angle = positions[:, None] * self.freqs
-        return angle.cos(), angle.sin()
+        with full_precision(positions.device):
+            angle = positions[:, None] * self.freqs
+            return angle.cos(), angle.sin()
 
     def forward(self, x: Tensor) -> Tensor:
         """Rotate each pair of features by an angle proportional to its position."""
-        with full_precision(x.device):
-            cos, sin = self.angles(x.shape[-2])
-            even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-            rotated = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
-            return rotated.flatten(-2).to(x.dtype)
+        return rotated(x, self.angles(x.shape[-2]))
+
+
+def rotated(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotate each pair of features of ``x`` ``(..., L, d)``; ``angles`` as of `RotaryEmbedding`."""
+    cos, sin = angles
+    with full_precision(x.device):
+        pairs = x.float().unflatten(-1, (-1, 2))
+        if x.device.type == "cpu" and not torch.compiler.is_compiling():
+            # One pass over memory; the products below take eight, of every second value.
+            turned = torch.view_as_complex(pairs) * torch.complex(cos, sin)
+            return torch.view_as_real(turned).flatten(-2).to(x.dtype)
+        even, odd = pairs.unbind(-1)
+        turns = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
+        return turns.flatten(-2).to(x.dtype)

@@ -27,11 +27,11 @@ from mssctl.config.schema import (
     DataConfig,
     OptimizerConfig,
     SchedulerConfig,
-    SeparationConfig,
     STFTConfig,
     TrainingConfig,
 )
 from mssctl.config.section import Section, field, named
+from mssctl.config.separation import SeparationConfig
 from mssctl.errors import ExitCode, MssctlError, did_you_mean, shown
 from mssctl.models.registry import ARCHITECTURES, DEFAULT, check_packages
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mssctl.config.bundled import bundled_folder
-from mssctl.config.user import models_folder
+from mssctl.config.user import in_user_folder
 from mssctl.documents import parse_json
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
 from mssctl.files import FileSet, sha256, storage_error
@@ -153,9 +153,10 @@ def find(name: str) -> Path:
         MssctlError: there is none (exit 3), or it is not a file (exit 4).
     """
     if "/" not in name:
-        for folder in (bundled_folder() / "weights", models_folder()):
-            if _is_there(path := folder / f"{name}.safetensors"):
-                return path
+        if _is_there(path := bundled_folder() / "weights" / f"{name}.safetensors"):
+            return path
+        if pulled := in_user_folder(f"models/{name}.safetensors"):
+            return pulled
     try:
         path = Path(name).expanduser()
     except RuntimeError:  # ~ of a user who does not exist

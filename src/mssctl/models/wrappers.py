@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from mssctl.errors import ExitCode, MssctlError, shown
+from mssctl.models import unsupported
 from mssctl.models.layouts import Layout
 
 DEPTH = 4  # how deep state dicts are looked for
@@ -52,8 +53,10 @@ def find_weights(
         key: the place to take them from; None for the rule above.
 
     Raises:
-        MssctlError: no such weights, or several among which only ``key`` can choose.
+        MssctlError: no such weights, several among which only ``key`` can choose, or those of a
+            network that is not computed here.
     """
+    unsupported.refuse(_keys(tree, set()))
     tables = list(_tables(tree, (), set()))
     if not tables:
         raise MssctlError("no state dict in it")
@@ -118,6 +121,16 @@ def _tables(
         yield path, tree
     for name, value in tree.items():
         yield from _tables(value, (*path, str(name)), seen)
+
+
+def _keys(tree: Any, seen: set[int], depth: int = 0) -> Iterator[str]:
+    """The keys of all mappings, each without what is around it."""
+    if not isinstance(tree, Mapping) or id(tree) in seen or depth > DEPTH:
+        return
+    seen.add(id(tree))
+    for name, value in tree.items():
+        yield str(name)
+        yield from _keys(value, seen, depth + 1)
 
 
 def _in_table(

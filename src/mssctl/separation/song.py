@@ -35,6 +35,7 @@ from mssctl.separation.stems import Selection, project, with_rest
 from mssctl.separation.stream import (
     SeparationSettings,
     channel_groups,
+    measured,
     memory_errors,
     separate_stream,
 )
@@ -134,10 +135,14 @@ class SongSeparation:
         made to add up here, after the way back, and not at the model's rate. ``note`` receives
         what only the whole song shows.
         """
+        level = None
+        if self.settings.normalize:
+            first = map(torch.from_numpy, files.blocks(info.path, _BLOCK))
+            level = measured(resample_stream(first, info.sample_rate, model.sample_rate))
         blocks = files.blocks(info.path, _BLOCK, note)
         heard, mixture = tee(torch.from_numpy(block) for block in blocks)
         into = resample_stream(heard, info.sample_rate, model.sample_rate)
-        stems = separate_stream(model, into, self.settings)
+        stems = separate_stream(model, into, self.settings, level)
         back = resample_stream(stems, model.sample_rate, info.sample_rate)
         start = time.perf_counter()
         done = 0

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import tee
+from math import sqrt
 from typing import Self
 
 import torch
@@ -27,6 +28,9 @@ _WIDER = {
     "bfloat16": "use `dtype=fp32`",
 }
 
+# Added to the deviation of a song.
+_STD_FLOOR = 1e-8
+
 # Longest random shift of the segments' grid, in seconds.
 _MAX_SHIFT = 0.5
 
@@ -44,7 +48,7 @@ class SeparationSettings:
         overlap: fraction of a segment shared with the next.
         fade: cross-fade, ``hann`` or ``linear``.
         edges: what surrounds a song, see `overlap_add`.
-        standardize: bring each song to mean 0 and standard deviation 1 of its mono mix.
+        normalize: give the model the song at a standard level, see `measured`.
         batch_size: segments per forward pass.
         amp_dtype: autocast inside the model: ``bfloat16`` or ``float32``.
         taker: index of the stem that takes what the stems lack of the mixture; None: all do.
@@ -58,7 +62,7 @@ class SeparationSettings:
     overlap: float = 0.25
     fade: Fade = "hann"
     edges: Edges = "reflect"
-    standardize: bool = False
+    normalize: bool = False
     batch_size: int = 1
     amp_dtype: str = "float32"
     taker: int | None = None
@@ -89,7 +93,7 @@ class SeparationSettings:
             overlap=wanted.overlap if overlap is None else overlap,
             fade=wanted.fade,
             edges=wanted.edges,
-            standardize=wanted.standardize,
+            normalize=wanted.normalize,
             taker=_taker(config),
             batch_size=wanted.batch_size if batch_size is None else batch_size,
             amp_dtype=amp_dtype,
@@ -104,9 +108,43 @@ def _taker(config: RunConfig) -> int | None:
     return stems.index(stem) if stem in stems else None
 
 
+@dataclass(frozen=True)
+class Level:
+    """Mean and standard deviation of the mean of a song's channels."""
+
+    mean: float = 0.0
+    std: float = 1.0
+
+    def remove(self, wave: Tensor) -> Tensor:
+        """Bring a part of the song to mean 0 and deviation 1."""
+        return (wave - self.mean) / (self.std + _STD_FLOOR)
+
+    def restore(self, wave: Tensor) -> Tensor:
+        """Bring a stem back to the song's level."""
+        return wave * (self.std + _STD_FLOOR) + self.mean
+
+
+def measured(blocks: Iterator[Tensor]) -> Level:
+    """The level of a stream of blocks ``(C, n)``, in constant memory and float64."""
+    count, mean, squares = 0, 0.0, 0.0  # squares: of the distances from the mean
+    for block in blocks:
+        if not (new := block.shape[-1]):
+            continue
+        mono = block.mean(dim=0).double()
+        distance = float(mono.mean()) - mean
+        squares += float((mono - mono.mean()).square().sum())
+        squares += distance**2 * count * new / (count + new)
+        mean += distance * new / (count + new)
+        count += new
+    return Level(mean, sqrt(squares / max(1, count - 1)))
+
+
 @torch.inference_mode()
 def separate_stream(
-    model: Separator, blocks: Iterator[Tensor], settings: SeparationSettings
+    model: Separator,
+    blocks: Iterator[Tensor],
+    settings: SeparationSettings,
+    level: Level | None = None,
 ) -> Iterator[Tensor]:
     """Split a stream of any length; memory does not grow with it.
 
@@ -115,18 +153,22 @@ def separate_stream(
         blocks: mixture as blocks ``(C, n)`` at the model's rate, on the CPU. Another number of
             channels than the model's is handled as `channel_groups` says.
         settings: how to cut and compute.
+        level: of the whole stream, where ``settings.normalize`` asks for it.
 
     Yields:
         ``(S, C, n)`` float32 on the CPU, in order; the lengths add up to the mixture's.
 
     Raises:
         NotFiniteError: the model's output is not finite.
+        ValueError: the level is needed.
     """
+    if settings.normalize and level is None:
+        raise ValueError("normalize: the level of the whole stream is missing")
     shifts = _shifts(settings, model.sample_rate)
     *sources, mixture = tee(blocks, len(shifts) + 1)
     passes = [
         overlap_add(
-            source,
+            source if level is None else map(level.remove, source),
             partial(_apply, model, settings.amp_dtype),
             segment=settings.segment,
             overlap=settings.overlap,
@@ -139,6 +181,7 @@ def separate_stream(
     ]
     for *results, mix in in_step(*passes, mixture):
         stems = results[0] if len(results) == 1 else torch.stack(results).mean(dim=0)
+        stems = stems if level is None else level.restore(stems)
         yield (
             project(stems, mix, settings.taker)
             if settings.mix_consistent and model.complete
@@ -148,7 +191,8 @@ def separate_stream(
 
 def separate_array(model: Separator, mix: Tensor, settings: SeparationSettings) -> Tensor:
     """Split one mixture ``(C, N)`` into ``(S, C, N)``: `separate_stream` of a single block."""
-    return torch.cat(list(separate_stream(model, iter([mix]), settings)), dim=-1)
+    level = measured(iter([mix])) if settings.normalize else None
+    return torch.cat(list(separate_stream(model, iter([mix]), settings, level)), dim=-1)
 
 
 @contextmanager

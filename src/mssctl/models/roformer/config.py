@@ -8,6 +8,7 @@ from mssctl.config.model import ModelSection
 from mssctl.config.schema import AudioConfig, STFTConfig
 from mssctl.config.section import Few, Layers, Width, field
 from mssctl.models.bands_config import Bands, bands_field, check_bands
+from mssctl.models.roformer.mel_bands import mel_bands
 
 
 class RoformerConfig(ModelSection):
@@ -75,3 +76,7 @@ class MelBandRoformerConfig(RoformerConfig):
     def mask_layers(self) -> int:
         """One linear map more than the depth that public configurations state."""
         return self.mask_depth + 1
+
+    def check(self, audio: AudioConfig, stft: STFTConfig) -> None:
+        """Each band has bins of the transform."""
+        mel_bands(audio.sample_rate, stft.n_fft, self.num_bands)

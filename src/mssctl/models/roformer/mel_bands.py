@@ -1,14 +1,14 @@
-"""Bands of equal width on the mel scale, which overlap."""
+"""Bands of equal width on the mel scale, which overlap. Imports neither torch nor numpy."""
 
-import numpy as np
-from numpy.typing import NDArray
+import math
+from itertools import pairwise
 
 _BREAK = 1_000.0  # Hz: linear below, logarithmic above
 _LINEAR = 200.0 / 3  # Hz per mel
-_LOG = np.log(6.4) / 27  # per mel
+_LOG = math.log(6.4) / 27  # per mel
 
 
-def mel_bands(sample_rate: int, n_fft: int, bands: int) -> list[NDArray[np.intp]]:
+def mel_bands(sample_rate: int, n_fft: int, bands: int) -> list[range]:
     """The bins of each band: the support of a triangular filter on Slaney's mel scale.
 
     The lowest and the highest bin, which no triangle covers, belong to the outermost bands.
@@ -21,21 +21,28 @@ def mel_bands(sample_rate: int, n_fft: int, bands: int) -> list[NDArray[np.intp]
     Raises:
         ValueError: a band without bins, or a bin without a band.
     """
-    bins = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)
-    edges = _hertz(np.linspace(0, _mel(sample_rate / 2), bands + 2))
-    inside = (bins > edges[:-2, None]) & (bins < edges[2:, None])  # (bands, bins)
-    inside[0, 0] = inside[-1, -1] = True
-    if not (inside.any(axis=0).all() and inside.any(axis=1).all()):
-        raise ValueError(f"{bands} mel bands are too many for n_fft {n_fft}")
-    return [np.flatnonzero(row) for row in inside]
+    nyquist, top = sample_rate / 2, n_fft // 2
+    step = _mel(nyquist) / (bands + 1)
+    # Edges in bins; a triangle is above zero strictly between its outer edges.
+    edges = [_hertz(step * edge) * n_fft / sample_rate for edge in range(bands + 1)] + [top]
+    found = [
+        range(math.floor(low) + 1, math.ceil(high))
+        for low, high in zip(edges[:-2], edges[2:], strict=True)
+    ]
+    found[0] = range(found[0].stop)
+    found[-1] = range(found[-1].start, top + 1)
+    gap = any(below.stop < above.start for below, above in pairwise(found))
+    if gap or not all(found):
+        raise ValueError(f"model.num_bands: {bands} are too many for n_fft {n_fft}")
+    return found
 
 
 def _mel(hertz: float) -> float:
     if hertz < _BREAK:
         return hertz / _LINEAR
-    return float(_BREAK / _LINEAR + np.log(hertz / _BREAK) / _LOG)
+    return _BREAK / _LINEAR + math.log(hertz / _BREAK) / _LOG
 
 
-def _hertz(mels: NDArray[np.float64]) -> NDArray[np.float64]:
-    above = mels - _BREAK / _LINEAR
-    return np.where(above < 0, mels * _LINEAR, _BREAK * np.exp(_LOG * np.maximum(above, 0)))
+def _hertz(mel: float) -> float:
+    above = mel - _BREAK / _LINEAR
+    return mel * _LINEAR if above < 0 else _BREAK * math.exp(_LOG * above)

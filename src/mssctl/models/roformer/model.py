@@ -6,7 +6,6 @@ Wang et al., "Mel-Band RoFormer" (arXiv:2310.01809); sizes and details as in the
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -15,6 +14,7 @@ from mssctl.hardware.attention import attention
 from mssctl.hardware.dropout import Dropout
 from mssctl.models.bands import band_widths
 from mssctl.models.base import SpectralSeparator
+from mssctl.models.pieces import at_once
 from mssctl.models.rms_bands import RMSBandSplit, StemMask, UnitNorm
 from mssctl.models.roformer.config import (
     BSRoformerConfig,
@@ -22,8 +22,10 @@ from mssctl.models.roformer.config import (
     RoformerConfig,
 )
 from mssctl.models.roformer.mel_bands import mel_bands
-from mssctl.models.rotary import RotaryEmbedding
+from mssctl.models.rotary import RotaryEmbedding, rotated
 from mssctl.models.run_config import RunConfig
+
+Angles = tuple[Tensor, Tensor]  # of `RotaryEmbedding.angles`
 
 
 class GatedAttention(nn.Module):
@@ -42,11 +44,12 @@ class GatedAttention(nn.Module):
         self.out = nn.Linear(inner, dim, bias=False)
         self.drop = Dropout(model.dropout)
 
-    def forward(self, x: Tensor, rope: RotaryEmbedding) -> Tensor:
-        """Attend over all positions; ``rope`` rotates queries and keys."""
+    def forward(self, x: Tensor, angles: Angles) -> Tensor:
+        """Attend over all positions; ``angles`` rotate queries and keys."""
         qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (N, L, 3, H, d)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (N, H, L, d)
-        y = attention(rope(q), rope(k), v, self.dropout if self.training else 0.0)
+        q, k = rotated(q, angles), rotated(k, angles)
+        y = attention(q, k, v, self.dropout if self.training else 0.0)
         y = y.transpose(1, 2) * self.gates(x).sigmoid()[..., None]  # (N, L, H, d)
         return self.drop(self.out(y.flatten(2)))  # type: ignore[no-any-return]
 
@@ -84,9 +87,9 @@ class TransformerLayer(nn.Module):
         self.norm_ffn = UnitNorm(model.emb_dim)
         self.ffn = FeedForward(model)
 
-    def forward(self, x: Tensor, rope: RotaryEmbedding) -> Tensor:
+    def forward(self, x: Tensor, angles: Angles) -> Tensor:
         """Run both branches."""
-        x = x + self.attention(self.norm_attention(x), rope)
+        x = x + self.attention(self.norm_attention(x), angles)
         return x + self.ffn(self.norm_ffn(x))  # type: ignore[no-any-return]
 
 
@@ -102,10 +105,10 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList([TransformerLayer(model) for _ in range(depth)])
         self.norm = UnitNorm(model.emb_dim) if model.norm_paths else nn.Identity()
 
-    def forward(self, x: Tensor, rope: RotaryEmbedding) -> Tensor:
+    def forward(self, x: Tensor, angles: Angles) -> Tensor:
         """Run the layers one after the other."""
         for layer in self.layers:
-            x = layer(x, rope)
+            x = layer(x, angles)
         return self.norm(x)  # type: ignore[no-any-return]
 
 
@@ -123,14 +126,26 @@ class RoformerBlock(nn.Module):
 
     def along_time(self, x: Tensor, rope: RotaryEmbedding) -> Tensor:
         """Treat each band as a sequence over time."""
-        bands_first = x.transpose(1, 2)  # (B, K, T, D)
-        y: Tensor = self.time_path(bands_first.flatten(0, 1), rope).view_as(bands_first)
-        return y.transpose(1, 2)
+        return _sequences(self.time_path, x.transpose(1, 2), rope).transpose(1, 2)
 
     def along_bands(self, x: Tensor, rope: RotaryEmbedding) -> Tensor:
         """Treat each frame as a sequence over bands."""
-        y: Tensor = self.band_path(x.flatten(0, 1), rope).view_as(x)
-        return y
+        return _sequences(self.band_path, x, rope)
+
+
+def _sequences(path: Transformer, x: Tensor, rope: RotaryEmbedding) -> Tensor:
+    """Run ``path`` on ``x`` ``(B, N, L, D)`` as ``B * N`` sequences."""
+    batch, number, length, _ = x.shape
+    angles = rope.angles(length)
+    count = at_once(number, batch * length, x.device)
+    if count == number:
+        return path(x.flatten(0, 1), angles).view(x.shape)  # type: ignore[no-any-return]
+    y = torch.empty_like(x)
+    for start in range(0, number, count):
+        part = x[:, start : start + count]
+        sequences = part.flatten(0, 1).contiguous()
+        y[:, start : start + count] = path(sequences, angles).view(part.shape)
+    return y
 
 
 class Roformer(SpectralSeparator):
@@ -218,16 +233,14 @@ class MelBandRoformer(Roformer):
         model = MelBandRoformerConfig.of(config)
         bands = mel_bands(config.audio.sample_rate, config.stft.n_fft, model.num_bands)
         super().__init__(config, model, [len(band) for band in bands])
-        bins = np.concatenate(bands)
-        order = np.argsort(bins, kind="stable")
-        _, first, count = np.unique(bins[order], return_index=True, return_counts=True)
+        bins = [bin_ for band in bands for bin_ in band]
         # A bin is in neighboring bands only: its first and its last place are all it has.
-        for name, values in (
-            ("bins", bins),
-            ("first", order[first]),
-            ("last", order[first + count - 1]),
-        ):
-            self.register_buffer(name, torch.from_numpy(values), persistent=False)
+        last = {bin_: place for place, bin_ in enumerate(bins)}
+        first = {bin_: len(bins) - 1 - place for place, bin_ in enumerate(reversed(bins))}
+        self.register_buffer("bins", torch.tensor(bins), persistent=False)
+        for name, places in (("first", first), ("last", last)):
+            by_bin = torch.tensor([places[bin_] for bin_ in range(len(places))])
+            self.register_buffer(name, by_bin, persistent=False)
 
     def gathered(self, spec: Tensor) -> Tensor:
         """The bins of all bands, one band after the other."""

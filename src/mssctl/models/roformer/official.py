@@ -27,11 +27,17 @@ _LAYER = {
     "ffn.down.weight": "1.net.4.weight",
     "ffn.down.bias": "1.net.4.bias",
 }
+_HOP = 441  # of most published models; a file that leaves it out means 512
+ASSUMED = f"hop length {_HOP}, the lowest bin silenced"
 _FIRST = "layers.0.0.layers.0"
 
 
 def _translate(
-    config: Mapping[str, Any], source: Source, model: dict[str, Any], mask_layers: int
+    config: Mapping[str, Any],
+    source: Source,
+    model: dict[str, Any],
+    channels: int,
+    mask_layers: int,
 ) -> RunConfig:
     """Our configuration: sizes from the tensors, the rest from the official names.
 
@@ -39,6 +45,7 @@ def _translate(
         config: the whole YAML file, or the constructor's arguments.
         source: the tensors.
         model: what is particular to one architecture.
+        channels: of the audio.
         mask_layers: linear maps of the mask decoder beyond its stated depth.
 
     Raises:
@@ -61,7 +68,10 @@ def _translate(
     outputs = stem_count(source.count("mask_estimators"))
     return parse(
         {
-            "stft": {"n_fft": n_fft, "hop_length": given.get("stft_hop_length", 512)},
+            "stft": {
+                "n_fft": n_fft,
+                "hop_length": given.get("stft_hop_length", 512 if given else _HOP),
+            },
             "model": {
                 "n_layers": source.count("layers"),
                 "time_depth": source.count("layers.0.0.layers"),
@@ -77,15 +87,30 @@ def _translate(
                 "zero_dc": given.get("zero_dc", True),
                 **model,
             },
-            **msst.sections(config, outputs, _channels(config)),
+            **msst.sections(config, outputs, channels),
         },
         "official configuration",
     )
 
 
-def _channels(config: Mapping[str, Any]) -> int:
-    """Audio channels."""
-    return 2 if msst.given(config).get("stereo", False) else 1
+def _band_inputs(source: Source) -> list[int]:
+    """Numbers of a frame that go into each band: two for each bin of each channel."""
+    bands = range(source.count("band_split.to_features"))
+    return [source(f"band_split.to_features.{band}.0.gamma").shape[0] for band in bands]
+
+
+def _channels(config: Mapping[str, Any], source: Source, bins: int) -> int:
+    """Audio channels: as the configuration says, or as many as fit.
+
+    Args:
+        config: the whole YAML file, or the constructor's arguments.
+        source: the tensors.
+        bins: of all bands.
+    """
+    stereo = msst.given(config).get("stereo")
+    if stereo is None:
+        return max(1, sum(_band_inputs(source)) // (2 * bins))
+    return 2 if stereo else 1
 
 
 def _collect(
@@ -144,14 +169,11 @@ def _frequencies(source: Source) -> Tensor:
 
 
 def _translate_bs(config: Mapping[str, Any], source: Source) -> RunConfig:
-    parts = 2 * _channels(config)  # numbers of a bin
-    sizes = [
-        source(f"band_split.to_features.{band}.0.gamma").shape[0]
-        for band in range(source.count("band_split.to_features"))
-    ]
-    widths = [size // parts for size in sizes]
+    bins = msst.given(config).get("stft_n_fft", 2048) // 2 + 1
+    channels = _channels(config, source, bins)
+    widths = [size // (2 * channels) for size in _band_inputs(source)]
     model = {"name": "bs_roformer", "freqs_per_bands": widths}
-    return _translate(config, source, model, mask_layers=0)
+    return _translate(config, source, model, channels, mask_layers=0)
 
 
 def _collect_bs(source: Source, config: RunConfig) -> dict[str, Tensor]:
@@ -161,9 +183,12 @@ def _collect_bs(source: Source, config: RunConfig) -> dict[str, Tensor]:
 
 
 def _translate_mel(config: Mapping[str, Any], source: Source) -> RunConfig:
-    bands = source.count("band_split.to_features")
+    given, bands = msst.given(config), len(_band_inputs(source))
+    rate = msst.sample_rate(config)
+    bins = sum(map(len, mel_bands(rate, given.get("stft_n_fft", 2048), bands)))
     model = {"name": "mel_band_roformer", "num_bands": bands}
-    return _translate(config, source, model, mask_layers=1)
+    channels = _channels(config, source, bins)
+    return _translate(config, source, model, channels, mask_layers=1)
 
 
 def _collect_mel(source: Source, config: RunConfig) -> dict[str, Tensor]:
@@ -174,6 +199,10 @@ def _collect_mel(source: Source, config: RunConfig) -> dict[str, Tensor]:
 
 _MARK = "layers.0.0.layers.0.0.to_qkv.weight"
 LAYOUTS = {
-    "bs_roformer": Layout(_MARK, _translate_bs, _collect_bs, unless="layers.0.0.norm."),
-    "mel_band_roformer": Layout(_MARK, _translate_mel, _collect_mel, unless="final_norm."),
+    "bs_roformer": Layout(
+        _MARK, _translate_bs, _collect_bs, unless="layers.0.0.norm.", assumed=ASSUMED
+    ),
+    "mel_band_roformer": Layout(
+        _MARK, _translate_mel, _collect_mel, unless="final_norm.", assumed=ASSUMED
+    ),
 }

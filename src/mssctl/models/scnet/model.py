@@ -215,4 +215,5 @@ def _to_time(x: Tensor) -> Tensor:
     with full_precision(x.device):
         real, imag = x.float().permute(0, 2, 3, 1).chunk(2, dim=3)
         y = torch.fft.irfft(torch.complex(real, imag), dim=2, norm="ortho")
-        return y.permute(0, 3, 1, 2)
+        features: Tensor = y.permute(0, 3, 1, 2)
+        return features
