@@ -59,14 +59,12 @@ def main() -> None:
         stems, our_wall, our_cpu = timed(ours.eval(), mix)
         if not pair:
             error = float((stems - wanted).norm() / wanted.norm())
-            print(f"relative difference {error:.1e}")  # noqa: T201
+            print(f"relative difference {error:.1e}")
             continue
         ratios.append((wall / our_wall, cpu / our_cpu))
-        print(  # noqa: T201
-            f"theirs {wall:.2f} s ({cpu:.2f} s cpu), ours {our_wall:.2f} s ({our_cpu:.2f} s cpu)"
-        )
+        print(f"theirs {wall:.2f} s ({cpu:.2f} s cpu), ours {our_wall:.2f} s ({our_cpu:.2f} s cpu)")
     wall, cpu = (statistics.median(column) for column in zip(*ratios, strict=True))
-    print(f"ours is {wall:.2f} times as fast, by processor time {cpu:.2f} times")  # noqa: T201
+    print(f"ours is {wall:.2f} times as fast, by processor time {cpu:.2f} times")
 
 
 if __name__ == "__main__":
