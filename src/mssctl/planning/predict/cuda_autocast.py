@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -32,21 +33,21 @@ def cuda_autocast() -> Iterator[None]:
     def pretending(self: Any, device_type: str, *args: Any, **kwargs: Any) -> None:
         init(self, on_cpu(device_type), *args, **kwargs)
 
-    library = torch.library.Library("aten", "IMPL")
-    for name in _FLOAT32:
-        if not torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{name}", "AutocastCPU"):
-            packet, _, overload = name.partition(".")
-            operation = getattr(getattr(aten, packet), overload or "default")
-            library.impl(name, _in_float32(operation), "AutocastCPU")
-    autocast.__init__ = pretending  # type: ignore[method-assign]
-    torch.is_autocast_enabled = lambda device="cuda": enabled(on_cpu(device))
-    torch.get_autocast_dtype = lambda device: dtype(on_cpu(device))  # type: ignore[assignment]
-    try:
+    with (
+        torch.library._scoped_library("aten", "IMPL") as library,
+        mock.patch.object(autocast, "__init__", pretending),
+        mock.patch.multiple(
+            torch,
+            is_autocast_enabled=lambda device="cuda": enabled(on_cpu(device)),
+            get_autocast_dtype=lambda device: dtype(on_cpu(device)),
+        ),
+    ):
+        for name in _FLOAT32:
+            if not torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{name}", "AutocastCPU"):
+                packet, _, overload = name.partition(".")
+                operation = getattr(getattr(aten, packet), overload or "default")
+                library.impl(name, _in_float32(operation), "AutocastCPU")
         yield
-    finally:
-        autocast.__init__ = init  # type: ignore[method-assign]
-        torch.is_autocast_enabled, torch.get_autocast_dtype = enabled, dtype
-        library._destroy()
 
 
 def _in_float32(operation: Any) -> Callable[..., Any]:
