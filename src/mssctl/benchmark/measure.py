@@ -15,7 +15,7 @@ from mssctl.events import Notice, Progress, Reporter
 from mssctl.files import FileSet
 from mssctl.hardware.machine import GIB, peak_memory
 from mssctl.options.bench import BenchOptions
-from mssctl.planning.cards import card_in
+from mssctl.planning.target import card_in
 from mssctl.results.bench import OperatorTime, StepBench
 
 STEPS, WARMUP = 50, 3

@@ -26,9 +26,11 @@ def components(config: RunConfig, peak: Peak) -> list[MemoryShare]:
     parts = architecture(config.model).parts
     for label, size in peak.parts.items():
         shares[_purpose(label, parts)] += size
-    shares["kernel workspace"] = peak.workspace
-    shares["cuBLAS workspace"] = peak.cublas
-    shares["CUDA context (assumed)"] = peak.context
+    shares.update({
+        "kernel workspace": peak.workspace,
+        "cuBLAS workspace": peak.cublas,
+        "CUDA context (assumed)": peak.context,
+    })  # fmt: skip
     return _shares(shares)
 
 
@@ -96,11 +98,10 @@ def remedies(
     """
     if not knows(config):
         return _in_proportion(config, peak) if peak else []
-    found = []
-    for change, changed, kernel in _changes(config, attention, capability):
-        need = estimate(changed, capability, kernel)
-        found.append(Remedy(change, need.device / GIB))
-    return found
+    return [
+        Remedy(change, estimate(changed, capability, kernel).device / GIB)
+        for change, changed, kernel in _changes(config, attention, capability)
+    ]
 
 
 def fixed(peak: Peak) -> int:

@@ -12,8 +12,8 @@ from typing import TypeVar
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
+from mssctl.planning.predict.modes import no_collection
 from mssctl.planning.predict.pretend_cuda import fake_cuda, presented
-from mssctl.planning.predict.quick import no_collection
 from mssctl.planning.predict.tracker import Allocation, MemoryTracker, labelled, naming
 from mssctl.planning.predict.workspaces import CONTEXT, cublas
 

@@ -20,8 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 
 from mssctl.hardware.attention import attention_kernel, attention_kernels_allowed
-from mssctl.planning.predict.cuda_autocast import cuda_autocast
-from mssctl.planning.predict.quick import QuickFakeMode
+from mssctl.planning.predict.modes import QuickFakeMode, cuda_autocast
 from mssctl.planning.predict.tracker import MemoryTracker
 
 aten = torch.ops.aten
