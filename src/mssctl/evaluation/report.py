@@ -18,10 +18,7 @@ from mssctl.errors import MssctlError
 from mssctl.evaluation.documents import find_document
 from mssctl.evaluation.excerpts import SECONDS, read_excerpt
 from mssctl.evaluation.summary import numbers_of, read_summary, read_track
-from mssctl.pages import number, render
-from mssctl.pages.plots import box_plot, over_time
-from mssctl.pages.sounds import sound
-from mssctl.pages.spectrogram import LOWEST, RANGE_DB, peak
+from mssctl.pages import number, plots, render, sounds, spectrogram
 
 LISTENED = 8  # tracks with sounds: each takes about a megabyte
 
@@ -61,7 +58,8 @@ def report(folder: Path) -> tuple[str, dict[str, str]]:
         lines=lines.values(),
         songs=[(name, found) for name in heard if (found := _sounds(folder, summary, name))],
         listen=f"{some}, the best by mean SDR first: the {SECONDS:g} loudest seconds of each. "
-        f"Spectrograms from {LOWEST:g} Hz up, {RANGE_DB:g} dB deep, all of a track on one scale.",
+        f"Spectrograms from {spectrogram.LOWEST:g} Hz up, {spectrogram.RANGE_DB:g} dB deep, "
+        "all of a track on one scale.",
         provenance=[row for row in _flat(provenance) if row[0].split()[0] not in _HIDDEN],
     )
     named = boxes | {f"{track} over time": plot for track, plot in lines.items()}
@@ -81,7 +79,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
 def _boxes(summary: Mapping[str, Any]) -> dict[str, str]:
     """Metric -> plot of its distribution."""
     found = {name: (metric_of(name), groups) for name, groups in _groups(summary).items()}
-    return {name: box_plot(groups, m.title, m.unit) for name, (m, groups) in found.items()}
+    return {name: plots.box_plot(groups, m.title, m.unit) for name, (m, groups) in found.items()}
 
 
 def _lines(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -93,7 +91,7 @@ def _lines(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
             for target in document.get("targets", ())
         }
         if series:
-            found[track] = over_time(series, track, metric_of("SDR").unit)
+            found[track] = plots.over_time(series, track, metric_of("SDR").unit)
     return found
 
 
@@ -129,10 +127,10 @@ def _sounds(folder: Path, summary: Mapping[str, Any], track: str) -> list[dict[s
     found, rate = read_excerpt(folder / "excerpts" / track)
     if not found:
         return []
-    loudest = max(peak(audio) for audio in found.values())
+    loudest = max(spectrogram.peak(audio) for audio in found.values())
     players = []
     if MIXTURE in found:
-        players.append(sound(MIXTURE, "", found[MIXTURE], rate, loudest, wide=True))
+        players.append(sounds.sound(MIXTURE, "", found[MIXTURE], rate, loudest, wide=True))
     for item in summary["scores"]:  # a stem that was left out has no players
         if item["track"] != track:
             continue
@@ -140,7 +138,7 @@ def _sounds(folder: Path, summary: Mapping[str, Any], track: str) -> list[dict[s
         value = "" if score is None else f", SDR {number(score)} dB"
         for about, name in ((" reference", "reference"), (f" estimate{value}", "estimate")):
             if (audio := found.get(f"{item['stem']}.{name}")) is not None:
-                players.append(sound(item["stem"], about, audio, rate, loudest))
+                players.append(sounds.sound(item["stem"], about, audio, rate, loudest))
     return players
 
 

@@ -14,8 +14,7 @@ from mssctl.evaluation.documents import Document, packed
 from mssctl.evaluation.estimates import Found, content_hashes
 from mssctl.evaluation.metrics import measure
 from mssctl.evaluation.metrics.sdr import Array, is_silent
-from mssctl.evaluation.references import ReferenceAudio
-from mssctl.evaluation.sums import sums
+from mssctl.evaluation.references import ReferenceAudio, sums
 from mssctl.options.evaluate import Engine
 from mssctl.results.evaluate import Score, StemScore
 
