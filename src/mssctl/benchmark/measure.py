@@ -1,4 +1,4 @@
-"""Measures the steps of some work: times, memory, shares, how near the machine's best, and where."""
+"""Measures steps: times, memory, shares, how near the machine's best; and describes the machine."""
 
 import platform
 import statistics

@@ -141,8 +141,8 @@ def predict_training(config: RunConfig, capability: Capability) -> Predicted:
 
 def _separation(config: RunConfig, device: torch.device) -> Work:
     training = config.training
-    wanted = "fp32" if training.amp_dtype == "float32" else "auto"
-    dtype = choose_dtype(wanted, device).amp_dtype
+    precise = training.amp_dtype == "float32"
+    dtype = choose_dtype("fp32" if precise else "auto", device).amp_dtype
     configure(
         device,
         tf32=training.tf32,

@@ -64,8 +64,8 @@ def read(path: Path, *, damaged: bool = False) -> Document:
 
 def provenance_of(summary: Mapping[str, Any]) -> dict[str, Any]:
     """What a summary's scores depend on besides the audio."""
-    found = summary["provenance"]
-    return {key: value for key, value in found.items() if key not in _OF_THE_AUDIO}
+    found = summary["provenance"].items()
+    return {key: value for key, value in found if key not in _OF_THE_AUDIO}
 
 
 def provenance_in(path: Path) -> dict[str, Any] | None:

@@ -88,8 +88,8 @@ class FromModel(Estimates):
         assert audio.mixture is not None, "a model needs a mixture"
         with memory_errors(track.name):
             mixture = torch.from_numpy(audio.mixture)
-            estimates = separate_array(self.model.separator, mixture, self._settings)
-        return Found(dict(zip(self.stems, estimates.numpy(), strict=True)))
+            estimates = separate_array(self.model.separator, mixture, self._settings).numpy()
+        return Found(dict(zip(self.stems, estimates, strict=True)))
 
 
 class FromFolder(Estimates):
@@ -183,8 +183,8 @@ def ideal_ratio_masks(
         stem -> ``(C, N)``; their sum is the mixture wherever any stem sounds.
     """
     length = mixture.shape[-1]
-    window = scipy.signal.get_window("hann", _N_FFT)
-    transform = scipy.signal.ShortTimeFFT(window, _HOP, fs=1.0)
+    hann = scipy.signal.get_window("hann", _N_FFT)
+    transform = scipy.signal.ShortTimeFFT(hann, _HOP, fs=1.0)
     out = {stem: np.empty(mixture.shape, np.float32) for stem in references}
     for channel, mixed in enumerate(np.asarray(mixture, np.float64)):
         padded = np.pad(mixed, _N_FFT)  # so that every sample is under whole windows

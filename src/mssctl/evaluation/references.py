@@ -177,7 +177,9 @@ def sums(stems: Mapping[str, Audio]) -> dict[str, tuple[str, ...]]:
         for parts in combinations([number for number in range(len(names)) if number != whole], size)
     }  # a stem and its parts -> energy of the difference so far
     for start in range(0, audio[0].shape[-1], _BLOCK):
-        products = _products([sound[..., start : start + _BLOCK] for sound in audio])
+        block = np.stack([sound[..., start : start + _BLOCK].ravel() for sound in audio])
+        block = block.astype(np.float64)
+        products = block @ block.T  # inner products of all with all
         added = {key: error + _difference(products, *key) for key, error in left.items()}
         left = {key: total for key, total in added.items() if total <= _ALLOWED * energy[key[0]]}
         if not left:
@@ -190,12 +192,6 @@ def sums(stems: Mapping[str, Audio]) -> dict[str, tuple[str, ...]]:
 def _energy(audio: Audio) -> float:
     flat = audio.ravel()
     return float(np.einsum("i,i->", flat, flat, dtype=np.float64))
-
-
-def _products(audio: Sequence[Audio]) -> np.ndarray:
-    """Inner products ``(S, S)`` of all with all."""
-    flat = np.stack([sound.ravel() for sound in audio]).astype(np.float64)
-    return flat @ flat.T
 
 
 def _difference(products: np.ndarray, whole: int, parts: Sequence[int]) -> float:

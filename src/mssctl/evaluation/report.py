@@ -43,7 +43,11 @@ def report(folder: Path) -> tuple[str, dict[str, str]]:
     heard = _spread([name for name in ranked if (folder / "excerpts" / name).is_dir()], LISTENED)
     some = f"{len(heard)} of {len(ranked)} tracks" if len(heard) < len(ranked) else "All tracks"
     metrics = [metric_of(name) for name in summary["definitions"]]
-    boxes, lines = _boxes(summary), _lines(documents)
+    groups, lines = _groups(summary), _lines(documents)
+    boxes = {
+        name: plots.box_plot(found, metric_of(name).title, metric_of(name).unit)
+        for name, found in groups.items()
+    }
     page = render(
         "mssctl.evaluation",
         "report.html.j2",
@@ -54,7 +58,12 @@ def report(folder: Path) -> tuple[str, dict[str, str]]:
         gains=[word for metric in metrics for word in (metric.title, "gain")],
         medians=[metric.title for metric in metrics if metric.median],
         boxes=boxes.values(),
-        quartiles=_quartiles(summary),
+        quartiles=[
+            (stem, metric_of(name).title, _quartiles(found[stem]), len(found[stem]))
+            for stem in summary["counts"]
+            for name, found in groups.items()
+            if stem in found
+        ],
         lines=lines.values(),
         songs=[(name, found) for name in heard if (found := _sounds(folder, summary, name))],
         listen=f"{some}, the best by mean SDR first: the {SECONDS:g} loudest seconds of each. "
@@ -76,12 +85,6 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         raise MssctlError(f"{folder}: no whole evaluation to report on: {error.message}") from None
 
 
-def _boxes(summary: Mapping[str, Any]) -> dict[str, str]:
-    """Metric -> plot of its distribution."""
-    found = {name: (metric_of(name), groups) for name, groups in _groups(summary).items()}
-    return {name: plots.box_plot(groups, m.title, m.unit) for name, (m, groups) in found.items()}
-
-
 def _lines(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Track -> plot of its SDR over time."""
     found = {}
@@ -95,15 +98,9 @@ def _lines(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return found
 
 
-def _quartiles(summary: Mapping[str, Any]) -> list[tuple[str, str, list[float], int]]:
-    """What the boxes show: stem, metric, median, mean and quartiles, and the number of tracks."""
-    groups = {metric_of(name).title: found for name, found in _groups(summary).items()}
-    return [
-        (stem, title, [np.median(x), fmean(x), *np.quantile(x, (0.25, 0.75))], len(x))
-        for stem in summary["counts"]
-        for title, found in groups.items()
-        if (x := found.get(stem))
-    ]
+def _quartiles(values: Sequence[float]) -> list[float]:
+    """What a box shows: median, mean, and lower and upper quartile."""
+    return [np.median(values), fmean(values), *np.quantile(values, (0.25, 0.75))]
 
 
 def _groups(summary: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:

@@ -189,8 +189,7 @@ def _fitting(
 def trained_on(name: str, card: Mapping[str, str]) -> str | None:
     """What a model's name, or else its card, says about its training data."""
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower())
-    by_name = next((data for known, data in _KNOWN.items() if known in plain), None)
-    return by_name or card.get("trained_on")
+    return next((data for known, data in _KNOWN.items() if known in plain), card.get("trained_on"))
 
 
 def guard(name: str, card: Mapping[str, str], *, split: str, force: bool) -> list[str]:

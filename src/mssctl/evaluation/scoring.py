@@ -92,8 +92,7 @@ def score_track(
 
 def score(estimate: float, mixture: float | None) -> Score:
     """A score with its improvement over the mixture, where there is one."""
-    improvement = None if mixture is None else estimate - mixture
-    return Score(estimate=estimate, mixture=mixture, improvement=improvement)
+    return Score(estimate, mixture, None if mixture is None else estimate - mixture)
 
 
 def document(track: str, audio: ReferenceAudio, found: Found, scoring: Scoring) -> Document:

@@ -266,8 +266,7 @@ class Store:
         """Whether a file or folder of a track may be replaced."""
         if self._new != self._folder:
             return True  # only this evaluation writes there
-        document = path.suffix == ".json"
-        places = [path] if document else document_places(self._folder, track.name)
+        places = [path] if path.suffix == ".json" else document_places(self._folder, track.name)
         return any(self._is_own(place, track) for place in places)
 
     def _is_own(self, path: Path, track: SongFiles) -> bool:

@@ -62,9 +62,7 @@ def _fingerprint() -> str:
 
 
 def _from_json(values: dict[str, Any]) -> Peak:
-    values["largest"] = tuple(
-        Allocation(**{**item, "shape": tuple(item["shape"])}) for item in values["largest"]
-    )
-    values["kernels"] = tuple(values["kernels"])
-    values["work"] = tuple((f, b, times) for f, b, times in values["work"])
-    return Peak(**values)
+    largest = [Allocation(**{**item, "shape": tuple(item["shape"])}) for item in values["largest"]]
+    work = [(flops, moved, times) for flops, moved, times in values["work"]]
+    tuples = {"largest": tuple(largest), "kernels": tuple(values["kernels"]), "work": tuple(work)}
+    return Peak(**{**values, **tuples})

@@ -38,8 +38,8 @@ def modules(peak: Peak) -> list[MemoryShare]:
     """The activations at the peak by part of the model, in GiB, the ten largest."""
     shares: Counter[str] = Counter()
     for label, size in peak.parts.items():
-        if label not in _OWN:
-            shares[_part(label)] += size
+        if label not in _OWN:  # to the depth of a reader's interest: ``blocks.3.freq_path``
+            shares[".".join(label.split(".")[:3]) or "masks and inverse transform"] += size
     return _shares(shares)[:10]
 
 
@@ -59,11 +59,6 @@ def _purpose(label: str, parts: Mapping[str, str]) -> str:
         return "recomputed activations"
     rest = "masks and transforms" if parts else "activations"
     return parts.get(label.split(".", maxsplit=1)[0], rest)
-
-
-def _part(label: str) -> str:
-    """The label to the depth of a reader's interest: ``blocks.3.freq_path``."""
-    return ".".join(label.split(".")[:3]) or "masks and inverse transform"
 
 
 def notes(config: RunConfig, attention: str | None, capability: tuple[int, int]) -> list[str]:

@@ -158,8 +158,8 @@ def keep_aside(library: Library, fraction: float) -> dict[str, list[str]]:
         if len(sizes) >= 3:
             smallest = sorted(sizes, key=lambda name: (sizes[name], name))[: len(sizes) // 3]
             totals = accumulate(sizes[name] for name in smallest)
-            count = sum(total <= fraction * sizes.total() for total in totals)
-            aside[kind] = sorted(smallest[: max(count, 1)])
+            count = sum(total <= fraction * sizes.total() for total in totals) or 1
+            aside[kind] = sorted(smallest[:count])
     return aside
 
 
