@@ -13,10 +13,10 @@ from mssctl.hardware import nvml
 from mssctl.hardware.device import DeviceChoice
 from mssctl.options.plan import PlanOptions
 from mssctl.planning import memory, one, target, verify
-from mssctl.planning.cards import CARDS
 from mssctl.planning.fit import GIB
 from mssctl.planning.predict.fake_step import Peak
 from mssctl.planning.predict.workspaces import CONTEXT
+from mssctl.planning.target import CARDS
 
 TINY = """
 audio: {sample_rate: 8000, stems: [vocals, other]}

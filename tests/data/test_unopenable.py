@@ -188,8 +188,9 @@ def test_a_sample_to_make_songs_of_that_cannot_be_opened_is_named(disk, kind):
 
 def read_samples(folder: Path) -> None:
     reader = SampleReader(8_000)
-    for sample in find_samples(folder).samples:
-        reader.read(sample)
+    for samples in find_samples(folder).values():
+        for sample in samples:
+            reader.read(sample)
 
 
 @pytest.mark.parametrize("reader", [trained, referred_to])

@@ -9,8 +9,7 @@ import soundfile as sf
 from mssctl.api.evaluate import evaluate
 from mssctl.config.schema import AudioConfig
 from mssctl.data.tracks import find_tracks
-from mssctl.evaluation.references import read
-from mssctl.evaluation.sums import sums
+from mssctl.evaluation.references import read, sums
 
 STEMS = ("vocals", "drums", "bass", "other")
 RATE, FRAMES = 8_000, 4_000

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mssctl.errors import MssctlError
-from mssctl.planning import cards
+from mssctl.planning import target as cards
 from mssctl.planning.predict.fake_step import Peak
 
 PEAK = Peak(0, 0, 0, 0, 0, "", "", {}, (), (), 0, ((10**12, 10**9, 3),), 10**9)

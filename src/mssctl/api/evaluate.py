@@ -52,7 +52,7 @@ def evaluate(
     documents = score_all(found, scoring, store, jobs, report)
     result = summary_of(found, scoring, documents, provenance, given)
     if out is not None:
-        store.finish(tables(result, documents))
+        store.finish(tables(result))
     if html is not None and out is not None:
         # Imports matplotlib, which takes half a second.
         from mssctl.evaluation.report import report as page_of  # noqa: PLC0415

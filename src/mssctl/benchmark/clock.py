@@ -6,7 +6,7 @@ On CUDA nothing here waits for the device inside a step: events are read after t
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -41,6 +41,17 @@ class Clock:
     def between(self, start: Any, end: Any) -> float:
         """Seconds; after `wait`."""
         return float(start.elapsed_time(end)) / 1e3 if self.cuda else float(end - start)
+
+
+def least_seconds(work: Callable[[], object], repeats: int, device: torch.device) -> float:
+    """The least time that ``work`` takes, until the device has done it."""
+    clock, times = Clock(device), []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        clock.wait()
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def percentile(seconds: list[float], share: float) -> float:

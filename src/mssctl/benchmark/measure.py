@@ -1,22 +1,25 @@
-"""Measures the steps of some work: times, memory, shares, and how near the machine's best."""
+"""Measures steps: times, memory, shares, how near the machine's best; and describes the machine."""
 
+import platform
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mssctl.benchmark.clock import Clock, Watch, percentile
-from mssctl.benchmark.environment import environment, matmul_rate
+from mssctl.benchmark.clock import Clock, Watch, least_seconds, percentile
 from mssctl.benchmark.work import Work
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Progress, Reporter
 from mssctl.files import FileSet
+from mssctl.hardware import nvml
+from mssctl.hardware.device import AMP_DTYPES, autocast
 from mssctl.hardware.machine import GIB, peak_memory
 from mssctl.options.bench import BenchOptions
-from mssctl.planning.cards import card_in
+from mssctl.planning.target import card_in
 from mssctl.results.bench import OperatorTime, StepBench
+from mssctl.training.environment import installed, versions
 
 STEPS, WARMUP = 50, 3
 _OPERATORS = 10  # in the table of a profile
@@ -141,12 +144,8 @@ def _arithmetic(
         report(Notice(f"no prediction for this measurement: {reason}", level="warning"))
         return None, None, None, None
     if not cuda:
-        return (
-            found.tflop,
-            None,
-            matmul_rate(device, work.dtype),
-            f"a {work.dtype} matrix product here",
-        )
+        rate = matmul_rate(device, work.dtype)
+        return found.tflop, None, rate, f"a {work.dtype} matrix product here"
     predicted = found.peak.allocated / GIB
     card = card_in(torch.cuda.get_device_name(device))
     if card is None or work.dtype != "bfloat16":
@@ -188,3 +187,55 @@ def profiled(step: Callable[[], object], device: torch.device, path: Path) -> li
         OperatorTime(row.key, taken / 1e6 / 2, taken / whole, row.count // 2)
         for taken, row in rows[:_OPERATORS]
     ]
+
+
+def environment(device: torch.device, receipt: Mapping[str, Any]) -> dict[str, Any]:
+    """Versions, machine and what was in force, as JSON values.
+
+    Args:
+        device: the benchmark ran on.
+        receipt: what was in force.
+    """
+    cuda = device.type == "cuda"
+    return {
+        **versions(),
+        "torchaudio": installed("torchaudio"),
+        "machine": platform.machine(),
+        "cpu": _cpu(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name(device) if cuda else None,
+        "cuda": torch.version.cuda,
+        "driver": _driver() if cuda else None,
+        "cudnn": torch.backends.cudnn.version() if cuda else None,
+        **receipt,
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _driver() -> str | None:
+    try:
+        return nvml.driver().version
+    except nvml.NvmlError:
+        return None
+
+
+def matmul_rate(device: torch.device, dtype: str) -> float:
+    """TFLOP/s of the best of a few matrix products of 2048 x 2048.
+
+    Args:
+        device: to compute on.
+        dtype: a name in `AMP_DTYPES`, or ``float32``.
+    """
+    size = 2048
+    with torch.inference_mode(), autocast(device, dtype):
+        kind = AMP_DTYPES.get(dtype, torch.float32)
+        a = torch.ones(size, size, device=device, dtype=kind)
+        return 2.0 * size**3 / least_seconds(lambda: a @ a, 4, device) / 1e12

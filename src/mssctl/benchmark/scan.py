@@ -1,13 +1,14 @@
 """``mssctl bench --mode scan``: the ways to compute a Mamba-2 scan, compared."""
 
 import platform
-import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from mssctl import presets
+from mssctl.benchmark.clock import least_seconds
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Progress, Reporter, silent
 from mssctl.hardware.device import choose_device, configure
@@ -61,7 +62,8 @@ def bench_scan(
     for number, way in enumerate(runs):
         report(Progress("bench", number, len(runs), "runs"))
         error = max(map(_relative_error, _results(way.run, inputs), truth))
-        seconds = _seconds(way.run, inputs, 1 if way.chunk_size is None else REPEATS)
+        passes = partial(_results, way.run, inputs)  # forward and backward
+        seconds = least_seconds(passes, 1 if way.chunk_size is None else REPEATS, chosen)
         loop = timings[0].seconds if timings else seconds
         timings.append(ScanTiming(way.name, way.chunk_size, seconds, loop / seconds, error))
     report(Progress("bench", len(runs), len(runs), "runs"))
@@ -89,18 +91,6 @@ def _results(run: _Run, inputs: _Inputs) -> list[Tensor]:
 
 def _relative_error(value: Tensor, truth: Tensor) -> float:
     return float((value.double() - truth).norm() / truth.norm())
-
-
-def _seconds(run: _Run, inputs: _Inputs, repeats: int) -> float:
-    """Least time of a forward and a backward pass."""
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        _results(run, inputs)
-        if inputs[0].is_cuda:
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return best
 
 
 def _machine(device: torch.device) -> str:

@@ -122,8 +122,6 @@ def _seconds(config: RunConfig) -> float:
 
 def _training(config: RunConfig, device: torch.device, read: Callable[[], list[Tensor]]) -> Work:
     state = prepare(config, device)
-    receipt = make_receipt(state, config, device, None)
-
     return Work(
         read=read,
         step=lambda examples: train_step(state, examples, config),
@@ -131,7 +129,7 @@ def _training(config: RunConfig, device: torch.device, read: Callable[[], list[T
         dtype=config.training.amp_dtype,
         parts=lambda clock: Parts(state.model, state.optimizer, clock),
         predict=partial(predict_training, config),
-        receipt=receipt,
+        receipt=make_receipt(state, config, device, None),
     )
 
 
@@ -143,8 +141,8 @@ def predict_training(config: RunConfig, capability: Capability) -> Predicted:
 
 def _separation(config: RunConfig, device: torch.device) -> Work:
     training = config.training
-    float32 = training.amp_dtype == "float32"
-    dtype = choose_dtype("fp32" if float32 else "auto", device).amp_dtype
+    precise = training.amp_dtype == "float32"
+    dtype = choose_dtype("fp32" if precise else "auto", device).amp_dtype
     configure(
         device,
         tf32=training.tf32,

@@ -58,8 +58,7 @@ def interval(differences: Sequence[float], level: float = 0.95) -> tuple[float, 
         level: of the interval.
     """
     values = np.asarray(differences, np.float64)
-    rng = np.random.default_rng(_SEED)
-    picks = rng.integers(len(values), size=(RESAMPLES, len(values)))
+    picks = np.random.default_rng(_SEED).integers(len(values), size=(RESAMPLES, len(values)))
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(values[picks].mean(axis=1), (tail, 1.0 - tail))
     return float(low), float(high)

@@ -64,8 +64,8 @@ def read(path: Path, *, damaged: bool = False) -> Document:
 
 def provenance_of(summary: Mapping[str, Any]) -> dict[str, Any]:
     """What a summary's scores depend on besides the audio."""
-    found = summary["provenance"]
-    return {key: value for key, value in found.items() if key not in _OF_THE_AUDIO}
+    found = summary["provenance"].items()
+    return {key: value for key, value in found if key not in _OF_THE_AUDIO}
 
 
 def provenance_in(path: Path) -> dict[str, Any] | None:
@@ -97,12 +97,6 @@ def _mark(provenance: Mapping[str, Any]) -> str:
     return f"<!-- mssctl eval {hashlib.sha256(text.encode()).hexdigest()[:32]} -->\n"
 
 
-def has_failures(path: Path) -> bool:
-    """Whether a document says that a file of its track could not be read."""
-    document = whole(path)
-    return document is not None and bool(document.get("failures"))
-
-
 def whole(path: Path) -> Document | None:
     """A track's document; None if it is not there or damaged."""
     try:
@@ -114,15 +108,20 @@ def whole(path: Path) -> Document | None:
     return document
 
 
-def as_text(document: Mapping[str, Any]) -> str:
-    """JSON with a checksum; a name whose bytes are not UTF-8 is escaped."""
-    whole = sealed(document)
-    text = json.dumps(whole, indent=1, allow_nan=False, ensure_ascii=False)
+def file_state(path: Path) -> list[Any]:
+    """Name, size and time of change of a file; only the name of one that cannot be looked at."""
     try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        text = json.dumps(whole, indent=1, allow_nan=False)
-    return text + "\n"
+        status = path.stat()
+    except OSError:
+        return [path.name]
+    return [path.name, status.st_size, status.st_mtime_ns]
+
+
+def as_text(document: Mapping[str, Any]) -> str:
+    """JSON with a checksum; what is not UTF-8 in a name is escaped."""
+    text = json.dumps(sealed(document), indent=1, allow_nan=False, ensure_ascii=False)
+    # Python escapes a lone surrogate as JSON does.
+    return text.encode("utf-8", "backslashreplace").decode() + "\n"
 
 
 def packed(scores: Sequence[StemScore], skipped: Sequence[str]) -> Document:

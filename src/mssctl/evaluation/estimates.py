@@ -19,9 +19,9 @@ from mssctl.data.names import USUAL_STEMS
 from mssctl.data.songs import SongFiles
 from mssctl.data.tracks import find_tracks
 from mssctl.errors import MssctlError
+from mssctl.evaluation.documents import file_state
 from mssctl.evaluation.metrics.sdr import Array
-from mssctl.evaluation.references import ReferenceAudio, noted, probe
-from mssctl.evaluation.sums import sums
+from mssctl.evaluation.references import ReferenceAudio, noted, probe, sums
 from mssctl.failures import failure
 from mssctl.models.weights import LoadedModel
 from mssctl.options.evaluate import Oracle
@@ -88,8 +88,8 @@ class FromModel(Estimates):
         assert audio.mixture is not None, "a model needs a mixture"
         with memory_errors(track.name):
             mixture = torch.from_numpy(audio.mixture)
-            estimates = separate_array(self.model.separator, mixture, self._settings)
-        return Found(dict(zip(self.stems, estimates.numpy(), strict=True)))
+            estimates = separate_array(self.model.separator, mixture, self._settings).numpy()
+        return Found(dict(zip(self.stems, estimates, strict=True)))
 
 
 class FromFolder(Estimates):
@@ -105,9 +105,8 @@ class FromFolder(Estimates):
     def __init__(self, folder: Path) -> None:
         found, self.notes = find_tracks(folder, nested=True)
         self._tracks = {track.name: track for track in found}
-        if len(self._tracks) < len(found):
-            counts = Counter(track.name for track in found)
-            twice = sorted(name for name, count in counts.items() if count > 1)
+        counts = Counter(track.name for track in found)
+        if twice := sorted(name for name, count in counts.items() if count > 1):
             raise MssctlError(
                 f"{folder}: estimates of {', '.join(twice)} are there twice",
                 hint="name the folder of one split, such as its 'test'",
@@ -143,7 +142,7 @@ class FromFolder(Estimates):
         """Name, size and time of change of each file."""
         own = self._tracks.get(track.name)
         paths = {} if own is None else own.stems
-        return {"estimate_files": {stem: _state(path) for stem, path in sorted(paths.items())}}
+        return {"estimate_files": {stem: file_state(path) for stem, path in sorted(paths.items())}}
 
 
 class FromOracle(Estimates):
@@ -184,8 +183,8 @@ def ideal_ratio_masks(
         stem -> ``(C, N)``; their sum is the mixture wherever any stem sounds.
     """
     length = mixture.shape[-1]
-    window = scipy.signal.get_window("hann", _N_FFT)
-    transform = scipy.signal.ShortTimeFFT(window, _HOP, fs=1.0)
+    hann = scipy.signal.get_window("hann", _N_FFT)
+    transform = scipy.signal.ShortTimeFFT(hann, _HOP, fs=1.0)
     out = {stem: np.empty(mixture.shape, np.float32) for stem in references}
     for channel, mixed in enumerate(np.asarray(mixture, np.float64)):
         padded = np.pad(mixed, _N_FFT)  # so that every sample is under whole windows
@@ -242,15 +241,6 @@ def content_hashes(stems: Mapping[str, Array]) -> dict[str, str]:
         stem: hashlib.sha256(np.ascontiguousarray(audio, dtype=np.float32).tobytes()).hexdigest()
         for stem, audio in stems.items()
     }
-
-
-def _state(path: Path) -> list[Any]:
-    """Name, size and time of change of a file; only the name of one that cannot be looked at."""
-    try:
-        status = path.stat()
-    except OSError:
-        return [path.name]
-    return [path.name, status.st_size, status.st_mtime_ns]
 
 
 def _unlike(path: Path | None, reference: Array | None, rate: int) -> str | None:

@@ -1,7 +1,8 @@
-"""Reference tracks: checked by their headers before any work, and read."""
+"""Reference tracks: checked by their headers, read, and searched for sums of other stems."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,12 @@ from mssctl.data.folders import refuse_broken_link
 from mssctl.data.names import MIXTURE
 from mssctl.data.songs import SongFiles
 from mssctl.errors import MssctlError
-from mssctl.evaluation.sums import sums
 
 Audio = NDArray[np.float32]  # (C, N)
+
+_ALLOWED = 10.0 ** (-50.0 / 10.0)  # power relative to the sum; rounding to 16 bit stays below this
+_BLOCK = 1 << 16  # frames added at once
+_MOST = 12  # stems; with more, there are too many sums to try
 
 
 @dataclass(frozen=True)
@@ -151,3 +155,48 @@ def _fits(info: AudioInfo, model: str, audio: AudioConfig) -> None:
             f"{info.path}: channels: {info.channels}, but '{model}' works on {channels}",
             hint=f"give references with {channels}; eval does not change the channels",
         )
+
+
+def sums(stems: Mapping[str, Audio]) -> dict[str, tuple[str, ...]]:
+    """Each stem that is the sum of two or more others, and these.
+
+    Silent stems are not part of a sum. With more than 12 stems there is no search.
+
+    Args:
+        stems: name -> audio ``(C, N)``; where their shapes differ there are no sums.
+    """
+    names = [name for name, audio in stems.items() if np.any(audio)]
+    if not 3 <= len(names) <= _MOST or len({np.shape(audio) for audio in stems.values()}) > 1:
+        return {}
+    audio = [np.asarray(stems[name]) for name in names]
+    energy = [_energy(sound) for sound in audio]
+    left = {
+        (whole, parts): 0.0
+        for whole in range(len(names))
+        for size in range(2, len(names))
+        for parts in combinations([number for number in range(len(names)) if number != whole], size)
+    }  # a stem and its parts -> energy of the difference so far
+    for start in range(0, audio[0].shape[-1], _BLOCK):
+        block = np.stack([sound[..., start : start + _BLOCK].ravel() for sound in audio])
+        block = block.astype(np.float64)
+        products = block @ block.T  # inner products of all with all
+        added = {key: error + _difference(products, *key) for key, error in left.items()}
+        left = {key: total for key, total in added.items() if total <= _ALLOWED * energy[key[0]]}
+        if not left:
+            break
+    # A stem may be several sums, of sums and of their parts: the one with the most parts is enough.
+    found = {names[whole]: parts for whole, parts in left}
+    return {name: tuple(names[part] for part in parts) for name, parts in found.items()}
+
+
+def _energy(audio: Audio) -> float:
+    flat = audio.ravel()
+    return float(np.einsum("i,i->", flat, flat, dtype=np.float64))
+
+
+def _difference(products: np.ndarray, whole: int, parts: Sequence[int]) -> float:
+    """Energy of a stem less the sum of others."""
+    signs = np.zeros(len(products))
+    signs[whole] = 1.0
+    signs[list(parts)] = -1.0
+    return float(signs @ products @ signs)

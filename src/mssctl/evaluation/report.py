@@ -18,10 +18,7 @@ from mssctl.errors import MssctlError
 from mssctl.evaluation.documents import find_document
 from mssctl.evaluation.excerpts import SECONDS, read_excerpt
 from mssctl.evaluation.summary import numbers_of, read_summary, read_track
-from mssctl.pages import number, render
-from mssctl.pages.plots import box_plot, over_time
-from mssctl.pages.sounds import sound
-from mssctl.pages.spectrogram import LOWEST, RANGE_DB, peak
+from mssctl.pages import number, plots, render, sounds, spectrogram
 
 LISTENED = 8  # tracks with sounds: each takes about a megabyte
 
@@ -46,7 +43,11 @@ def report(folder: Path) -> tuple[str, dict[str, str]]:
     heard = _spread([name for name in ranked if (folder / "excerpts" / name).is_dir()], LISTENED)
     some = f"{len(heard)} of {len(ranked)} tracks" if len(heard) < len(ranked) else "All tracks"
     metrics = [metric_of(name) for name in summary["definitions"]]
-    boxes, lines = _boxes(summary), _lines(documents)
+    groups, lines = _groups(summary), _lines(documents)
+    boxes = {
+        name: plots.box_plot(found, metric_of(name).title, metric_of(name).unit)
+        for name, found in groups.items()
+    }
     page = render(
         "mssctl.evaluation",
         "report.html.j2",
@@ -57,11 +58,17 @@ def report(folder: Path) -> tuple[str, dict[str, str]]:
         gains=[word for metric in metrics for word in (metric.title, "gain")],
         medians=[metric.title for metric in metrics if metric.median],
         boxes=boxes.values(),
-        quartiles=_quartiles(summary),
+        quartiles=[
+            (stem, metric_of(name).title, _quartiles(found[stem]), len(found[stem]))
+            for stem in summary["counts"]
+            for name, found in groups.items()
+            if stem in found
+        ],
         lines=lines.values(),
         songs=[(name, found) for name in heard if (found := _sounds(folder, summary, name))],
         listen=f"{some}, the best by mean SDR first: the {SECONDS:g} loudest seconds of each. "
-        f"Spectrograms from {LOWEST:g} Hz up, {RANGE_DB:g} dB deep, all of a track on one scale.",
+        f"Spectrograms from {spectrogram.LOWEST:g} Hz up, {spectrogram.RANGE_DB:g} dB deep, "
+        "all of a track on one scale.",
         provenance=[row for row in _flat(provenance) if row[0].split()[0] not in _HIDDEN],
     )
     named = boxes | {f"{track} over time": plot for track, plot in lines.items()}
@@ -78,12 +85,6 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         raise MssctlError(f"{folder}: no whole evaluation to report on: {error.message}") from None
 
 
-def _boxes(summary: Mapping[str, Any]) -> dict[str, str]:
-    """Metric -> plot of its distribution."""
-    found = {name: (metric_of(name), groups) for name, groups in _groups(summary).items()}
-    return {name: box_plot(groups, m.title, m.unit) for name, (m, groups) in found.items()}
-
-
 def _lines(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Track -> plot of its SDR over time."""
     found = {}
@@ -93,19 +94,13 @@ def _lines(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
             for target in document.get("targets", ())
         }
         if series:
-            found[track] = over_time(series, track, metric_of("SDR").unit)
+            found[track] = plots.over_time(series, track, metric_of("SDR").unit)
     return found
 
 
-def _quartiles(summary: Mapping[str, Any]) -> list[tuple[str, str, list[float], int]]:
-    """What the boxes show: stem, metric, median, mean and quartiles, and the number of tracks."""
-    groups = {metric_of(name).title: found for name, found in _groups(summary).items()}
-    return [
-        (stem, title, [np.median(x), fmean(x), *np.quantile(x, (0.25, 0.75))], len(x))
-        for stem in summary["counts"]
-        for title, found in groups.items()
-        if (x := found.get(stem))
-    ]
+def _quartiles(values: Sequence[float]) -> list[float]:
+    """What a box shows: median, mean, and lower and upper quartile."""
+    return [np.median(values), fmean(values), *np.quantile(values, (0.25, 0.75))]
 
 
 def _groups(summary: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
@@ -129,10 +124,10 @@ def _sounds(folder: Path, summary: Mapping[str, Any], track: str) -> list[dict[s
     found, rate = read_excerpt(folder / "excerpts" / track)
     if not found:
         return []
-    loudest = max(peak(audio) for audio in found.values())
+    loudest = max(spectrogram.peak(audio) for audio in found.values())
     players = []
     if MIXTURE in found:
-        players.append(sound(MIXTURE, "", found[MIXTURE], rate, loudest, wide=True))
+        players.append(sounds.sound(MIXTURE, "", found[MIXTURE], rate, loudest, wide=True))
     for item in summary["scores"]:  # a stem that was left out has no players
         if item["track"] != track:
             continue
@@ -140,7 +135,7 @@ def _sounds(folder: Path, summary: Mapping[str, Any], track: str) -> list[dict[s
         value = "" if score is None else f", SDR {number(score)} dB"
         for about, name in ((" reference", "reference"), (f" estimate{value}", "estimate")):
             if (audio := found.get(f"{item['stem']}.{name}")) is not None:
-                players.append(sound(item["stem"], about, audio, rate, loudest))
+                players.append(sounds.sound(item["stem"], about, audio, rate, loudest))
     return players
 
 

@@ -92,13 +92,10 @@ def _without_model(
         stems = in_usual_order({stem for track in known for stem in track.stems})
         source = FromOracle(given.oracle, stems)
     audio = form_of(known, source.stems)
-    kept: list[SongFiles] = []
-    for track in known:
-        if track.packed or set(source.stems) & set(track.stems):
-            kept.append(track)
-        else:
-            more.append(f"{track.name}: none of the stems {', '.join(source.stems)}: left out")
-    kept, noted, unfit = _fitting(kept, source.name, audio, add_up=False)
+    usable = [track for track in known if track.packed or set(source.stems) & set(track.stems)]
+    names = ", ".join(source.stems)
+    more += [f"{t.name}: none of the stems {names}: left out" for t in known if t not in usable]
+    kept, noted, unfit = _fitting(usable, source.name, audio, add_up=False)
     more += noted
     if bare := [track.name for track in kept if track.packed is None and track.mixture is None]:
         more.append(f"no mixture file in {len(bare)} of {len(kept)} tracks: no gains over it there")
@@ -192,8 +189,7 @@ def _fitting(
 def trained_on(name: str, card: Mapping[str, str]) -> str | None:
     """What a model's name, or else its card, says about its training data."""
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower())
-    by_name = next((data for known, data in _KNOWN.items() if known in plain), None)
-    return by_name or card.get("trained_on")
+    return next((data for known, data in _KNOWN.items() if known in plain), card.get("trained_on"))
 
 
 def guard(name: str, card: Mapping[str, str], *, split: str, force: bool) -> list[str]:

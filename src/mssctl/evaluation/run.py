@@ -51,8 +51,8 @@ def score_all(
     def collect() -> None:
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             number, made = running.pop(future), future.result()
-            old = "provenance" in made
-            ready[number] = made if old else store.keep(plan.tracks[number], made)
+            known = "provenance" in made
+            ready[number] = made if known else store.keep(plan.tracks[number], made)
         while len(documents) in ready:
             documents.append(ready.pop(len(documents)))
             for failed in documents[-1].get("failures", ()):

@@ -14,8 +14,7 @@ from mssctl.evaluation.documents import Document, packed
 from mssctl.evaluation.estimates import Found, content_hashes
 from mssctl.evaluation.metrics import measure
 from mssctl.evaluation.metrics.sdr import Array, is_silent
-from mssctl.evaluation.references import ReferenceAudio
-from mssctl.evaluation.sums import sums
+from mssctl.evaluation.references import ReferenceAudio, sums
 from mssctl.options.evaluate import Engine
 from mssctl.results.evaluate import Score, StemScore
 
@@ -93,8 +92,7 @@ def score_track(
 
 def score(estimate: float, mixture: float | None) -> Score:
     """A score with its improvement over the mixture, where there is one."""
-    improvement = None if mixture is None else estimate - mixture
-    return Score(estimate=estimate, mixture=mixture, improvement=improvement)
+    return Score(estimate, mixture, None if mixture is None else estimate - mixture)
 
 
 def document(track: str, audio: ReferenceAudio, found: Found, scoring: Scoring) -> Document:

@@ -23,7 +23,7 @@ from mssctl.evaluation.documents import (
     as_text,
     document_place,
     document_places,
-    has_failures,
+    file_state,
     is_marked,
     marked,
     provenance_in,
@@ -137,17 +137,15 @@ class Store:
         Raises:
             MssctlError: it cannot be written (exit 3), or something appeared there (exit 2).
         """
-        document = made
         if made["scores"] or not made.get("failures"):
-            document = {**made, "provenance": self._mark(track)}
+            made = {**made, "provenance": self._mark(track)}
             if self._keeps:
-                path = document_place(self._new, track.name, document)
-                files = self._open[track.name]
+                path, files = document_place(self._new, track.name, made), self._open[track.name]
                 with _writing(path):
-                    files.add(path).write_text(as_text(document), encoding="utf-8")
+                    files.add(path).write_text(as_text(made), encoding="utf-8")
                     files.publish()
         self._drop(track)
-        return document
+        return made
 
     def finish(self, tables: Mapping[str, str]) -> None:
         """Publish the tables, and the new files that waited for the end.
@@ -177,15 +175,15 @@ class Store:
         Raises:
             MssctlError: a file cannot be written (exit 3), or may not be replaced (exit 2).
         """
-
-        def own(path: Path) -> bool:
-            return self._overwrite or is_marked(path, self.provenance)
-
-        pages = {self._folder / "plots" / name: plot for name, plot in plots.items()}
+        contents = {self._folder / "plots" / name: plot for name, plot in plots.items()}
         with _writing(page):
             page.parent.mkdir(parents=True, exist_ok=True)
-            with FileSet(self._folder, overwrite=own, hint=_HINT) as files:
-                for path, content in {**pages, page: text}.items():
+            with FileSet(
+                self._folder,
+                overwrite=lambda path: self._overwrite or is_marked(path, self.provenance),
+                hint=_HINT,
+            ) as files:
+                for path, content in {**contents, page: text}.items():
                     files.add(path).write_text(
                         marked(content, self.provenance),
                         encoding="utf-8",
@@ -194,9 +192,8 @@ class Store:
 
     def close(self) -> None:
         """Remove what was begun and not kept."""
-        for files in self._open.values():
-            files.discard()
-        self._open = {}
+        for track in self._tracks:
+            self._drop(track)
 
     def _drop(self, track: SongFiles) -> None:
         """Remove what was begun of a track."""
@@ -269,15 +266,13 @@ class Store:
         """Whether a file or folder of a track may be replaced."""
         if self._new != self._folder:
             return True  # only this evaluation writes there
-        document = path.suffix == ".json"
-        places = [path] if document else document_places(self._folder, track.name)
+        places = [path] if path.suffix == ".json" else document_places(self._folder, track.name)
         return any(self._is_own(place, track) for place in places)
 
     def _is_own(self, path: Path, track: SongFiles) -> bool:
         """Whether a document is this evaluation's, or an earlier try of it that failed in part."""
-        return provenance_in(path) == self._mark(track) or (
-            has_failures(path) and self._is_related(path)
-        )
+        failed = (whole(path) or {}).get("failures")
+        return provenance_in(path) == self._mark(track) or bool(failed and self._is_related(path))
 
     def _is_related(self, path: Path) -> bool:
         """Whether a document of any track was made under the same provenance."""
@@ -296,18 +291,9 @@ class Store:
 
     def _mark(self, track: SongFiles) -> dict[str, Any]:
         """What the document of a track is made from."""
-        if track.packed is not None:
-            files = {"packed": _state(track.packed)}
-        else:
-            mixture = {} if track.mixture is None else {"mixture": track.mixture}
-            paths = sorted({**track.stems, **mixture}.items())
-            files = {stem: _state(path) for stem, path in paths}
+        paths = {**track.stems, "mixture": track.mixture, "packed": track.packed}
+        files = {name: file_state(path) for name, path in sorted(paths.items()) if path is not None}
         return {**self.provenance, **self._mark_of(track), "files": files}
-
-
-def _state(path: Path) -> list[Any]:
-    status = path.stat()
-    return [path.name, status.st_size, status.st_mtime_ns]
 
 
 @contextmanager

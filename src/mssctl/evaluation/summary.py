@@ -127,21 +127,12 @@ def means(
     Returns:
         stem or ``mean`` -> metric -> mean.
     """
-    table: dict[str, dict[str, Score]] = {}
-    for stem in counts(scores, stems):
-        rows = [item.metrics for item in scores if item.stem == stem]
-        names = dict.fromkeys(name for row in rows for name in row)
-        table[stem] = {
-            name: _over([row[name] for row in rows if name in row], median=metric_of(name).median)
-            for name in names
-        }
-    rows_of_stems = [row for stem, row in table.items() if stem not in apart]
-    names = dict.fromkeys(name for row in rows_of_stems for name in row)
-    table["mean"] = {
-        name: _over([row[name] for row in rows_of_stems if name in row], median=False)
-        for name in names
+    table = {
+        stem: _row([item.metrics for item in scores if item.stem == stem])
+        for stem in counts(scores, stems)
     }
-    return table
+    of_stems = [row for stem, row in table.items() if stem not in apart]
+    return {**table, "mean": _row(of_stems, medians=False)}
 
 
 def counts(scores: Sequence[StemScore], stems: Sequence[str]) -> dict[str, int]:
@@ -150,27 +141,31 @@ def counts(scores: Sequence[StemScore], stems: Sequence[str]) -> dict[str, int]:
     return {stem: number for stem, number in numbers.items() if number}
 
 
-def _over(scores: Sequence[Score], *, median: bool) -> Score:
-    middle = statistics.median if median else statistics.fmean
-    base = [item.mixture for item in scores if item.mixture is not None]
-    return score(
-        middle(item.estimate for item in scores), middle(base) if len(base) == len(scores) else None
-    )
+def _row(rows: Sequence[Mapping[str, Score]], *, medians: bool = True) -> dict[str, Score]:
+    """Metric -> its mean, or with ``medians`` the median where that is how it is defined."""
+    row = {}
+    for name in dict.fromkeys(name for scores in rows for name in scores):
+        middle = statistics.median if medians and metric_of(name).median else statistics.fmean
+        found = [scores[name] for scores in rows if name in scores]
+        base = [item.mixture for item in found if item.mixture is not None]
+        mixture = middle(base) if len(base) == len(found) else None
+        row[name] = score(middle(item.estimate for item in found), mixture)
+    return row
 
 
 # --- as text
 
 
-def tables(result: EvalResult, documents: Sequence[Document]) -> dict[str, str]:
+def tables(result: EvalResult) -> dict[str, str]:
     """File name -> text: JSON and CSV for programs, Markdown for people."""
     return {
         SUMMARY: as_text(asdict(result)),
-        "scores.csv": _csv(result, documents),
+        "scores.csv": _csv(result),
         "scores.md": render("mssctl.evaluation", "scores.md.j2", result=result),
     }
 
 
-def _csv(result: EvalResult, documents: Sequence[Document]) -> str:
+def _csv(result: EvalResult) -> str:
     """One row per track, stem and metric: of whole tracks, and medians over frames.
 
     What failed has a row ``failed`` with its path and no value.
@@ -180,11 +175,12 @@ def _csv(result: EvalResult, documents: Sequence[Document]) -> str:
         for item in result.scores
         for name, score in item.metrics.items()
     ]
-    for document in documents:
-        for stem, metrics in spreads([document]).items():
-            rows += [
-                (document["track"], stem, name, value.median) for name, value in metrics.items()
-            ]
+    rows += [
+        (track, stem, name, value)
+        for track, stems in result.medians.items()
+        for stem, metrics in stems.items()
+        for name, value in metrics.items()
+    ]
     rows += [(failed.path, "", "failed", None) for failed in result.failures]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ def remembered(config: RunConfig, question: dict[str, Any], compute: Callable[[]
         return _from_json(unsealed(read_json(path), str(path)))
     except (MssctlError, ValueError, KeyError, TypeError):
         peak = compute()
-        _write(path, json.dumps(sealed(asdict(peak))))
+        with suppress(OSError):  # a cache that cannot be written is no reason to fail
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, json.dumps(sealed(asdict(peak))))
         return peak
 
 
@@ -59,18 +62,7 @@ def _fingerprint() -> str:
 
 
 def _from_json(values: dict[str, Any]) -> Peak:
-    values["largest"] = tuple(
-        Allocation(**{**item, "shape": tuple(item["shape"])}) for item in values["largest"]
-    )
-    values["kernels"] = tuple(values["kernels"])
-    values["work"] = tuple((f, b, times) for f, b, times in values["work"])
-    return Peak(**values)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write whole or not at all; a cache that cannot be written is no reason to fail."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text)
-    except OSError:
-        return
+    largest = [Allocation(**{**item, "shape": tuple(item["shape"])}) for item in values["largest"]]
+    work = [(flops, moved, times) for flops, moved, times in values["work"]]
+    tuples = {"largest": tuple(largest), "kernels": tuple(values["kernels"]), "work": tuple(work)}
+    return Peak(**{**values, **tuples})

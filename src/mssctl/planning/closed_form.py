@@ -8,7 +8,7 @@ import torch
 from mssctl.models.build import build
 from mssctl.models.registry import architecture
 from mssctl.models.run_config import RunConfig
-from mssctl.planning.predict.quick import no_collection
+from mssctl.planning.predict.modes import no_collection
 from mssctl.planning.predict.workspaces import CONTEXT, cublas
 
 

@@ -46,17 +46,16 @@ def separate_command(
     bundled = (bundled_folder() / "weights" / f"{preset}.safetensors").is_file()
     same = (run.model, run.stft, run.audio) == (before.model, before.stft, before.audio)
     model = preset if bundled and same else "RUN/best.safetensors"
-    options = []
-    segment = SeparationSettings.from_config(run).segment
-    if segment != SeparationSettings.from_config(before).segment:
-        options.append(f" --segment {segment / run.audio.sample_rate!r}")
-    if run.separation.batch_size != before.separation.batch_size:
-        options.append(f" --batch {run.separation.batch_size}")
-    if asked.separation.overlap != before.separation.overlap:
-        options.append(f" --overlap {asked.separation.overlap!r}")
-    if dtype:
-        options.append(f" --dtype {dtype}")
-    return f"mssctl separate SONG -n {model}{''.join(options)}"
+    segment, usual = (SeparationSettings.from_config(one).segment for one in (run, before))
+    batch, overlap = run.separation.batch_size, asked.separation.overlap
+    options = {
+        "--segment": segment / run.audio.sample_rate if segment != usual else None,
+        "--batch": batch if batch != before.separation.batch_size else None,
+        "--overlap": overlap if overlap != before.separation.overlap else None,
+        "--dtype": dtype,
+    }
+    given = "".join(f" {flag} {value}" for flag, value in options.items() if value is not None)
+    return f"mssctl separate SONG -n {model}{given}"
 
 
 def write(path: str | Path, config: RunConfig | None) -> str:

@@ -26,9 +26,11 @@ def components(config: RunConfig, peak: Peak) -> list[MemoryShare]:
     parts = architecture(config.model).parts
     for label, size in peak.parts.items():
         shares[_purpose(label, parts)] += size
-    shares["kernel workspace"] = peak.workspace
-    shares["cuBLAS workspace"] = peak.cublas
-    shares["CUDA context (assumed)"] = peak.context
+    shares.update({
+        "kernel workspace": peak.workspace,
+        "cuBLAS workspace": peak.cublas,
+        "CUDA context (assumed)": peak.context,
+    })  # fmt: skip
     return _shares(shares)
 
 
@@ -36,8 +38,8 @@ def modules(peak: Peak) -> list[MemoryShare]:
     """The activations at the peak by part of the model, in GiB, the ten largest."""
     shares: Counter[str] = Counter()
     for label, size in peak.parts.items():
-        if label not in _OWN:
-            shares[_part(label)] += size
+        if label not in _OWN:  # to the depth of a reader's interest: ``blocks.3.freq_path``
+            shares[".".join(label.split(".")[:3]) or "masks and inverse transform"] += size
     return _shares(shares)[:10]
 
 
@@ -57,11 +59,6 @@ def _purpose(label: str, parts: Mapping[str, str]) -> str:
         return "recomputed activations"
     rest = "masks and transforms" if parts else "activations"
     return parts.get(label.split(".", maxsplit=1)[0], rest)
-
-
-def _part(label: str) -> str:
-    """The label to the depth of a reader's interest: ``blocks.3.freq_path``."""
-    return ".".join(label.split(".")[:3]) or "masks and inverse transform"
 
 
 def notes(config: RunConfig, attention: str | None, capability: tuple[int, int]) -> list[str]:
@@ -96,11 +93,10 @@ def remedies(
     """
     if not knows(config):
         return _in_proportion(config, peak) if peak else []
-    found = []
-    for change, changed, kernel in _changes(config, attention, capability):
-        need = estimate(changed, capability, kernel)
-        found.append(Remedy(change, need.device / GIB))
-    return found
+    return [
+        Remedy(change, estimate(changed, capability, kernel).device / GIB)
+        for change, changed, kernel in _changes(config, attention, capability)
+    ]
 
 
 def fixed(peak: Peak) -> int:

@@ -5,10 +5,8 @@ from functools import partial
 from mssctl.hardware.device import DTYPES, auto_dtype
 from mssctl.hardware.machine import GIB
 from mssctl.models.run_config import RunConfig
-from mssctl.planning import explain
-from mssctl.planning.closed_form import parameter_count
+from mssctl.planning import closed_form, explain, fit
 from mssctl.planning.command import separate_command, train_command, write
-from mssctl.planning.fit import Budget, LargestBatch, largest_batch
 from mssctl.planning.parallel import side_by_side
 from mssctl.planning.predict.fake_step import Peak
 from mssctl.planning.request import Request
@@ -37,8 +35,8 @@ def plan_one(preset: str, asked: Request) -> PlanResult:
         command = train_command(preset, config, best, overrides)
     else:
         dtype = asked.dtype(config)
-        said = dtype if dtype != auto_dtype(where.capability) else None
-        command = separate_command(preset, config, best, said)
+        unusual = dtype if dtype != auto_dtype(where.capability) else None
+        command = separate_command(preset, config, best, unusual)
     return PlanResult(
         run=run,
         gpu=where.name,
@@ -67,7 +65,7 @@ def plan_one(preset: str, asked: Request) -> PlanResult:
 def planned(name: str, config: RunConfig, asked: Request, batch: int, peak: Peak) -> PlannedRun:
     """A way to run a preset, with its predicted peak."""
     vram, training = asked.where.vram, config.training
-    budget = Budget(vram) if vram is not None else None
+    budget = fit.Budget(vram) if vram is not None else None
     samples = training.segment_length
     if not asked.trains:
         samples = SeparationSettings.from_config(config).segment
@@ -79,7 +77,7 @@ def planned(name: str, config: RunConfig, asked: Request, batch: int, peak: Peak
         checkpointing=training.gradient_checkpointing if asked.trains else "none",
         segment_seconds=samples / config.audio.sample_rate,
         dtype=training.amp_dtype if asked.trains else DTYPES[asked.dtype(config)],
-        parameters=parameter_count(config),
+        parameters=closed_form.parameter_count(config),
         peak_gib=peak.device / GIB,
         headroom_gib=vram - peak.device / GIB if vram is not None else None,
         fits=peak.allocated <= budget.allocated if budget else None,
@@ -88,12 +86,12 @@ def planned(name: str, config: RunConfig, asked: Request, batch: int, peak: Peak
     )
 
 
-def _search(asked: Request, config: RunConfig, batch: int) -> tuple[Peak, LargestBatch | None]:
+def _search(asked: Request, config: RunConfig, batch: int) -> tuple[Peak, fit.LargestBatch | None]:
     """The peak at ``batch``; and the largest batch that fits, where a card is known."""
     if asked.where.vram is None:
         return asked.peak(config, batch), None
     budget = asked.where.budget()
-    parameter_count(config)  # imports what both processes will need
+    closed_form.parameter_count(config)  # imports what both processes will need
     with side_by_side(partial(asked.peak, config), warm_up=batch) as peaks_of:
         [peak] = peaks_of([batch])
         # What does not belong to the model grows with the batch.
@@ -101,5 +99,5 @@ def _search(asked: Request, config: RunConfig, batch: int) -> tuple[Peak, Larges
         each = (peak.allocated - fixed) / batch
         guess = max(0, int((budget.allocated - fixed) / each))
         if peak.operations > _LONG:
-            return peak, LargestBatch(guess, None, None)
-        return peak, largest_batch(peaks_of, budget, guess)
+            return peak, fit.LargestBatch(guess, None, None)
+        return peak, fit.largest_batch(peaks_of, budget, guess)

@@ -58,8 +58,7 @@ class Request:
 
     def batch(self, config: RunConfig) -> int:
         """Examples or segments at a time."""
-        separation = config.separation.batch_size
-        return config.training.batch_size if self.trains else separation
+        return (config.training if self.trains else config.separation).batch_size
 
     def check(self, config: RunConfig) -> None:
         """Refuse what the card cannot compute in.

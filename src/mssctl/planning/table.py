@@ -5,10 +5,8 @@ from functools import partial
 from mssctl import presets
 from mssctl.hardware.machine import GIB
 from mssctl.models.run_config import RunConfig
-from mssctl.planning import explain
-from mssctl.planning.closed_form import estimate, knows, parameter_count, tokens
+from mssctl.planning import closed_form, explain, fit
 from mssctl.planning.command import train_command, write
-from mssctl.planning.fit import LEVELS, LargestBatch, largest_batch, with_batch
 from mssctl.planning.one import planned
 from mssctl.planning.parallel import side_by_side
 from mssctl.planning.predict.fake_step import Peak
@@ -29,16 +27,15 @@ def plan_table(asked: Request) -> PlanTable:
     where, budget = asked.where, asked.where.budget()
     known, left_out = _in_table(asked)
     fitted = {name: _lightest(config, where) for name, config in known.items()}
-    order = sorted(known, key=lambda name: -parameter_count(known[name]))
+    order = sorted(known, key=lambda name: -closed_form.parameter_count(known[name]))
     runs = {name: _estimated(name, fitted[name] or known[name], where) for name in order}
     pick, found, config, command = None, None, None, None
     for name in order:
         best = fitted[name]
-        found = _largest(asked, best) if best is not None else None
-        if best is None or found is None or found.peak is None:
+        if best is None or (found := _largest(asked, best)).peak is None:
             continue
         pick, batch = name, min(found.batch, best.training.batch_size)
-        config = with_batch(known[name], batch, best.training.gradient_checkpointing)
+        config = fit.with_batch(known[name], batch, best.training.gradient_checkpointing)
         runs[name] = planned(name, config, asked, batch, asked.peak(config, batch))
         command = train_command(name, known[name], config, asked.load(name)[1])
         break
@@ -71,35 +68,35 @@ def _in_table(asked: Request) -> tuple[dict[str, RunConfig], list[str]]:
     A step of BSMamba2 is a hundred thousand small operations: half a minute on fake tensors, and
     the overrides of a table are a TF-Locoformer's.
     """
-    here = [name for name in presets.names() if knows(presets.load(name))]
+    here = [name for name in presets.names() if closed_form.knows(presets.load(name))]
     known = {name: asked.load(name)[0] for name in here}
     for config in known.values():
         asked.check(config)
     return known, [name for name in presets.names() if name not in here]
 
 
-def _largest(asked: Request, config: RunConfig) -> LargestBatch:
+def _largest(asked: Request, config: RunConfig) -> fit.LargestBatch:
     """The largest batch that fits, from the one that the closed form says."""
     guess = config.training.batch_size
     with side_by_side(partial(asked.peak, config), warm_up=guess + 1) as peaks_of:
-        return largest_batch(peaks_of, asked.where.budget(), guess)
+        return fit.largest_batch(peaks_of, asked.where.budget(), guess)
 
 
 def _lightest(config: RunConfig, where: Target) -> RunConfig | None:
     """The preset's batch with the least recomputation that fits, or the largest with the most."""
     batch = config.training.batch_size
-    ways = [(batch, level) for level in LEVELS]
+    ways = [(batch, level) for level in fit.LEVELS]
     ways += [(fewer, "path") for fewer in range(batch - 1, 0, -1)]
     for size, level in ways:
-        candidate = with_batch(config, size, level)
-        if estimate(candidate, where.capability).allocated <= where.budget().allocated:
+        candidate = fit.with_batch(config, size, level)
+        if closed_form.estimate(candidate, where.capability).allocated <= where.budget().allocated:
             return candidate
     return None
 
 
 def _estimated(name: str, config: RunConfig, where: Target) -> PlannedRun:
     """A row of the table by the closed form."""
-    found = estimate(config, where.capability)
+    found = closed_form.estimate(config, where.capability)
     budget, training = where.budget(), config.training
     fits = found.allocated <= budget.allocated
     return PlannedRun(
@@ -110,7 +107,7 @@ def _estimated(name: str, config: RunConfig, where: Target) -> PlannedRun:
         checkpointing=training.gradient_checkpointing,
         segment_seconds=training.segment_length / config.audio.sample_rate,
         dtype=training.amp_dtype,
-        parameters=parameter_count(config),
+        parameters=closed_form.parameter_count(config),
         peak_gib=found.device / GIB,
         headroom_gib=budget.vram - found.device / GIB,
         fits=fits,
@@ -136,8 +133,8 @@ def _compared(name: str, config: RunConfig, peak: Peak, where: Target) -> Compar
     return ComparedPreset(
         preset=name,
         settings=settings,
-        parameters=parameter_count(config),
-        tokens=tokens(config),
+        parameters=closed_form.parameter_count(config),
+        tokens=closed_form.tokens(config),
         components=explain.components(config, peak),
         peak_gib=peak.device / GIB,
         tflop=peak.flops / 1e12 * micro,

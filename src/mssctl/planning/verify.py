@@ -81,13 +81,11 @@ def verify(
             exit_code=error.exit_code,
         ) from None
     overrides, segment = overrides_of(given), given.segment
-    if preset is None:
-        configs = {
-            name: load_preset(first, [*rest, *overrides], segment)[0]
-            for name, (first, *rest) in GRID.items()
-        }
-    else:
-        configs = {preset: load_preset(preset, overrides, segment)[0]}
+    asked = GRID if preset is None else {preset: (preset,)}
+    configs = {
+        name: load_preset(first, [*rest, *overrides], segment)[0]
+        for name, (first, *rest) in asked.items()
+    }
     capability = torch.cuda.get_device_capability(device)
     for config in configs.values():
         check_training_dtype(config.training.amp_dtype, capability)
@@ -112,15 +110,10 @@ def measured(config: RunConfig, device: torch.device) -> int:
             train_step(state, (stems for _ in range(training.gradient_accumulation_steps)), config)
         return torch.cuda.max_memory_allocated(device)
     except torch.OutOfMemoryError:
+        seconds = training.segment_length / audio.sample_rate
         raise MssctlError(
-            f"a step does not fit this GPU: {_in_words(config)}",
+            f"a step does not fit this GPU: batch {training.batch_size} × {seconds:g} s, "
+            f"{training.gradient_checkpointing}",
             hint="name a smaller preset, or --batch",
             exit_code=ExitCode.BAD_INPUT,
         ) from None
-
-
-def _in_words(config: RunConfig) -> str:
-    """What was tried, in a few words."""
-    training = config.training
-    seconds = training.segment_length / config.audio.sample_rate
-    return f"batch {training.batch_size} × {seconds:g} s, {training.gradient_checkpointing}"

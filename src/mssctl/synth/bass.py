@@ -1,12 +1,12 @@
 """The bass stem: sampled and synthetic basses that follow the chords' roots."""
 
-import math
+import itertools
 
 import numpy as np
 
 from mssctl.audio.filters import Audio
 from mssctl.synth.instruments import Instrument, Patch, fm, harmonics, perform, subtractive
-from mssctl.synth.score import Note, Score, activity, rhythm
+from mssctl.synth.score import Note, Score, activity, in_octaves, rhythm, weighted
 from mssctl.synth.studio import Studio, choose_bank, sampled
 
 _LOWEST, _HIGHEST = 24, 52
@@ -19,8 +19,7 @@ _SHARES = {"808": 7, "sub": 2, "saw": 2, "square": 1, "reese": 1, "acid": 1, "wo
 
 def synthetic_bass(rng: np.random.Generator, rate: int) -> Instrument:
     """Draw one of: sub, long 808-like tone, filtered saw or square, reese, acid, wobble, FM."""
-    shares = np.array(list(_SHARES.values()))
-    kind = str(rng.choice(list(_SHARES), p=shares / shares.sum()))
+    kind = weighted(rng, _SHARES)
     if kind == "fm":
         return fm(rate, rng, low=True)
     if kind == "808":
@@ -80,9 +79,7 @@ def bass_line(
     length, center = float(rng.uniform(0.5, 1.0)), float(rng.uniform(28, 42))
     moves = [0 if rng.random() < 0.7 else int(rng.choice([4, 2, 6, 7, -3])) for _ in beats]
     notes = []
-    for bar in range(score.bars):
-        if not plays[bar]:
-            continue
+    for bar in itertools.compress(range(score.bars), plays):
         root = score.chords[bar]
         for i, (start, hold) in enumerate(beats):
             degree = root
@@ -91,10 +88,7 @@ def bass_line(
             elif style in ("groove", "eighths"):
                 degree += moves[i]
             pitch = score.degree(degree, center) + (12 if style == "octaves" and i % 2 else 0)
-            while pitch < lowest:
-                pitch += 12
-            while pitch > _HIGHEST:
-                pitch -= 12
+            pitch = in_octaves(pitch, lowest, _HIGHEST)
             loud = rng.uniform(0.75, 1) if start % 1 == 0 else rng.uniform(0.5, 0.95)
             when = score.time(bar * 4 + start)
             notes.append(Note(when, hold * length * score.beat, pitch, loud))
@@ -104,23 +98,16 @@ def bass_line(
 def play_bass(studio: Studio, score: Score, rng: np.random.Generator, rest: float) -> Audio:
     """The bass stem ``(2, N)``; sampled in half of the songs where samples exist."""
     track = studio.silence()
-    instrument: Instrument | None = None
     bank = choose_bank(studio.samples("bass"), rng)
-    if bank and rng.random() < 0.5:
-        instrument = sampled(studio, bank, rng)
+    instrument = sampled(studio, bank, rng) if bank and rng.random() < 0.5 else None
     lowest = _LOWEST if instrument is None else _LOWEST_STRING
     notes = bass_line(score, rng, activity(rng, score.bars, rest), lowest)
     if instrument is None and rng.random() < 0.5:
-        notes = [note._replace(midi=_below(note.midi, _SUB)) for note in notes]
+        notes = [note._replace(midi=in_octaves(note.midi, 0, _SUB)) for note in notes]
     perform(track, notes, instrument or synthetic_bass(rng, studio.rate), rng, studio.rate)
     if rng.random() < 0.35:
         # As produced music has it: without it, a model learns that all below 60 Hz is the kick.
         sub = Patch(wave=harmonics("sine", 4, rng), cutoff=400, sustain=0.9)
-        deep = [note._replace(midi=_below(note.midi, _SUB)) for note in notes]
+        deep = [note._replace(midi=in_octaves(note.midi, 0, _SUB)) for note in notes]
         perform(track, deep, subtractive(sub, studio.rate), rng, studio.rate)
     return track
-
-
-def _below(pitch: float, highest: float) -> float:
-    """The pitch, or the same tone in the octave that ends at ``highest``."""
-    return pitch - 12 * max(0, math.ceil((pitch - highest) / 12))

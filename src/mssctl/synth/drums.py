@@ -1,13 +1,14 @@
 """The drum stem: one kit per song, patterns of several genres, fills, loops, synthetic hits."""
 
+import itertools
 import re
 
 import numpy as np
 
 from mssctl.audio.effects import Curve, fade, pan_gains, place, repitch
 from mssctl.audio.filters import Audio, Band, convolve, equalizer
-from mssctl.synth.material import Sample
-from mssctl.synth.score import Score, activity
+from mssctl.synth.material import Sample, grouped
+from mssctl.synth.score import Score, activity, weighted
 from mssctl.synth.studio import Studio, trim
 
 # Order matters: the first pattern found in the file name decides.
@@ -66,57 +67,46 @@ def role_of(sample: Sample) -> str:
     return next((role for role, p in _ROLE_PATTERNS.items() if p.search(words)), "perc")
 
 
-def _families(samples: list[Sample]) -> dict[str, list[Sample]]:
-    families: dict[str, list[Sample]] = {}
-    for sample in samples:
-        machine = sample.path.stem.split("__")[0] if "__" in sample.path.stem else ""
-        families.setdefault(f"{sample.pack}/{machine}", []).append(sample)
-    return families
+def _family(sample: Sample) -> str:
+    machine, separator, _ = sample.path.stem.partition("__")
+    return f"{sample.pack}/{machine if separator else ''}"
 
 
 def _velocities(samples: list[Sample], rng: np.random.Generator) -> list[Sample]:
     """One drum of several, as its velocity layers soft to loud (names that end in a digit)."""
-    drums: dict[str, list[Sample]] = {}
-    for sample in samples:
-        drums.setdefault(re.sub(r"[-_]?\d$", "", sample.name.rsplit(".", 1)[0]), []).append(sample)
+    drums = grouped(samples, lambda s: re.sub(r"[-_]?\d$", "", s.name.rsplit(".", 1)[0]))
     return drums[list(drums)[int(rng.integers(len(drums)))]]
 
 
 def build_kit(studio: Studio, rng: np.random.Generator) -> Kit:
     """Choose or synthesize the sounds of a kit: per role, layers from soft to loud."""
+    rate = studio.rate
     samples = [s for s in studio.samples("drums") if role_of(s) != "loop"]
-    families = _families(samples)
-    by_role: dict[str, list[Sample]] = {}
-    for sample in samples:
-        by_role.setdefault(role_of(sample), []).append(sample)
+    by_role, families = grouped(samples, role_of), grouped(samples, _family)
     kit: Kit = {}
     if families:
         # Families weigh by the roles they offer, so that whole kits come before oddities.
-        names = list(families)
-        weights = np.array([len({role_of(s) for s in families[n]}) ** 1.5 for n in names])
-        family = families[names[int(rng.choice(len(names), p=weights / weights.sum()))]]
+        weights = {name: len({*map(role_of, kin)}) ** 1.5 for name, kin in families.items()}
+        family = families[weighted(rng, weights)]
         for role in _LEVELS:
             own = [s for s in family if role_of(s) == role]
             pool = own if own and rng.random() < 0.85 else by_role.get(role, [])
             if pool:
                 tuning = 2 ** (rng.normal(0, 2.0 if role in ("kick", "snare", "tom") else 1.2) / 12)
-                layers = [trim(studio.read(s), studio.rate) for s in _velocities(pool, rng)]
-                kit[role] = [repitch(_short(a, studio.rate), float(tuning)) for a in layers]
+                layers = [trim(studio.read(s), rate) for s in _velocities(pool, rng)]
+                # At most 3 s of a ringing cymbal.
+                short = [fade(layer[:, : 3 * rate], 0, 0.02, rate) for layer in layers]
+                kit[role] = [repitch(layer, float(tuning)) for layer in short]
     if "kick" in kit:
         seconds = float(rng.uniform(*_KICK_SECONDS))
-        kit["kick"] = [_damped(hit, seconds, studio.rate) for hit in kit["kick"]]
+        kit["kick"] = [_damped(hit, seconds, rate) for hit in kit["kick"]]
     for role in _LEVELS:
         if role not in kit:
-            kit[role] = [synthetic_hit(role, rng, studio.rate)]
+            kit[role] = [synthetic_hit(role, rng, rate)]
         elif role in ("kick", "snare", "hat", "clap") and rng.random() < 0.15:
-            made = synthetic_hit(role, rng, studio.rate)
+            made = synthetic_hit(role, rng, rate)
             kit[role] = [_layer(a, made, float(rng.uniform(0.3, 1))) for a in kit[role]]
     return kit
-
-
-def _short(audio: Audio, rate: int) -> Audio:
-    """At most 3 s of a ringing cymbal."""
-    return fade(audio[:, : 3 * rate], 0, 0.02, rate)
 
 
 def _damped(kick: Audio, seconds: float, rate: int) -> Audio:
@@ -207,11 +197,9 @@ def _play_loop(studio: Studio, track: Audio, loop: Sample, score: Score, plays: 
     seconds = audio.shape[1] / studio.rate
     beats = min((1, 2, 4, 8, 16), key=lambda b: abs(np.log2(b * score.beat / seconds)))
     fitted = repitch(audio, seconds / (beats * score.beat)) * np.float32(0.7)
-    bar = 0.0
-    while bar < score.bars:
+    for bar in np.arange(0.0, score.bars, beats / 4):
         if plays[int(bar)]:
             place(track, fitted, score.time(bar * 4), 1.0, studio.rate)
-        bar += beats / 4
 
 
 def _play_kit(
@@ -230,9 +218,7 @@ def _play_kit(
     pans = {r: pan_gains(0.0 if r == "kick" else float(rng.uniform(-wide, wide))) for r in _LEVELS}
     human, flat = float(rng.choice([0.0, 0.003, 0.008])), float(rng.uniform(0, 1))
     hits = {r: _draw(line, rng) for r, line in pattern.items() if r not in drop}
-    for bar in range(score.bars):
-        if not plays[bar]:
-            continue
+    for bar in itertools.compress(range(score.bars), plays):
         if bar % 8 == 0 and bar:
             hits = {r: _draw(line, rng) for r, line in pattern.items() if r not in drop}
         bar_hits = dict(hits)

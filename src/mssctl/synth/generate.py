@@ -2,16 +2,18 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mssctl.audio.filters import Audio
 from mssctl.audio.writer import AtomicWriter
 from mssctl.documents import read_json
 from mssctl.errors import MssctlError
@@ -32,13 +34,12 @@ from mssctl.synth.material import (
 )
 from mssctl.synth.mix import balance, codec_bands, master, treat
 from mssctl.synth.other import play_other
-from mssctl.synth.score import Score, write_score
+from mssctl.synth.score import write_score
 from mssctl.synth.studio import Studio
-from mssctl.synth.vocals import Voice, choose_voice, play_vocals
+from mssctl.synth.vocals import choose_voice, play_vocals
 
 # Part of every song's seed: raise it when the same seed no longer gives the same song.
 _VERSION = 7
-_PLAYERS = {"drums": play_drums, "bass": play_bass, "other": play_other}
 _SPLITS = ("train", "valid")
 _NOTE_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 _UNRELATED = 0.6  # part of the songs whose stems share neither tempo nor key
@@ -55,7 +56,7 @@ class Job:
     seed: int
     seconds: float
     sample_rate: int
-    library: Library | None
+    library: Library
 
 
 def synthesize(
@@ -78,19 +79,16 @@ def synthesize(
         MssctlError: ``samples`` has no samples or one is unreadable, or ``out`` holds something
             else.
     """
-    library = find_samples(Path(options.samples)) if options.samples is not None else None
-    aside = keep_aside(library, options.valid_fraction) if library is not None else {}
+    library = {} if options.samples is None else find_samples(Path(options.samples))
+    aside = keep_aside(library, options.valid_fraction)
     index = _index(options, sample_rate, library, aside)
     _open(out, index)
-    parts = split_library(library, aside) if library is not None else {}
+    seed, seconds = options.seed, options.song_seconds
     jobs = [
-        Job(
-            out / split, split, number, options.seed, options.song_seconds, sample_rate,
-            parts.get(split),
-        )
-        for split in _SPLITS
+        Job(out / split, split, number, seed, seconds, sample_rate, part)
+        for split, part in split_library(library, aside).items()
         for number in range(index["songs"][split])
-    ]  # fmt: skip
+    ]
     missing = [job for job in jobs if not _song_folder(job).exists()]
     workers = options.workers or os.cpu_count() or 1
     for done, _ in enumerate(_run(missing, workers), start=len(jobs) - len(missing) + 1):
@@ -103,7 +101,7 @@ def synthesize(
 
 
 def _index(
-    options: SynthOptions, sample_rate: int, library: Library | None, aside: Mapping[str, Any]
+    options: SynthOptions, sample_rate: int, library: Library, aside: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What identifies a set of songs: ``index.json``."""
     total = max(round(options.hours * 3600 / options.song_seconds), 1)
@@ -126,12 +124,12 @@ def _index(
     }
 
 
-def _fingerprint(folder: Path | str | None, library: Library | None) -> dict[str, Any] | None:
+def _fingerprint(folder: Path | str | None, library: Library) -> dict[str, Any] | None:
     """What identifies a samples folder, so that a changed one is not mistaken for the same."""
-    if folder is None or library is None:
+    if folder is None:
         return None
-    size = sum(sample.path.stat().st_size for sample in library.samples)
-    return {"folder": str(folder), "files": len(library.samples), "bytes": size}
+    sizes = [sample.path.stat().st_size for samples in library.values() for sample in samples]
+    return {"folder": str(folder), "files": len(sizes), "bytes": sum(sizes)}
 
 
 def _open(out: Path, index: dict[str, Any]) -> None:
@@ -139,12 +137,11 @@ def _open(out: Path, index: dict[str, Any]) -> None:
     if out.exists() and not out.is_dir():
         raise MssctlError(f"{out}: is a file", hint="name a new folder", exit_code=4)
     if out.is_dir() and any(out.iterdir()):
-        try:
-            before: dict[str, Any] | None = read_json(out / "index.json")
-        except MssctlError:
-            before = None
+        before: dict[str, Any] = {}
+        with suppress(MssctlError):
+            before = read_json(out / "index.json")
         if before != {**index, "complete": False}:
-            finished = before is not None and before.get("complete")
+            finished = before.get("complete")
             what = "holds a finished set of songs" if finished else "exists and is not empty"
             raise MssctlError(
                 f"{out}: {what}",
@@ -167,8 +164,7 @@ def _song_folder(job: Job) -> Path:
 def _run(jobs: list[Job], workers: int) -> Iterator[Path]:
     """Make songs and yield their folders, in the order of the jobs."""
     if workers == 1 or len(jobs) < 2:
-        for job in jobs:
-            yield make_song(job)
+        yield from map(make_song, jobs)
         return
     # spawn: a fork would copy the threads' locks of whatever the caller runs.
     start_tracker()
@@ -216,22 +212,28 @@ def render_song(
     # Without samples the songs are for tests and demonstrations: all stems, and mostly in tune.
     unrelated, silence = (_UNRELATED, _SILENT) if job.library else (0.1, 0.0)
     related = bool(plan.random() >= unrelated)
-    scores = _scores(job.seconds, voice, related, plan)
+    # One score for all stems, or one each; the vocals' always fits the voice.
+    first = write_score(plan, job.seconds, voice.bpm, voice.key)
+    scores = {
+        kind: first if related or kind == "vocals" else write_score(plan, job.seconds)
+        for kind in STEMS
+    }
     silent = {kind for kind in STEMS if plan.random() < silence}
     if len(silent) > 2:
         silent = set()
     common = codec_bands(plan)
     rest = {kind: float(plan.choice([0, 0.1, 0.3])) for kind in STEMS}
-    stems = {}
+    stems = {kind: studio.silence() for kind in STEMS}
+    players: dict[str, Callable[..., Audio]] = {
+        "vocals": partial(play_vocals, voice=voice),
+        "drums": play_drums,
+        "bass": play_bass,
+        "other": play_other,
+    }
     for kind, rng in zip(STEMS, streams, strict=False):
-        if kind in silent:
-            stems[kind] = studio.silence()
-            continue
-        if kind == "vocals":
-            track = play_vocals(studio, scores[kind], rng, voice, rest[kind])
-        else:
-            track = _PLAYERS[kind](studio, scores[kind], rng, rest[kind])
-        stems[kind] = treat(track, kind, studio, rng, beat=scores[kind].beat, common=common)
+        if kind not in silent:
+            track = players[kind](studio, scores[kind], rng, rest[kind])
+            stems[kind] = treat(track, kind, studio, rng, beat=scores[kind].beat, common=common)
     stems = balance(stems, streams[4], job.sample_rate)
     whole = master(stems, float(streams[4].uniform(0.2, 3)))
     facts = {
@@ -239,22 +241,11 @@ def render_song(
         "related_stems": related,
         "voice": voice.kind,
         "bpm": {kind: round(score.bpm, 3) for kind, score in scores.items()},
-        "key": {kind: _key_name(score) for kind, score in scores.items()},
+        "key": {
+            kind: f"{_NOTE_NAMES[score.root]} {'minor' if score.minor else 'major'}"
+            for kind, score in scores.items()
+        },
         "silent": [kind for kind in STEMS if not whole[kind].any()],
         "samples": {kind: sorted(names) for kind, names in sorted(studio.used.items())},
     }
     return whole, facts
-
-
-def _key_name(score: Score) -> str:
-    return f"{_NOTE_NAMES[score.root]} {'minor' if score.minor else 'major'}"
-
-
-def _scores(
-    seconds: float, voice: Voice, related: bool, rng: np.random.Generator
-) -> dict[str, Score]:
-    """One score for all stems, or one each; the vocals' always fits the voice."""
-    first = write_score(rng, seconds, voice.bpm, voice.key)
-    return {
-        kind: first if related or kind == "vocals" else write_score(rng, seconds) for kind in STEMS
-    }

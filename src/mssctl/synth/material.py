@@ -6,9 +6,10 @@ Convention: ``DIR/{vocals,drums,bass,other,ir}/PACK/**/*.{ogg,wav,flac}`` and, o
 
 import csv
 import re
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ STEMS = ("vocals", "drums", "bass", "other")
 _CLASSES = (*STEMS, "ir")
 _SUFFIXES = {".ogg", ".wav", ".flac"}
 _PITCH_CLASSES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
+_ACCIDENTALS = {"": 0, "#": 1, "s": 1, "b": -1}
 _NOTE = re.compile(r"(?:^|[_\-\s])([a-g])([#bs]?)(-?\d)(?=[_\-\s.]|[pmf]+$|$)", re.IGNORECASE)
 _KEY = re.compile(r"([a-g])([#bs]?)[ _-]?(m|min|minor|j|maj|major)?", re.IGNORECASE)
 
@@ -49,24 +51,15 @@ class Sample:
     key: tuple[int, bool] | None = None
 
 
-@dataclass(frozen=True)
-class Library:
-    """All samples of a folder, by class."""
+Library = Mapping[str, Sequence[Sample]]  # class -> its samples, in a fixed order
 
-    samples: tuple[Sample, ...]
 
-    def of(self, kind: str) -> list[Sample]:
-        """The samples of one class, in a fixed order."""
-        return [sample for sample in self.samples if sample.kind == kind]
-
-    def packs(self, kind: str) -> list[str]:
-        """The names of the packs of one class, sorted."""
-        return sorted({sample.pack for sample in self.of(kind)})
-
-    def only(self, packs: Iterable[tuple[str, str]]) -> "Library":
-        """The samples of the given (class, pack) pairs."""
-        wanted = set(packs)
-        return Library(tuple(s for s in self.samples if (s.kind, s.pack) in wanted))
+def grouped(samples: Iterable[Sample], name: Callable[[Sample], str]) -> dict[str, list[Sample]]:
+    """The samples by what ``name`` says of them, in the order in which the groups appear."""
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(name(sample), []).append(sample)
+    return groups
 
 
 def note_in_name(name: str) -> float | None:
@@ -75,8 +68,8 @@ def note_in_name(name: str) -> float | None:
     if found is None:
         return None
     letter, accidental, octave = found.groups()
-    shift = {"": 0, "#": 1, "s": 1, "b": -1}[accidental.lower()]
-    return float(12 * (int(octave) + 1) + _PITCH_CLASSES[letter.lower()] + shift)
+    pitch = _PITCH_CLASSES[letter.lower()] + _ACCIDENTALS[accidental.lower()]
+    return float(12 * (int(octave) + 1) + pitch)
 
 
 def parse_key(text: str, name: str = "") -> tuple[int, bool] | None:
@@ -85,9 +78,8 @@ def parse_key(text: str, name: str = "") -> tuple[int, bool] | None:
     if found is None:
         return None
     letter, accidental, mode = found.groups()
-    shift = {"": 0, "#": 1, "s": 1, "b": -1}[accidental.lower()]
     minor = (mode or "").lower() in ("m", "min", "minor") or "minor" in name.lower()
-    return (_PITCH_CLASSES[letter.lower()] + shift) % 12, minor
+    return (_PITCH_CLASSES[letter.lower()] + _ACCIDENTALS[accidental.lower()]) % 12, minor
 
 
 def _number(text: str | None) -> float | None:
@@ -131,7 +123,7 @@ def find_samples(folder: Path) -> Library:
     ]
     if not any(sample.kind in STEMS for sample in found):
         raise MssctlError(f"{folder}: no samples in it", hint=hint, exit_code=4)
-    return Library(tuple(found))
+    return grouped(found, lambda sample: sample.kind)
 
 
 def _describe(path: Path, folder: Path, kind: str, index: dict[str, dict[str, str]]) -> Sample:
@@ -139,9 +131,9 @@ def _describe(path: Path, folder: Path, kind: str, index: dict[str, dict[str, st
     pack = relative.parts[1] if len(relative.parts) > 2 else kind
     sample = Sample(path, relative.as_posix(), kind, pack)
     row = index.get(sample.name, {})
-    if kind in ("drums", "ir"):
-        return replace(sample, bpm=_number(row.get("bpm")))
     bpm = _number(row.get("bpm"))
+    if kind in ("drums", "ir"):
+        return replace(sample, bpm=bpm)
     midi = _number(row.get("midi_pitch_from_name"))
     if midi is None and bpm is None:
         midi = note_in_name(path.stem)
@@ -159,33 +151,25 @@ def keep_aside(library: Library, fraction: float) -> dict[str, list[str]]:
     ``fraction`` of the class's material, but always one: training keeps most of the variety.
     """
     aside: dict[str, list[str]] = {}
-    for kind in STEMS:
-        sizes: dict[str, int] = {}
-        for sample in library.of(kind):
-            sizes[sample.pack] = sizes.get(sample.pack, 0) + sample.path.stat().st_size
-        if len(sizes) < 3 or fraction <= 0:
-            continue
-        chosen: list[str] = []
-        for pack in sorted(sizes, key=lambda name: (sizes[name], name))[: len(sizes) // 3]:
-            taken = sum(sizes[name] for name in (*chosen, pack))
-            if chosen and taken > fraction * sum(sizes.values()):
-                break
-            chosen.append(pack)
-        aside[kind] = sorted(chosen)
+    for kind in STEMS if fraction > 0 else ():
+        sizes: Counter[str] = Counter()
+        for sample in library.get(kind, ()):
+            sizes[sample.pack] += sample.path.stat().st_size
+        if len(sizes) >= 3:
+            smallest = sorted(sizes, key=lambda name: (sizes[name], name))[: len(sizes) // 3]
+            totals = accumulate(sizes[name] for name in smallest)
+            count = sum(total <= fraction * sizes.total() for total in totals) or 1
+            aside[kind] = sorted(smallest[:count])
     return aside
 
 
-def split_library(library: Library, aside: dict[str, list[str]]) -> dict[str, Library]:
+def split_library(library: Library, aside: Mapping[str, list[str]]) -> dict[str, Library]:
     """The libraries for train and valid; a class without packs kept aside is in both."""
-    parts: dict[str, list[tuple[str, str]]] = {"train": [], "valid": []}
-    for kind in _CLASSES:
-        for pack in library.packs(kind):
-            held = kind in aside
-            if not held or pack not in aside[kind]:
-                parts["train"].append((kind, pack))
-            if not held or pack in aside[kind]:
-                parts["valid"].append((kind, pack))
-    return {split: library.only(pairs) for split, pairs in parts.items()}
+    train, valid = dict(library), dict(library)
+    for kind, packs in aside.items():
+        train[kind] = [sample for sample in library[kind] if sample.pack not in packs]
+        valid[kind] = [sample for sample in library[kind] if sample.pack in packs]
+    return {"train": train, "valid": valid}
 
 
 def estimate_midi(audio: Audio, rate: int) -> float | None:
@@ -271,7 +255,11 @@ class SampleReader:
         if rate != self.sample_rate:
             audio = _convert(audio, rate, self.sample_rate)
         audio = np.asarray(audio / max(peak, 1e-6), np.float32)
-        self._keep(sample.path, audio)
+        self._kept[sample.path] = audio
+        self._bytes += audio.nbytes
+        while self._bytes > self._max_bytes and len(self._kept) > 1:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= oldest.nbytes
         return audio
 
     def pitch(self, sample: Sample) -> float | None:
@@ -281,10 +269,3 @@ class SampleReader:
         if sample.path not in self._pitches:
             self._pitches[sample.path] = estimate_midi(self.read(sample), self.sample_rate)
         return self._pitches[sample.path]
-
-    def _keep(self, path: Path, audio: Audio) -> None:
-        self._kept[path] = audio
-        self._bytes += audio.nbytes
-        while self._bytes > self._max_bytes and len(self._kept) > 1:
-            _, oldest = self._kept.popitem(last=False)
-            self._bytes -= oldest.nbytes

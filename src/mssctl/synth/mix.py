@@ -33,6 +33,10 @@ _REVERB = {
     "bass": (0.1, 0.15, 0.6),
     "other": (0.6, 0.6, 2.2),
 }
+# Chance of a high-pass filter, which leaves the lowest octave to the bass; for the bass a low-pass.
+_PASS = {"drums": 0.25, "bass": 0.5, "other": 0.5}
+_LOWEST = {"vocals": (70, 180), "drums": (50, 120), "other": (60, 250)}  # Hz, of that filter
+_WIDTH = {"drums": (0.3, 1.5), "bass": (0.0, 0.7), "other": (0.3, 1.5)}
 _SATURATION = {"vocals": 0.25, "drums": 0.4, "bass": 0.5, "other": 0.25}
 
 
@@ -45,15 +49,11 @@ def _bands(kind: str, rng: np.random.Generator) -> list[Band]:
     bands.append(Band("low", float(rng.uniform(80, 250)), float(rng.normal(0, 3))))
     air = {"vocals": 7.0, "drums": 0.5, "bass": 0.0, "other": 4.0}[kind]
     bands.append(Band("high", float(rng.uniform(1800, 8000)), float(rng.normal(air, 4))))
-    if kind == "vocals":
-        bands.append(Band("highpass", float(rng.uniform(70, 180))))
-    elif kind == "other" and rng.random() < 0.5:
-        bands.append(Band("highpass", float(rng.uniform(60, 250))))
-    elif kind == "drums" and rng.random() < 0.25:
-        # As where the bass has the lowest octave for itself.
-        bands.append(Band("highpass", float(rng.uniform(50, 120))))
-    elif kind == "bass" and rng.random() < 0.5:
-        bands.append(Band("lowpass", float(2 ** rng.uniform(9, 13))))
+    if kind == "vocals" or rng.random() < _PASS[kind]:
+        if kind == "bass":
+            bands.append(Band("lowpass", float(2 ** rng.uniform(9, 13))))
+        else:
+            bands.append(Band("highpass", float(rng.uniform(*_LOWEST[kind]))))
     if kind in ("vocals", "other") and rng.random() < 0.05:
         # Telephone or muffled sounds.
         bands.append(Band("lowpass", float(rng.uniform(2500, 6000))))
@@ -120,10 +120,8 @@ def treat(
         level = active_rms(track, rate)
         if level > 1e-6:
             track = soft_clip(track, level * float(10 ** (rng.uniform(9, 20) / 20)))
-    if kind in ("drums", "other"):
-        track = widen(track, float(rng.uniform(0.3, 1.5)))
-    elif kind == "bass":
-        track = widen(track, float(rng.uniform(0, 0.7)))
+    if kind in _WIDTH:
+        track = widen(track, float(rng.uniform(*_WIDTH[kind])))
     place = {"vocals": 0.12, "drums": 0.1, "bass": 0.06, "other": 0.3}[kind]
     return track * pan_gains(float(np.clip(rng.normal(0, place), -0.8, 0.8)))
 

@@ -98,7 +98,7 @@ def _layer(
     bank = choose_bank(studio.samples("other"), rng) if rng.random() < 0.55 else []
     center = float(rng.uniform(54, 70))
     if role == "lead":
-        play = (sampled(studio, bank, rng) if bank else None) or lead_patch(rng, rate)
+        play = sampled(studio, bank, rng) or lead_patch(rng, rate)
         notes = melody(score, rng, center + rng.uniform(0, 14), float(rng.uniform(0.1, 0.7)), plays)
     elif role == "pad":
         play = cloud(rate, harmonics(_shape(rng), 70, rng), rng)
@@ -106,7 +106,7 @@ def _layer(
             play = keys_patch(rng, rate)
         notes = chord_part(score, rng, center, "pad", plays)
     else:
-        play = (sampled(studio, bank, rng) if bank else None) or keys_patch(rng, rate)
+        play = sampled(studio, bank, rng) or keys_patch(rng, rate)
         guitar = bool(bank) and "guitar" in bank[0].pack
         styles = ["strum", "strum", "arp"] if guitar else ["stab", "stab", "arp", "pad"]
         notes = chord_part(score, rng, center, str(rng.choice(styles)), plays)

@@ -1,5 +1,7 @@
 """The musical plan of a generated song: tempo, key, chords, and the notes made from them."""
 
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -111,6 +113,21 @@ def write_score(
     return Score(bpm, root, minor, scale, chords, bool(rng.random() < 0.35), swing, seconds)
 
 
+def in_octaves(pitch: float, lowest: float, highest: float) -> float:
+    """The pitch, moved by octaves until it is not above ``highest``, then not below ``lowest``."""
+    while pitch > highest:
+        pitch -= 12
+    while pitch < lowest:
+        pitch += 12
+    return pitch
+
+
+def weighted(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
+    """Draw one of the names."""
+    shares = np.array(list(weights.values()))
+    return list(weights)[int(rng.choice(len(weights), p=shares / shares.sum()))]
+
+
 def activity(rng: np.random.Generator, bars: int, rest: float) -> list[bool]:
     """Which bars a part plays in: sections of 2-8 bars, each silent with probability ``rest``.
 
@@ -119,10 +136,7 @@ def activity(rng: np.random.Generator, bars: int, rest: float) -> list[bool]:
     plays: list[bool] = []
     while len(plays) < bars:
         plays += [bool(rng.random() >= rest)] * int(rng.choice([2, 4, 4, 8]))
-    plays = plays[:bars]
-    if sum(plays) * 3 < bars:
-        plays = [True] * bars
-    return plays
+    return plays[:bars] if sum(plays[:bars]) * 3 >= bars else [True] * bars
 
 
 def rhythm(rng: np.random.Generator, density: float) -> list[tuple[float, float]]:
@@ -141,9 +155,7 @@ def melody(
     motif = [rhythm(rng, density) for _ in range(2)]
     steps = [[int(rng.choice([-2, -1, -1, 0, 1, 1, 2, 3])) for _ in bar] for bar in motif]
     notes = []
-    for bar in range(score.bars):
-        if not plays[bar]:
-            continue
+    for bar in itertools.compress(range(score.bars), plays):
         if rng.random() < 0.2:
             motif[bar % 2] = rhythm(rng, density)
             steps[bar % 2] = [int(rng.choice([-3, -1, 0, 1, 2])) for _ in motif[bar % 2]]
@@ -167,9 +179,7 @@ def chord_part(
     order = rng.permutation(16)
     step = float(rng.choice([0.25, 0.25, 0.5]))
     notes = []
-    for bar in range(score.bars):
-        if not plays[bar]:
-            continue
+    for bar in itertools.compress(range(score.bars), plays):
         pitches = score.voicing(bar, center)
         if style == "pad":
             notes += [Note(score.time(bar * 4.0), 4 * score.beat * 1.02, p, 0.8) for p in pitches]

@@ -1,14 +1,15 @@
 """The studio of one song: samples at hand, what was used, and sampled instruments."""
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
 from mssctl.audio.effects import fade, read_at
 from mssctl.audio.filters import Audio
 from mssctl.synth.instruments import Instrument
-from mssctl.synth.material import Library, Sample, SampleReader
-from mssctl.synth.score import Note
+from mssctl.synth.material import Library, Sample, SampleReader, grouped
+from mssctl.synth.score import Note, in_octaves
 
 # Sounds of the hand or the key, not notes.
 _NOT_NOTES = re.compile(r"release|_rel_|scrape|ghost|bkg|harmonic|pedal", re.IGNORECASE)
@@ -23,12 +24,12 @@ class Studio:
     """Samples for one song, and a record of those used.
 
     Args:
-        library: the samples to draw from, None for synthesis only.
+        library: the samples to draw from; empty for synthesis only.
         reader: decodes them.
         seconds: length of the song.
     """
 
-    def __init__(self, library: Library | None, reader: SampleReader, seconds: float) -> None:
+    def __init__(self, library: Library, reader: SampleReader, seconds: float) -> None:
         """Open the studio with nothing used yet."""
         self.library = library
         self.reader = reader
@@ -37,8 +38,8 @@ class Studio:
         self.used: dict[str, set[str]] = {}
 
     def samples(self, kind: str) -> list[Sample]:
-        """The samples of a class; none when there is no library."""
-        return self.library.of(kind) if self.library is not None else []
+        """The samples of a class."""
+        return list(self.library.get(kind, ()))
 
     def read(self, sample: Sample) -> Audio:
         """The audio ``(C, N)`` of a sample; its use is recorded."""
@@ -59,17 +60,17 @@ def trim(audio: Audio, rate: int) -> Audio:
 
 def banks(samples: list[Sample]) -> dict[str, list[Sample]]:
     """Group notes by pack and articulation; small groups are joined per pack."""
-    groups: dict[str, list[Sample]] = {}
-    for sample in samples:
-        if _NOT_NOTES.search(sample.name):
-            continue
-        word = _TAKE.sub("", sample.path.stem.replace("_", " ")).lower()
-        groups.setdefault(f"{sample.pack}/{' '.join(word.split())}", []).append(sample)
+    notes = [sample for sample in samples if not _NOT_NOTES.search(sample.name)]
     joined: dict[str, list[Sample]] = {}
-    for name, group in groups.items():
+    for name, group in grouped(notes, _articulation).items():
         pitches = {round(s.midi) for s in group if s.midi is not None}
         joined.setdefault(name if len(pitches) >= 5 else name.split("/")[0], []).extend(group)
     return joined
+
+
+def _articulation(sample: Sample) -> str:
+    word = _TAKE.sub("", sample.path.stem.replace("_", " ")).lower()
+    return f"{sample.pack}/{' '.join(word.split())}"
 
 
 def choose_bank(samples: list[Sample], rng: np.random.Generator) -> list[Sample]:
@@ -84,7 +85,7 @@ def choose_bank(samples: list[Sample], rng: np.random.Generator) -> list[Sample]
 
 
 def sampled(
-    studio: Studio, bank: list[Sample], rng: np.random.Generator, reach: float = 4.0
+    studio: Studio, bank: Sequence[Sample], rng: np.random.Generator, reach: float = 4.0
 ) -> Instrument | None:
     """An instrument that plays the nearest samples of a bank, resampled.
 
@@ -108,11 +109,7 @@ def sampled(
     rate = studio.rate
 
     def play(note: Note, rng: np.random.Generator) -> Audio:
-        wanted = note.midi
-        while wanted - pitches.max() > reach:
-            wanted -= 12
-        while pitches.min() - wanted > reach:
-            wanted += 12
+        wanted = in_octaves(note.midi, pitches.min() - reach, pitches.max() + reach)
         distance = np.abs(pitches - wanted)
         near = np.flatnonzero(distance <= max(float(distance.min()) + 0.6, 1.2))
         pitch, sample = pitched[int(rng.choice(near))]

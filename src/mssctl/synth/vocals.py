@@ -6,13 +6,12 @@ import numpy as np
 
 from mssctl.audio.effects import fade, place, repitch, stretch
 from mssctl.audio.filters import Audio
-from mssctl.synth.formants import shift_formants
-from mssctl.synth.instruments import Instrument
-from mssctl.synth.material import Sample
-from mssctl.synth.score import Note, Score, activity, melody
+from mssctl.synth.material import Sample, grouped
+from mssctl.synth.score import Note, Score, activity, melody, weighted
 from mssctl.synth.studio import Studio, sampled, trim
-from mssctl.synth.voice import synthetic_singer
+from mssctl.synth.voice import shift_formants, synthetic_singer
 
+_KINDS = {"phrases": 0.64, "sung": 0.26, "talk": 0.1}  # how often each is drawn
 _LONGEST = 12.0  # seconds of one phrase; longer files are cut
 
 
@@ -39,32 +38,26 @@ class Voice:
     key: tuple[int, bool] | None = None
 
 
+def _kind(sample: Sample) -> str:
+    if sample.bpm:
+        return "phrases"
+    return "talk" if sample.midi is None else "sung"
+
+
 def choose_voice(studio: Studio, rng: np.random.Generator) -> Voice:
     """Draw a voice; phrases are preferred, since real singing is what matters most."""
-    groups: dict[str, dict[str, list[Sample]]] = {"phrases": {}, "sung": {}, "talk": {}}
-    for sample in studio.samples("vocals"):
-        if sample.bpm:
-            groups["phrases"].setdefault(f"{sample.pack} {sample.key} {sample.bpm}", []).append(
-                sample
-            )
-        else:
-            kind = "talk" if sample.midi is None else "sung"
-            groups[kind].setdefault(sample.pack, []).append(sample)
-    present = [kind for kind in groups if groups[kind]]
-    if not present:
+    kinds = grouped(studio.samples("vocals"), _kind)
+    if not kinds:
         return Voice("synthetic", (), 0, 1)
-    weights = np.array([{"phrases": 0.64, "sung": 0.26, "talk": 0.1}[kind] for kind in present])
-    kind = present[int(rng.choice(len(present), p=weights / weights.sum()))]
-    names = list(groups[kind])
-    sizes = np.array([len(groups[kind][name]) for name in names]) ** 0.5
-    samples = tuple(groups[kind][names[int(rng.choice(len(names), p=sizes / sizes.sum()))]])
+    kind = weighted(rng, {kind: weight for kind, weight in _KINDS.items() if kind in kinds})
+    singers = grouped(kinds[kind], lambda s: f"{s.pack} {s.key} {s.bpm}" if s.bpm else s.pack)
+    samples = tuple(singers[weighted(rng, {who: len(own) ** 0.5 for who, own in singers.items()})])
     pitch = float(rng.choice([-10, -9, -7, -6, -5, -4, -3, -2, -1, 0, 0, 0, 1, 2, 3, 4]))
-    formants = 1.0
+    formants, tempo = 1.0, 2 ** (pitch / 12)
     if pitch < -5 or rng.random() < 0.4:
         # Resampling moved the formants with the pitch: bring them to those of an adult's size.
         size = rng.uniform(0.78, 0.95) if pitch < -2 else rng.uniform(0.85, 1.2)
         formants = float(np.clip(size / 2 ** (pitch / 12), 0.72, 1.4))
-    tempo = 2 ** (pitch / 12)
     if rng.random() < 0.45:
         tempo = float(rng.uniform(0.8, 1.2))
     if kind != "phrases":
@@ -97,7 +90,8 @@ def _sing_phrases(
     plays = activity(rng, score.bars, rest)
     talk = voice.kind == "talk"
     gap = float(rng.choice([0.5, 1, 1, 2])) * (2.0 if talk else 1.0)
-    harmony = float(rng.choice([3, 4, 5, 7, -5, 12, -12])) if rng.random() < 0.2 else 0.0
+    harmony = [float(rng.choice([3, 4, 5, 7, -5, 12, -12]))] if rng.random() < 0.2 else []
+    pitches = [voice.pitch + part for part in (0.0, *harmony)]
     made: dict[str, list[Audio]] = {}
     beat, index = float(rng.choice([0, 0, 2, 4])), 0
     while beat < score.bars * 4:
@@ -107,11 +101,7 @@ def _sing_phrases(
         sample = order[index % count]
         index += int(rng.random() < 0.8)
         if sample.name not in made:
-            made[sample.name] = [_phrase(studio, sample, voice.pitch, voice.tempo, rng)]
-            if harmony:
-                made[sample.name].append(
-                    _phrase(studio, sample, voice.pitch + harmony, voice.tempo, rng)
-                )
+            made[sample.name] = [_phrase(studio, sample, p, voice.tempo, rng) for p in pitches]
         loud = rng.uniform(0.7, 1.0)
         for i, take in enumerate(made[sample.name]):
             sound = trim(take, studio.rate) if talk else take
@@ -128,14 +118,10 @@ def _sing_notes(
 ) -> Audio:
     """A melody of syllables, sampled or synthetic, sometimes in two or three parts."""
     track = studio.silence()
-    play: Instrument | None = None
     low = bool(rng.random() < 0.5)
-    if voice.samples:
-        play = sampled(studio, list(voice.samples), rng, reach=7.0)
+    play = sampled(studio, voice.samples, rng, reach=7.0) or synthetic_singer(rng, studio.rate, low)
     known = [sample.midi for sample in voice.samples if sample.midi is not None]
     center = float(np.median(known)) + voice.pitch if known else 50.0 if low else 64.0
-    if play is None:
-        play = synthetic_singer(rng, studio.rate, low)
     plays = activity(rng, score.bars, max(rest, 0.2))
     notes = melody(score, rng, center, float(rng.uniform(0.1, 0.5)), plays)
     parts = [0] if rng.random() < 0.7 else [0, int(rng.choice([2, 4, -3]))]
@@ -164,7 +150,7 @@ def double(track: Audio, rng: np.random.Generator, rate: int) -> Audio:
 
 
 def play_vocals(
-    studio: Studio, score: Score, rng: np.random.Generator, voice: Voice, rest: float
+    studio: Studio, score: Score, rng: np.random.Generator, rest: float, voice: Voice
 ) -> Audio:
     """The vocal stem ``(2, N)``, dry but with doubles."""
     if voice.kind in ("phrases", "talk"):

@@ -6,6 +6,7 @@ A track's document has ``targets``: per stem a name and its frames, each with ``
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -44,10 +45,15 @@ def bsseval_settings(
         grid16: references are rounded to 16 bit first.
         engine: that computes them.
     """
-    rounding = "rounded to 16 bit" if grid16 else "as in the files"
-    by = f"museval {version('museval')}" if engine == "museval" else "mssctl"
-    own = {"engine": by, "filter_taps": TAPS, "window_seconds": window, "hop_seconds": hop}
-    return {**DEFINITION, **own, "references": rounding, "gain": "estimates as they are"}
+    return {
+        **DEFINITION,
+        "engine": f"museval {version('museval')}" if engine == "museval" else "mssctl",
+        "filter_taps": TAPS,
+        "window_seconds": window,
+        "hop_seconds": hop,
+        "references": "rounded to 16 bit" if grid16 else "as in the files",
+        "gain": "estimates as they are",
+    }
 
 
 def score_frames(
@@ -108,9 +114,8 @@ def museval_scores(references: Real, estimates: Real, window: float, hop: float)
     Raises:
         MssctlError: museval is not installed, or its metrics cannot be imported (exit 3).
     """
-    metrics = museval_metrics()
-    sdr, isr, sir, sar, _ = metrics.bss_eval(references, estimates, window=window, hop=hop)
-    return np.stack([sdr, isr, sir, sar])
+    scores = museval_metrics().bss_eval(references, estimates, window=window, hop=hop)
+    return np.stack(scores[:4])  # the fifth are permutations
 
 
 @cache
@@ -192,7 +197,7 @@ def readable_by_museval(document: Mapping[str, Any]) -> bool:
 def spreads(documents: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Spread]]:
     """Stem -> metric -> distribution over tracks of the medians over frames."""
     medians: dict[str, dict[str, list[float]]] = {}
-    frames: dict[str, int] = {}
+    frames: Counter[str] = Counter()
     for document in documents:
         for target in document.get("targets", ()):
             stem = target["name"]
@@ -201,13 +206,12 @@ def spreads(documents: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Sprea
             for name in METRICS:
                 # Older documents have null where a value is not defined.
                 found = [row[name] for row in rows if row.get(name) is not None]
-                values = [max(min(value, LIMIT), -LIMIT) for value in found]
-                values += [LIMIT] * len(exact.get(name, ()))
-                if values:
-                    own = medians.setdefault(stem, {}).setdefault(name, [])
-                    own.append(float(np.median(values)))
-            sounding = sum(row.get("SDR") is not None for row in rows) + len(exact.get("SDR", ()))
-            frames[stem] = frames.get(stem, 0) + sounding
+                found += [LIMIT] * len(exact.get(name, ()))
+                if found:
+                    median = float(np.median(np.clip(found, -LIMIT, LIMIT)))
+                    medians.setdefault(stem, {}).setdefault(name, []).append(median)
+            frames[stem] += sum(row.get("SDR") is not None for row in rows)
+            frames[stem] += len(exact.get("SDR", ()))
     return {
         stem: {name: _spread(values, frames[stem]) for name, values in table.items()}
         for stem, table in medians.items()

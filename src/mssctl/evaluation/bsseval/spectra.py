@@ -47,8 +47,7 @@ class Spectra:
         self.blocks = -(-self.bins // _BLOCK)
         size = max(1, int(memory // (self.blocks * _BLOCK * 2 * self.K * 16)))
         size = min(size, len(spans))
-        starts = range(0, len(spans), size)
-        self.batches = [(t, min(t + size, len(spans))) for t in starts]
+        self.batches = [(t, min(t + size, len(spans))) for t in range(0, len(spans), size)]
         self._Z = torch.empty((self.blocks, size, 2 * self.K, _BLOCK), dtype=torch.complex128)
         self._held: tuple[int, int] | None = None
         self._own = threading.local()  # buffers of each thread: fresh memory is slow to touch

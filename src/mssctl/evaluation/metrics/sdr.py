@@ -35,8 +35,7 @@ def sdr(reference: Array, estimate: Array) -> float:
         ValueError: shapes differ, no samples, or samples that are NaN or infinite.
     """
     s, e = _pair(reference, estimate)
-    error = s - e
-    return _decibels(_energy(s) + EPSILON, _energy(error) + EPSILON)
+    return _decibels(_energy(s) + EPSILON, _energy(s - e) + EPSILON)
 
 
 def si_sdr(reference: Array, estimate: Array) -> float:
@@ -81,12 +80,21 @@ def is_silent(reference: Array) -> bool:
     return reference.size == 0 or bool(np.max(np.abs(reference)) <= SILENCE)
 
 
-def _pair(reference: Array, estimate: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both signals flat and in float64."""
+def check_shapes(reference: Array, estimate: Array) -> None:
+    """Refuse what cannot be compared.
+
+    Raises:
+        ValueError: shapes differ, or no samples.
+    """
     if reference.shape != estimate.shape:
         raise ValueError(f"reference is {reference.shape}, estimate {estimate.shape}")
     if reference.size == 0:
         raise ValueError("no samples")
+
+
+def _pair(reference: Array, estimate: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both signals flat and in float64."""
+    check_shapes(reference, estimate)
     s = np.ravel(reference).astype(np.float64)
     e = np.ravel(estimate).astype(np.float64)
     for name, signal in (("reference", s), ("estimate", e)):

@@ -11,7 +11,7 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from mssctl.audio.mel import mel_filters
-from mssctl.evaluation.metrics.sdr import Array
+from mssctl.evaluation.metrics.sdr import Array, check_shapes
 
 Real = NDArray[np.float64]
 
@@ -109,10 +109,7 @@ def _mel_differences(reference: Array, estimate: Array, rate: int) -> tuple[floa
 
 
 def _channels(reference: Array, estimate: Array) -> Iterator[tuple[Real, Real]]:
-    if reference.shape != estimate.shape:
-        raise ValueError(f"reference is {reference.shape}, estimate {estimate.shape}")
-    if reference.size == 0:
-        raise ValueError("no samples")
+    check_shapes(reference, estimate)
     for s, e in zip(reference, estimate, strict=True):
         yield s.astype(np.float64), e.astype(np.float64)
 
@@ -123,16 +120,14 @@ def _magnitudes(x: Real, n_fft: int, hop: int, window: str) -> Real:
     padded = np.pad(padded, (0, -(len(padded) - n_fft) % hop))
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
     spectra = np.fft.rfft(frames * scipy.signal.get_window(window, n_fft), axis=1)
-    magnitudes: Real = np.abs(spectra).T
-    return magnitudes
+    return np.asarray(np.abs(spectra).T)
 
 
 def _levels(S: Real, E: Real) -> tuple[Real, Real]:
     """Both in dB, not below the common floor."""
     loudest = max(float(S.max()), float(E.max()))
     floor = loudest * 10.0 ** (-_FLOOR_DB / 20.0) or 1.0
-    a, b = (20.0 * np.log10(np.maximum(x, floor)) for x in (S, E))
-    return a, b
+    return 20.0 * np.log10(np.maximum(S, floor)), 20.0 * np.log10(np.maximum(E, floor))
 
 
 def _decibels(S: Real) -> Real:

@@ -8,6 +8,7 @@ what this reserves is an upper bound.
 """
 
 import bisect
+import itertools
 from dataclasses import dataclass, field
 
 from mssctl.hardware.machine import MIB
@@ -26,7 +27,7 @@ class Block:
 
     size: int
     pool: "list[tuple[int, int, Block]]"
-    number: int
+    number: int = field(default_factory=itertools.count().__next__)
     free: bool = False
     before: "Block | None" = None
     after: "Block | None" = None
@@ -39,7 +40,6 @@ class CachingAllocator:
     reserved: int = 0
     _small: list[tuple[int, int, Block]] = field(default_factory=list)
     _large: list[tuple[int, int, Block]] = field(default_factory=list)
-    _count: int = 0
 
     def take(self, size: int) -> Block | None:
         """Serve a request of ``size`` bytes; None for an empty one."""
@@ -56,7 +56,7 @@ class CachingAllocator:
         rest = block.size - size
         if rest >= (512 if pool is self._small else _SMALL + 1):
             block.size = size
-            tail = self._block(rest, pool)
+            tail = Block(rest, pool)
             tail.before, tail.after = block, block.after
             if block.after:
                 block.after.before = tail
@@ -70,8 +70,8 @@ class CachingAllocator:
             return
         for neighbor in (block.before, block.after):
             if neighbor is not None and neighbor.free:
-                self._withdraw(neighbor)
-                block.size += neighbor.size
+                index = bisect.bisect_left(neighbor.pool, (neighbor.size, neighbor.number))
+                block.size += neighbor.pool.pop(index)[0]
                 if neighbor is block.before:
                     block.before = neighbor.before
                     if block.before:
@@ -88,19 +88,9 @@ class CachingAllocator:
         else:
             segment = 20 * MIB if size < 10 * MIB else -(-size // (2 * MIB)) * 2 * MIB
         self.reserved += segment
-        return self._block(segment, pool)
-
-    def _block(self, size: int, pool: list[tuple[int, int, Block]]) -> Block:
-        self._count += 1
-        return Block(size, pool, self._count)
+        return Block(segment, pool)
 
     @staticmethod
     def _release(block: Block) -> None:
         block.free = True
         bisect.insort(block.pool, (block.size, block.number, block))
-
-    @staticmethod
-    def _withdraw(block: Block) -> None:
-        index = bisect.bisect_left(block.pool, (block.size, block.number))
-        block.pool.pop(index)
-        block.free = False

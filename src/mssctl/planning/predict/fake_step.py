@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
+from mssctl.planning.predict.modes import no_collection
 from mssctl.planning.predict.pretend_cuda import fake_cuda, presented
-from mssctl.planning.predict.quick import no_collection
 from mssctl.planning.predict.tracker import Allocation, MemoryTracker, labelled, naming
 from mssctl.planning.predict.workspaces import CONTEXT, cublas
 
@@ -130,15 +131,7 @@ def predict_peak(
 
 def _modules(state: object) -> Iterable[nn.Module]:
     """The modules that a state is, has as attributes, or holds."""
-    if isinstance(state, nn.Module):
-        yield state
-        return
-    if isinstance(state, (list, tuple)):
-        held: Iterable[object] = state
-    elif isinstance(state, dict):
-        held = state.values()
-    else:
-        held = vars(state).values() if hasattr(state, "__dict__") else ()
-    for value in held:
-        if isinstance(value, nn.Module):
-            yield value
+    for part in tree_leaves(state):
+        for value in (part, *getattr(part, "__dict__", {}).values()):
+            if isinstance(value, nn.Module):
+                yield value

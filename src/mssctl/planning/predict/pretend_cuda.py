@@ -9,6 +9,7 @@ backward pass on a CPU than on a GPU: attention, dropout, RMS norm.
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -19,8 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 
 from mssctl.hardware.attention import attention_kernel, attention_kernels_allowed
-from mssctl.planning.predict.cuda_autocast import cuda_autocast
-from mssctl.planning.predict.quick import QuickFakeMode
+from mssctl.planning.predict.modes import QuickFakeMode, cuda_autocast
 from mssctl.planning.predict.tracker import MemoryTracker
 
 aten = torch.ops.aten
@@ -68,23 +68,20 @@ class PretendCuda(TorchFunctionMode):
         with unset_fake_temporarily():
             return func(*args, **kwargs)
 
-    def device_of(self, tensor: Tensor) -> torch.device:
-        """Where the code should believe ``tensor`` to be."""
-        return CUDA if isinstance(tensor, FakeTensor) else torch.device("cpu")
-
     def move(self, tensor: Tensor, *rest: Any, **kwargs: Any) -> Tensor:
         """``Tensor.to``: between host and device, or to another dtype."""
         values = list(rest)
         target = kwargs.pop("device", None)
         if values and isinstance(values[0], Tensor):
-            target = self.device_of(values[0])
+            target = "cuda" if _is_cuda(self, values[0]) else "cpu"
             values[0] = values[0].dtype
         elif values and (values[0] is None or isinstance(values[0], (str, torch.device))):
             target = values.pop(0)
         where = torch.device(target).type if target is not None else None
         fake = isinstance(tensor, FakeTensor)
         if fake and where == "cpu":
-            return self.to_host(tensor)
+            with unset_fake_temporarily():  # a real tensor that needs no memory
+                return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
         if not fake and where == "cuda":
             dtype = next((x for x in values if isinstance(x, torch.dtype)), kwargs.get("dtype"))
             return torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device="cpu")
@@ -92,12 +89,6 @@ class PretendCuda(TorchFunctionMode):
             return tensor
         with contextlib.nullcontext() if fake else unset_fake_temporarily():
             return tensor.to(*values, **kwargs)
-
-    @staticmethod
-    def to_host(tensor: Tensor) -> Tensor:
-        """A real tensor of that shape which needs no memory."""
-        with unset_fake_temporarily():
-            return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
 
     def attend(
         self,
@@ -176,29 +167,14 @@ _KERNELS = {
 KERNELS = tuple(_KERNELS)
 
 
-def _is_cuda(mode: PretendCuda, tensor: Tensor) -> bool:
-    return mode.device_of(tensor).type == "cuda"
-
-
-def _is_cpu(mode: PretendCuda, tensor: Tensor) -> bool:
-    return mode.device_of(tensor).type == "cpu"
+def _is_cuda(_mode: PretendCuda, tensor: Tensor) -> bool:
+    """Whether the code should believe ``tensor`` to be on the GPU."""
+    return isinstance(tensor, FakeTensor)
 
 
 def _get_device(mode: PretendCuda, tensor: Tensor) -> int:
     """The index; where CUDA is initialized, checkpointing keeps the generator of that GPU."""
     return CUDA.index if _is_cuda(mode, tensor) else -1
-
-
-def _cuda(mode: PretendCuda, tensor: Tensor, *_: Any, **__: Any) -> Any:
-    return mode.move(tensor, "cuda")
-
-
-def _cpu(mode: PretendCuda, tensor: Tensor, *_: Any, **__: Any) -> Any:
-    return mode.move(tensor, "cpu")
-
-
-def _pin(_mode: PretendCuda, tensor: Tensor, *_: Any) -> Tensor:
-    return tensor
 
 
 def _deepcopy(_mode: PretendCuda, tensor: Tensor, memo: dict[int, Any]) -> Any:
@@ -243,13 +219,13 @@ def _rms_norm(
 
 _SPECIAL: dict[Any, Callable[..., Any]] = {
     torch.Tensor.is_cuda.__get__: _is_cuda,  # type: ignore[attr-defined]
-    torch.Tensor.is_cpu.__get__: _is_cpu,  # type: ignore[attr-defined]
+    torch.Tensor.is_cpu.__get__: lambda mode, x: not _is_cuda(mode, x),  # type: ignore[attr-defined]
     torch.Tensor.get_device: _get_device,
     torch.get_device: _get_device,
     torch.Tensor.to: PretendCuda.move,
-    torch.Tensor.cuda: _cuda,
-    torch.Tensor.cpu: _cpu,
-    torch.Tensor.pin_memory: _pin,
+    torch.Tensor.cuda: lambda mode, tensor, *_, **__: mode.move(tensor, "cuda"),
+    torch.Tensor.cpu: lambda mode, tensor, *_, **__: mode.move(tensor, "cpu"),
+    torch.Tensor.pin_memory: lambda _mode, tensor, *_: tensor,
     torch.Tensor.__deepcopy__: _deepcopy,
     F.scaled_dot_product_attention: PretendCuda.attend,
     F.dropout: _dropout,
@@ -273,11 +249,8 @@ def _also_backward(mode: PretendCuda) -> Iterator[None]:
         with mode:
             return engine(*args, **kwargs)
 
-    torch.autograd._engine_run_backward = run  # type: ignore[attr-defined]
-    try:
+    with mock.patch.object(torch.autograd, "_engine_run_backward", run):
         yield
-    finally:
-        torch.autograd._engine_run_backward = engine  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
@@ -295,13 +268,11 @@ def presented(tracker: MemoryTracker) -> Iterator[None]:
     def grouped(*args: Any) -> dict[Any, Any]:
         return {(CUDA, dtype): found for (_, dtype), found in group(*args).items()}
 
-    FakeTensor.device = property(pretended)  # type: ignore[assignment,method-assign]
-    torch._C._group_tensors_by_device_and_dtype = grouped  # type: ignore[assignment]
-    try:
+    with (
+        mock.patch.object(FakeTensor, "device", property(pretended)),
+        mock.patch.object(torch._C, "_group_tensors_by_device_and_dtype", grouped),
+    ):
         yield
-    finally:
-        FakeTensor.device = device  # type: ignore[method-assign]
-        torch._C._group_tensors_by_device_and_dtype = group
 
 
 @contextlib.contextmanager

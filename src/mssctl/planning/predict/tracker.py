@@ -86,25 +86,19 @@ class MemoryTracker(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.allocator = CachingAllocator()
         self.parts: dict[str, int] = defaultdict(int)
-        self.live = self.peak = self.peak_workspace = self.operations = 0
-        self.peak_operation = self.peak_where = ""
-        self.peak_parts: dict[str, int] = {}
-        self.largest: dict[tuple[str, tuple[int, ...]], Allocation] = {}
+        self.live = 0
         self.modules: list[str] = []
         self.computing = False
-        self.work: Counter[tuple[int, int]] = Counter()
-        self.moved = 0
         self._alive: dict[int, _Alive] = {}
-        self._tenth = 0
+        self.reset_peak()
 
     def reset_peak(self) -> None:
         """Forget the peak and the work so far."""
-        self.work.clear()
-        self.moved = self.operations = 0
-        self.peak, self.peak_parts, self.peak_workspace = self.live, dict(self.parts), 0
+        self.work: Counter[tuple[int, int]] = Counter()
+        self.moved = self.operations = self.peak_workspace = self._tenth = 0
+        self.peak, self.peak_parts = self.live, dict(self.parts)
         self.peak_operation = self.peak_where = ""
-        self.largest.clear()
-        self._tenth = 0
+        self.largest: dict[tuple[str, tuple[int, ...]], Allocation] = {}
 
     def relabel(self, tensor: Tensor, label: str) -> None:
         """Count a tensor's memory under ``label`` from now on."""
@@ -139,7 +133,7 @@ class MemoryTracker(TorchDispatchMode):
             return _ANSWERS[func]
         out = func(*args, **kwargs)
         self.operations += 1
-        for tensor in [out] if isinstance(out, Tensor) else _tensors(out):
+        for tensor in _tensors(out):
             self._track(tensor, func)
         if not func.is_view:
             self._count(func, args, kwargs, out)
@@ -157,7 +151,7 @@ class MemoryTracker(TorchDispatchMode):
         moved = sum(
             tensor.numel() * tensor.element_size()
             for value in (*args, out)
-            for tensor in ([value] if isinstance(value, Tensor) else _tensors(value))
+            for tensor in _tensors(value)
         )
         formula = flop_registry.get(func.overloadpacket)
         if formula is None:
@@ -228,12 +222,12 @@ def naming(tracker: MemoryTracker, modules: Iterable[nn.Module]) -> Iterator[Non
     hooks = [
         nn.modules.module.register_module_forward_pre_hook(enter),
         nn.modules.module.register_module_forward_hook(leave, always_call=True),
-    ]
-    hooks += [
-        parameter.register_post_accumulate_grad_hook(accumulated)
-        for module in modules
-        for parameter in module.parameters()
-        if parameter.requires_grad
+        *(
+            parameter.register_post_accumulate_grad_hook(accumulated)
+            for module in modules
+            for parameter in module.parameters()
+            if parameter.requires_grad
+        ),
     ]
     try:
         yield
@@ -254,19 +248,14 @@ _WITH_DTYPE = {aten.bmm.dtype, aten.mm.dtype}
 
 def _on_host(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether all tensors are real ones, and there are some."""
-    found = False
-    for value in (*args, *kwargs.values()):
-        for tensor in [value] if isinstance(value, Tensor) else _tensors(value):
-            if isinstance(tensor, FakeTensor):
-                return False
-            found = True
-    return found
+    tensors = [tensor for value in (*args, *kwargs.values()) for tensor in _tensors(value)]
+    return bool(tensors) and not any(isinstance(tensor, FakeTensor) for tensor in tensors)
 
 
 def _tensors(value: Any) -> list[Tensor]:
-    if not isinstance(value, (tuple, list)):
-        return []
-    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+    if isinstance(value, (tuple, list)):
+        return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+    return [value] if isinstance(value, Tensor) else []
 
 
 def _name(func: Any) -> str:

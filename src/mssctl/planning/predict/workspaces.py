@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from mssctl.hardware.machine import MIB
 from mssctl.planning.predict.allocator import rounded
@@ -51,11 +50,6 @@ def _efficient_backward(args: Sequence[Any]) -> int:
     return rounded(accumulator) + rounded(sequences * heads * _up(length, 32) * 4)
 
 
-def _complex_to_real(args: Sequence[Any]) -> int:
-    spectrum: Tensor = args[0]
-    return rounded(spectrum.numel() * spectrum.element_size())
-
-
 def _up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
@@ -63,5 +57,5 @@ def _up(number: int, multiple: int) -> int:
 _NEEDS: dict[Any, Callable[[Sequence[Any]], int]] = {
     aten._scaled_dot_product_flash_attention_backward.default: _flash_backward,
     aten._scaled_dot_product_efficient_attention_backward.default: _efficient_backward,
-    aten._fft_c2r.default: _complex_to_real,
+    aten._fft_c2r.default: lambda args: rounded(args[0].nbytes),
 }
