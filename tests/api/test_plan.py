@@ -204,6 +204,11 @@ def test_a_table_names_the_presets_it_leaves_out(tiny, monkeypatch):
     table = plan.plan_table(vram=2.0, overrides=["model.n_heads=4"])
     assert ([run.preset for run in table.runs], table.left_out) == ([tiny], ["bsmamba2"])
     assert plan.compare().left_out == ["bsmamba2"]
+    monkeypatch.setattr(presets, "names", lambda: [tiny, "scnet"])
+    compared = plan.compare(overrides=["model.n_heads=4"])
+    assert compared.left_out == ["scnet"], "it has no heads"
+    with pytest.raises(MssctlError, match="n_hats"):
+        plan.compare(overrides=["model.n_hats=4"])
 
 
 MAMBA = [

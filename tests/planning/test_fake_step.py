@@ -233,3 +233,11 @@ def test_what_is_inside_composed_operators_counts(mode):
     peak = predict_peak(lambda: _vector(1), step, steps=1)
     assert peak.flops == 2 * 32 * 32 * (MIB // 4 // 32)
     assert peak.tensors == (1 + 4) * MIB
+
+
+def test_an_lstm_is_built_and_run_without_a_word_on_addresses(recwarn):
+    def step(model: nn.Module) -> None:
+        model(torch.empty(3, 2, 4, device="cuda"))[0].sum().backward()
+
+    assert predict_peak(lambda: nn.LSTM(4, 5), step).tensors > 0
+    assert not [str(warning.message) for warning in recwarn]

@@ -172,7 +172,7 @@ def comparison_text(result: PlanComparison) -> str:
     keys = dict.fromkeys(key for preset in result.presets for key in preset.settings)
     rows = [[key, *(p.settings.get(key, "") for p in result.presets)] for key in keys]
     rows.append(["parameters", *(_millions(preset.parameters) for preset in result.presets)])
-    rows.append(["tokens per example", *(str(preset.tokens) for preset in result.presets)])
+    rows.append(["tokens per example", *(str(p.tokens or "") for p in result.presets)])
     purposes = dict.fromkeys(part.name for preset in result.presets for part in preset.components)
     for purpose in purposes:
         shares = [{part.name: part.gib for part in preset.components} for preset in result.presets]

@@ -32,12 +32,14 @@ class Architecture(ABC):
         config: the section ``model``.
         tiny: settings for a model that tests train in a second, as a tree of sections.
         trainable: whether it can be trained here.
+        quick: whether a step on fake tensors takes seconds: `plan --compare` predicts it.
         parts: what the memory of a submodule of this name is for, in the words of ``plan``.
     """
 
     config: ClassVar[type[ModelSection]]
     tiny: ClassVar[Tree]
     trainable: ClassVar[bool] = True
+    quick: ClassVar[bool] = True
     parts: ClassVar[Mapping[str, str]] = {}
 
     @property

@@ -1,9 +1,11 @@
 """``mssctl plan`` without a preset: how to train each one on a card; all of them side by side."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from mssctl import presets
 from mssctl.hardware.machine import GIB
+from mssctl.models.registry import architecture
 from mssctl.models.run_config import RunConfig
 from mssctl.planning import closed_form, explain, fit
 from mssctl.planning.command import train_command, write
@@ -25,7 +27,7 @@ def plan_table(asked: Request) -> PlanTable:
         MssctlError: no card known; nothing to write that fits.
     """
     where, budget = asked.where, asked.where.budget()
-    known, left_out = _in_table(asked)
+    known, left_out = _in_table(asked, closed_form.knows)
     fitted = {name: _lightest(config, where) for name, config in known.items()}
     order = sorted(known, key=lambda name: -closed_form.parameter_count(known[name]))
     runs = {name: _estimated(name, fitted[name] or known[name], where) for name in order}
@@ -54,7 +56,7 @@ def plan_table(asked: Request) -> PlanTable:
 
 def compare(asked: Request) -> PlanComparison:
     """All bundled presets side by side, as they are, each predicted by a fake step."""
-    known, left_out = _in_table(asked)
+    known, left_out = _in_table(asked, lambda config: architecture(config.model).quick)
     rows = [
         _compared(name, config, asked.peak(config, config.training.batch_size), asked.where)
         for name, config in known.items()
@@ -62,17 +64,24 @@ def compare(asked: Request) -> PlanComparison:
     return PlanComparison(asked.where.name, rows, left_out)
 
 
-def _in_table(asked: Request) -> tuple[dict[str, RunConfig], list[str]]:
+def _in_table(
+    asked: Request, fits_in: Callable[[RunConfig], bool]
+) -> tuple[dict[str, RunConfig], list[str]]:
     """The presets that a table can hold, changed as asked, and the names of the others.
 
-    A step of BSMamba2 is a hundred thousand small operations: half a minute on fake tensors, and
-    the overrides of a table are a TF-Locoformer's.
+    Those without a key that is changed are others, unless no preset has it.
     """
-    here = [name for name in presets.names() if closed_form.knows(presets.load(name))]
-    known = {name: asked.load(name)[0] for name in here}
+    candidates = [name for name in presets.names() if fits_in(presets.load(name))]
+    here = [name for name in candidates if _has_keys(presets.load(name), asked.overrides)]
+    known = {name: asked.load(name)[0] for name in here or candidates}
     for config in known.values():
         asked.check(config)
-    return known, [name for name in presets.names() if name not in here]
+    return known, [name for name in presets.names() if name not in known]
+
+
+def _has_keys(config: RunConfig, overrides: Sequence[str]) -> bool:
+    keys = [item.partition("=")[0].removeprefix("model.") for item in overrides]
+    return all("." in key or hasattr(config.model, key) for key in keys)
 
 
 def _largest(asked: Request, config: RunConfig) -> fit.LargestBatch:
@@ -134,7 +143,7 @@ def _compared(name: str, config: RunConfig, peak: Peak, where: Target) -> Compar
         preset=name,
         settings=settings,
         parameters=closed_form.parameter_count(config),
-        tokens=closed_form.tokens(config),
+        tokens=closed_form.tokens(config) if closed_form.knows(config) else None,
         components=explain.components(config, peak),
         peak_gib=peak.device / GIB,
         tflop=peak.flops / 1e12 * micro,

@@ -128,14 +128,15 @@ class PlanTable:
 class ComparedPreset:
     """A preset among the others.
 
-    ``tokens`` per example; ``tflop`` per optimizer step; ``step_seconds`` and ``speed`` (x real
-    time in training) by a roofline, None without a card: estimates, not measurements.
+    ``tokens`` per example, None where blocks see different numbers of them; ``tflop`` per optimizer
+    step; ``step_seconds`` and ``speed`` (x real time in training) by a roofline, None without a
+    card: estimates, not measurements.
     """
 
     preset: str
     settings: dict[str, str]
     parameters: int
-    tokens: int
+    tokens: int | None
     components: list[MemoryShare]
     peak_gib: float
     tflop: float

@@ -35,6 +35,7 @@ class BSMamba2Architecture(Architecture):
         },
         "stft": {"n_fft": 256, "hop_length": 64},
     }
+    quick = False  # a scan is a hundred thousand small operations: half a minute
     parts: ClassVar[Mapping[str, str]] = {
         "blocks": "activations of the blocks",
         "encoder": "front end",

@@ -177,6 +177,11 @@ def _get_device(mode: PretendCuda, tensor: Tensor) -> int:
     return CUDA.index if _is_cuda(mode, tensor) else -1
 
 
+def _data_ptr(_mode: PretendCuda, tensor: Tensor) -> int:
+    """The address; none for fake tensors, so that LSTMs do not join weights in cuDNN's order."""
+    return 0 if isinstance(tensor, FakeTensor) else tensor.data_ptr()
+
+
 def _deepcopy(_mode: PretendCuda, tensor: Tensor, memo: dict[int, Any]) -> Any:
     """PyTorch's own looks at the address of the data, which fake tensors do not have."""
     if not isinstance(tensor, FakeTensor):
@@ -225,6 +230,7 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
     torch.Tensor.to: PretendCuda.move,
     torch.Tensor.cuda: lambda mode, tensor, *_, **__: mode.move(tensor, "cuda"),
     torch.Tensor.cpu: lambda mode, tensor, *_, **__: mode.move(tensor, "cpu"),
+    torch.Tensor.data_ptr: _data_ptr,
     torch.Tensor.pin_memory: lambda _mode, tensor, *_: tensor,
     torch.Tensor.__deepcopy__: _deepcopy,
     F.scaled_dot_product_attention: PretendCuda.attend,
