@@ -95,8 +95,36 @@ augmentations: {enable: true, loudness: true, all: {channel_shuffle: 0.5}}
 inference: {batch_size: 4, dim_t: 801, num_overlap: 2}
 """
 
+HTDEMUCS = """
+audio: {chunk_size: 485100, num_channels: 2, sample_rate: 44100, hop_length: 1024,
+        min_mean_abs: 0.001}
+training: {batch_size: 8, gradient_accumulation_steps: 1, grad_clip: 0, segment: 11, shift: 1,
+           samplerate: 44100, channels: 2, normalize: true, target_instrument: null,
+           instruments: [drums, bass, other, vocals], num_epochs: 1000, num_steps: 1000,
+           optimizer: adam, lr: 9.0e-05, patience: 2, reduce_factor: 0.95, q: 0.95,
+           coarse_loss_clip: true, ema_momentum: 0.999, other_fix: false, use_amp: false}
+augmentations: {enable: true}
+inference: {num_overlap: 4, batch_size: 8}
+model: htdemucs
+htdemucs: {channels: 48, channels_time: null, growth: 2, num_subbands: 1, nfft: 4096,
+           wiener_iters: 0, end_iters: 0, wiener_residual: false, cac: true, depth: 4, rewrite: true, hybrid: true,
+           hybrid_old: false, multi_freqs: [], multi_freqs_depth: 3, freq_emb: 0.2, emb_scale: 10,
+           emb_smooth: true, kernel_size: 8, stride: 4, time_stride: 2, context: 1, context_enc: 0,
+           norm_starts: 4, norm_groups: 4, dconv_mode: 3, dconv_depth: 2, dconv_comp: 8,
+           dconv_init: 0.001, bottom_channels: 512, t_layers: 5, t_hidden_scale: 4.0, t_heads: 8,
+           t_dropout: 0.02, t_layer_scale: true, t_gelu: true, t_emb: sin, t_max_positions: 10000,
+           t_max_period: 10000.0, t_weight_pos_embed: 1.0, t_cape_mean_normalize: true,
+           t_cape_augment: true, t_cape_glob_loc_scale: [5000.0, 1.0, 1.4], t_sin_random_shift: 0,
+           t_norm_in: true, t_norm_in_group: false, t_group_norm: false, t_norm_first: true,
+           t_norm_out: true, t_weight_decay: 0.0, t_lr: null, t_sparse_self_attn: false,
+           t_sparse_cross_attn: false, t_mask_type: diag, t_mask_random_seed: 42,
+           t_sparse_attn_window: 400, t_global_window: 100, t_sparsity: 0.95,
+           t_auto_sparsity: false, rescale: 0.1}
+"""
+
 
 def imported(tmp_path: Path, content: dict[str, Any] | str, **options: bool) -> tuple[Any, Any]:
+    tmp_path.mkdir(exist_ok=True)
     source, out = tmp_path / "old.yaml", tmp_path / "new.yaml"
     source.write_text(content if isinstance(content, str) else dump_yaml(content))
     result = import_preset(source, out, **options)
@@ -175,3 +203,17 @@ def test_what_cannot_be_imported(tmp_path):
     assert caught.value.exit_code == ExitCode.USAGE
     with pytest.raises(MssctlError, match="has bands"):
         imported(tmp_path, BSMAMBA2, bands=True)
+
+
+def test_an_htdemucs_file_becomes_the_same_model(tmp_path):
+    result, config = imported(tmp_path, HTDEMUCS)
+    assert "unknown here" not in result.left_out.values()
+    own = presets.load("htdemucs")
+    same = {"dropout": 0.02, "bag": None}
+    assert config.model.model_dump() == own.model.model_dump() | same
+    assert (config.stft, config.audio) == (own.stft, own.audio)
+    assert config.training.segment_length == 485_100
+    assert config.separation.overlap == 0.75
+    assert "audio.chunk_size" in result.left_out["training.segment"]
+    result, _ = imported(tmp_path / "2", HTDEMUCS.replace("cac: true", "cac: false"))
+    assert "only True" in result.left_out["htdemucs.cac"]

@@ -5,7 +5,7 @@ Source: arXiv:2211.08553.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from mssctl.models.architecture import Architecture, AttentionShape, Tree
@@ -13,6 +13,7 @@ from mssctl.models.htdemucs.config import STRIDE, HTDemucsConfig
 
 if TYPE_CHECKING:
     from mssctl.models.base import Separator
+    from mssctl.models.foreign import ForeignPreset
     from mssctl.models.layouts import Layout
     from mssctl.models.run_config import RunConfig
 
@@ -53,6 +54,12 @@ class HTDemucsArchitecture(Architecture):
             AttentionShape("spectrogram", model.n_heads, tokens, head),
             AttentionShape("waveform", model.n_heads, steps, head),
         ]
+
+    def foreign_presets(self) -> Sequence[ForeignPreset]:
+        """Of public training scripts."""
+        from mssctl.models.htdemucs.foreign import MSST
+
+        return (MSST,)
 
     def layouts(self) -> Mapping[str, Layout]:
         """Of the published checkpoints."""

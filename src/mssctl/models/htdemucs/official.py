@@ -12,21 +12,12 @@ from torch import Tensor
 from mssctl.errors import MssctlError, shown
 from mssctl.models import msst
 from mssctl.models.htdemucs.config import HTDemucsConfig
+from mssctl.models.htdemucs.foreign import FIXED
 from mssctl.models.layouts import Layout, Source, stem_count
 from mssctl.models.run_config import RunConfig, parse
 
 _MARK = "crosstransformer.layers.0.self_attn.in_proj_weight"
 _CLASS = "HTDemucs"
-# Arguments that would change the network, and the values that it is computed for.
-_FIXED: dict[str, Any] = {
-    "channels_time": None, "cac": True, "rewrite": True, "multi_freqs": None, "hybrid": True,
-    "hybrid_old": False, "freq_emb": 0.2, "emb_scale": 10, "context": 1, "context_enc": 0,
-    "kernel_size": 8, "stride": 4, "dconv_mode": 3, "t_emb": "sin", "t_max_period": 10000.0,
-    "t_weight_pos_embed": 1.0, "t_norm_in": True, "t_norm_in_group": False,
-    "t_group_norm": False, "t_norm_first": True, "t_norm_out": True, "t_layer_scale": True,
-    "t_gelu": True, "t_cross_first": False, "t_sin_random_shift": 0,
-    "t_sparse_self_attn": False, "t_sparse_cross_attn": False,
-}  # fmt: skip
 _STEMS = ["drums", "bass", "other", "vocals"]
 
 
@@ -58,7 +49,7 @@ def _translate(config: Mapping[str, Any], source: Source) -> RunConfig:
     given, nets = _arguments(config), _nets(source)
     first = nets[0]
     # An empty list is as good as none.
-    msst.refuse({k: None if v == [] else v for k, v in given.items()}, **_FIXED)
+    msst.refuse({k: None if v == [] else v for k, v in given.items()}, **FIXED)
     depth = source.count(f"{first}encoder")
     msst.refuse(given, norm_starts=max(depth, given.get("norm_starts", 4)))
     channels = source(f"{first}tencoder.0.conv.weight").shape[1]
