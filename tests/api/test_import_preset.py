@@ -108,8 +108,9 @@ inference: {num_overlap: 4, batch_size: 8}
 model: htdemucs
 htdemucs: {channels: 48, channels_time: null, growth: 2, num_subbands: 1, nfft: 4096,
            wiener_iters: 0, end_iters: 0, wiener_residual: false, cac: true, depth: 4,
-           rewrite: true, hybrid: true, hybrid_old: false, multi_freqs: [], multi_freqs_depth: 3, freq_emb: 0.2, emb_scale: 10,
-           emb_smooth: true, kernel_size: 8, stride: 4, time_stride: 2, context: 1, context_enc: 0,
+           rewrite: true, hybrid: true, hybrid_old: false, multi_freqs: [],
+           multi_freqs_depth: 3, freq_emb: 0.2, emb_scale: 10, emb_smooth: true,
+           kernel_size: 8, stride: 4, time_stride: 2, context: 1, context_enc: 0,
            norm_starts: 4, norm_groups: 4, dconv_mode: 3, dconv_depth: 2, dconv_comp: 8,
            dconv_init: 0.001, bottom_channels: 512, t_layers: 5, t_hidden_scale: 4.0, t_heads: 8,
            t_dropout: 0.02, t_layer_scale: true, t_gelu: true, t_emb: sin, t_max_positions: 10000,
