@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+_MOST_SAMPLES = 2**24  # in the frames that are made waveforms at once
+
 
 class STFT(nn.Module):
     """Waveform to complex spectrogram and back, in float32.
@@ -54,13 +56,20 @@ class STFT(nn.Module):
     def inverse(self, spec: Tensor, length: int) -> Tensor:
         """``(..., F, T) -> (..., length)``; the exact inverse of `forward`."""
         flat = spec.reshape(-1, *spec.shape[-2:])
-        wave = torch.istft(
-            flat,
-            self.n_fft,
-            self.hop_length,
-            window=self.window,
-            length=self._padded(length),
-        )
+        # Frames of all stems of a long segment at once would need three times its memory.
+        at_once = max(1, _MOST_SAMPLES // (self.n_fft * flat.shape[-1]))
+        parts = flat.split(at_once if flat.device.type == "cpu" else len(flat))
+        waves = [
+            torch.istft(
+                part,
+                self.n_fft,
+                self.hop_length,
+                window=self.window,
+                length=self._padded(length),
+            )
+            for part in parts
+        ]
+        wave = torch.cat(waves)
         return wave[:, :length].reshape(*spec.shape[:-2], length)
 
     def _padded(self, length: int) -> int:

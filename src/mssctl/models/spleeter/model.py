@@ -105,8 +105,12 @@ class Spleeter(SpectralSeparator):
         low = spec[:, :, : self.bins].abs().transpose(2, 3)  # (B, C, T, F)
         low = F.pad(low, (0, 0, 0, -count % self.frames))
         pieces = low.unflatten(2, (-1, self.frames)).transpose(1, 2)  # (B, P, C, frames, F)
-        flat = pieces.flatten(0, 1)
-        squares = [net(flat).float().square().view_as(pieces) for net in self.nets]
+        # On a CPU a piece at a time stays in the cache, and needs less memory.
+        parts = pieces.flatten(0, 1).split(1 if spec.device.type == "cpu" else 16)
+        squares = [
+            torch.cat([net(part).float().square() for part in parts]).view_as(pieces)
+            for net in self.nets
+        ]
         with full_precision(spec.device):
             total = torch.stack(squares).sum(dim=0) + _FLOOR
             masks = torch.stack([(one + _FLOOR / 2) / total for one in squares], dim=1)

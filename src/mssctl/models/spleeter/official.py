@@ -31,7 +31,8 @@ def _translate(config: Mapping[str, Any], source: Source) -> RunConfig:
             "training": {"segment_length": (frames - 1) * hop},
             # In one pass, as published, up to a minute.
             "separation": {
-                "segment_seconds": (5 * frames - 1) * hop / 44_100,
+                "segment_seconds": (4 * frames - 1) * hop / 44_100,
+                "batch_size": 1,  # segments are long
                 "overlap": 0.0,
                 "edges": "zeros",
                 **({"residual": names[-1]} if stems == 2 else {}),
