@@ -14,6 +14,7 @@ import pytest
 import soundfile as sf
 
 from mssctl.audio import files
+from mssctl.audio.encoding import WAV_FLOAT, Encoding
 from mssctl.audio.errors import UnknownFormatError
 from mssctl.audio.extent import extent
 from mssctl.audio.writer import AtomicWriter
@@ -169,7 +170,7 @@ def test_a_sample_that_is_no_number_is_refused_with_its_time(tmp_path, bad):
 
 def test_a_written_file_appears_at_the_end(tmp_path):
     path = tmp_path / "out.wav"
-    with AtomicWriter(path, RATE, 2, subtype="FLOAT") as writer:
+    with AtomicWriter(path, RATE, 2, WAV_FLOAT) as writer:
         for block in np.split(noise(1_000).T, 4, axis=1):
             writer.write(block)
         assert not path.exists()
@@ -197,7 +198,7 @@ def test_integers_are_written_as_they_are(tmp_path, format_, subtype):
     path = tmp_path / "out"
     values = np.array([[-32_768, -1, 0, 1, 32_767]], dtype=np.int16)
     block = values if subtype == "PCM_16" else values.astype(np.int32) << 16
-    with AtomicWriter(path, RATE, 1, format=format_, subtype=subtype) as writer:
+    with AtomicWriter(path, RATE, 1, Encoding(format_, subtype)) as writer:
         writer.write(block)
     np.testing.assert_array_equal(sf.read(path, dtype="int16")[0], values[0])
 
@@ -217,7 +218,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, small_files_only, format_, 
     path = tmp_path / "out"
     with (
         pytest.raises(MssctlError, match="out: cannot be written") as caught,
-        AtomicWriter(path, RATE, 2, format=format_, subtype="PCM_24") as writer,
+        AtomicWriter(path, RATE, 2, Encoding(format_, "PCM_24", 24)) as writer,
     ):
         writer.write(noise(frames).T)
     assert caught.value.exit_code == ExitCode.ENVIRONMENT

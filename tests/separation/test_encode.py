@@ -16,10 +16,11 @@ import soundfile as sf
 import torch
 from torch import Tensor
 
+from mssctl.audio.encoding import Encoding
 from mssctl.audio.files import AudioInfo
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.separation.encode import Target, write_stems
-from mssctl.separation.formats import Encoding, StemFormat
+from mssctl.separation.formats import StemFormat
 
 RATE = 8_000
 
@@ -70,8 +71,7 @@ def signals(level: float, bits: int = 16) -> tuple[Tensor, Tensor]:
 def test_integer_stems_add_up_to_the_mixture_exactly(tmp_path, bits, clip_mode):
     mix, stems = signals(0.9, bits)
     wanted = target(tmp_path, mix, pcm(bits), clip_mode)
-    notes = write_stems(together(stems, mix, 77), wanted, tmp_path)
-    assert notes == []
+    assert write_stems(together(stems, mix, 77), wanted, tmp_path) == (1.0, [])
     out = written(wanted)
     np.testing.assert_array_equal(out.sum(axis=0), mix.numpy())
     assert np.abs(out - stems.numpy()).max() <= 2.0 ** (1 - bits)
@@ -80,7 +80,7 @@ def test_integer_stems_add_up_to_the_mixture_exactly(tmp_path, bits, clip_mode):
 def test_floats_are_written_as_they_are(tmp_path):
     mix, stems = signals(3.0)
     wanted = target(tmp_path, mix, FLOAT, "none")
-    assert write_stems(together(stems, mix), wanted, tmp_path) == []
+    assert write_stems(together(stems, mix), wanted, tmp_path) == (1.0, [])
     np.testing.assert_array_equal(written(wanted), stems.numpy())
 
 
@@ -88,9 +88,9 @@ def test_floats_are_written_as_they_are(tmp_path):
 def test_rescaling_keeps_the_balance_of_the_stems(tmp_path, encoding):
     mix, stems = signals(1.7)
     wanted = target(tmp_path, mix, encoding)
-    (note,) = write_stems(together(stems, mix, 100), wanted, tmp_path)
+    gain, (note,) = write_stems(together(stems, mix, 100), wanted, tmp_path)
     out = written(wanted)
-    gain = 1 / stems.abs().max().item()
+    assert gain == pytest.approx(1 / stems.abs().max().item(), rel=1e-4)
     np.testing.assert_allclose(out, stems.numpy() * gain, atol=2.0**-14)
     assert 1 - 2.0**-14 <= np.abs(out).max() <= 1
     step = 2.0 ** (1 - encoding.bits) if encoding.bits else 1e-6
@@ -102,9 +102,9 @@ def test_rescaled_stems_add_up_to_the_scaled_mixture_within_a_step(tmp_path):
     mix, stems = signals(1.7)
     stems[0, 0, 0], mix[0, 0] = 1.8, 1.8 + stems[1, 0, 0]
     wanted = target(tmp_path, mix, pcm(16))
-    (note,) = write_stems(together(stems, mix), wanted, tmp_path)
+    gain, (note,) = write_stems(together(stems, mix), wanted, tmp_path)
     out = written(wanted).sum(axis=0)
-    gain = 32_767 / 32_768 / stems.abs().max().item()
+    assert gain == pytest.approx(32_767 / 32_768 / stems.abs().max().item())
     assert f"scaled by {gain:.4f}"[:-1] in note
     assert np.abs(out - gain * mix.numpy()).max() <= 2.0**-15
 
@@ -115,7 +115,7 @@ def test_clipped_integers_are_counted(tmp_path, clip_mode):
     stems[0, 0, 10] = 1.5
     stems[1, 1, 20] = -1.5
     wanted = target(tmp_path, mix, pcm(16), clip_mode)
-    (note,) = write_stems(together(stems, mix), wanted, tmp_path)
+    _, (note,) = write_stems(together(stems, mix), wanted, tmp_path)
     assert note.startswith("2 samples clipped")
     assert written(wanted)[0, 0, 10] == 32_767 / 32_768
 
@@ -123,15 +123,34 @@ def test_clipped_integers_are_counted(tmp_path, clip_mode):
 def test_clamped_floats_stay_in_full_scale(tmp_path):
     mix, stems = signals(1.7)
     wanted = target(tmp_path, mix, FLOAT, "clamp")
-    (note,) = write_stems(together(stems, mix), wanted, tmp_path)
+    _, (note,) = write_stems(together(stems, mix), wanted, tmp_path)
     assert "clipped" in note
     np.testing.assert_array_equal(written(wanted), np.clip(stems.numpy(), -1, 1))
+
+
+@pytest.mark.parametrize("encoding", [pcm(16), FLOAT])
+@pytest.mark.parametrize("level", [0.1, 1.7])
+def test_a_peak_is_brought_where_it_is_wanted_by_one_gain(tmp_path, encoding, level):
+    mix, stems = signals(level)
+    wanted = replace(target(tmp_path, mix, encoding), peak=-6.0)
+    gain, (note,) = write_stems(together(stems, mix, 100), wanted, tmp_path)
+    out = written(wanted)
+    assert np.abs(out).max() == pytest.approx(10 ** (-6 / 20), abs=2.0**-15)
+    step = 2.0**-15 if encoding.bits else 1e-6
+    assert np.abs(out.sum(axis=0) - gain * mix.numpy()).max() <= step
+    assert "brought to -6.00" in note
+
+
+def test_silence_has_no_peak_to_bring_anywhere(tmp_path):
+    mix = torch.zeros(2, 100)
+    wanted = replace(target(tmp_path, mix, pcm(16)), peak=-6.0)
+    assert write_stems(together(torch.stack([mix, mix]), mix), wanted, tmp_path) == (1.0, [])
 
 
 def test_full_scale_itself_is_not_rescaled(tmp_path):
     mix = torch.tensor([[-1.0, 32_767 / 32_768]])
     wanted = target(tmp_path, mix, pcm(16))
-    assert write_stems(together(torch.stack([mix, 0 * mix]), mix), wanted, tmp_path) == []
+    assert write_stems(together(torch.stack([mix, 0 * mix]), mix), wanted, tmp_path) == (1.0, [])
     np.testing.assert_array_equal(written(wanted).sum(axis=0), mix.numpy())
 
 
@@ -225,6 +244,9 @@ def test_a_disk_that_fills_up_on_the_way_leaves_nothing(tmp_path, monkeypatch):
         ("PCM_24", "flac", "16", "PCM_16"),
         ("PCM_24", "wav", "float32", "FLOAT"),
         ("PCM_24", "mp3", "auto", "MPEG_LAYER_III"),
+        ("PCM_24", "aiff", "auto", "PCM_24"),
+        ("FLOAT", "aiff", "auto", "FLOAT"),
+        ("FLOAT", "m4a", "auto", "AAC"),
     ],
 )
 def test_the_depth_is_that_of_the_input_or_as_asked(kind, format_, depth, subtype):

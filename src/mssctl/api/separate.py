@@ -10,6 +10,7 @@ from mssctl.hub.pull import Confirm, nobody
 from mssctl.options.separate import SeparateOptions
 from mssctl.results.separate import SeparateResult
 from mssctl.separation import outputs
+from mssctl.separation.excerpt import Excerpt
 from mssctl.separation.formats import StemFormat
 from mssctl.separation.open_model import FoundModel, find_model
 from mssctl.separation.outputs import Namer
@@ -48,7 +49,9 @@ def separate(
             output exists already; nothing has been done then.
     """
     given = SeparateOptions.given(options, changes)
-    files = StemFormat(given.format, given.bit_depth, given.clip_mode)
+    files = StemFormat(
+        given.format, given.bit_depth, given.clip_mode, given.bitrate, given.sample_rate
+    )
     _check(given)
     where, licensed = (given.name, given.device, given.dtype), given.accept_license
     model = find_model(*where, accept_license=licensed, confirm=confirm, report=report)
@@ -73,7 +76,16 @@ def separate(
         seed=given.seed or 0,
     )
     namer = Namer(folder, given.filename, model.name, given.format)
-    run = SongSeparation(namer, selection, settings, files, given.existing, report)
+    run = SongSeparation(
+        namer,
+        selection,
+        settings,
+        files,
+        excerpt=Excerpt(given.start or 0.0, given.duration),
+        peak=given.normalize,
+        existing=given.existing,
+        report=report,
+    )
     arguments = [songs] if isinstance(songs, str | Path) else songs
     with outputs.folder_for_outputs(folder):
         done, failures = separate_songs(run, arguments, model, fail_fast=given.fail_fast)

@@ -170,9 +170,16 @@ def decode(
     with _opened(path, file, stream.number) as (container, source):
         digest = None if start else flac.Digest.of(source.codec_context)
         decoder = PacketDecoder(path, container, source, note, before)
-        frames = _of_one_kind(frames_from(decoder, start, stream.skipping), decoder, stream)
+        end = _vorbis_end(container, source)
+        if end is None:
+            found = frames_from(decoder, start, stream.skipping)
+        else:
+            found = _without_lead(frames_from(decoder, 0), start)
+        frames = _of_one_kind(found, decoder, stream)
         for position, frame in frames if digest else _joined(frames):
             raw = _samples(frame)
+            if end is not None and position + raw.shape[1] > end:
+                raw = raw[:, : max(0, end - position)]
             if digest and digest.complete:
                 note("frames after the end that the FLAC header states are not read")
                 break
@@ -181,6 +188,33 @@ def decode(
             yield _as_float(raw)[:, max(0, start - position) :]
         if digest:
             digest.check(path)
+
+
+def _vorbis_end(container: InputContainer, stream: AudioStream) -> int | None:
+    """Samples of an Ogg Vorbis stream, where they are counted here; None: FFmpeg cuts it.
+
+    FFmpeg takes the first block, which only primes the decoder, for music where the first page
+    holds few packets: its clock is late then, and it cuts the last samples off.
+    """
+    if container.format.name != "ogg" or stream.codec_context.name != "vorbis":
+        return None
+    ticks = _samples_per_tick(stream, stream.rate or 1)
+    if ticks is None or stream.duration is None or stream.start_time:
+        return None
+    stream.codec_context.flags2 |= Flags2.skip_manual
+    return int(stream.duration * ticks)
+
+
+def _without_lead(
+    frames: Iterator[tuple[int, AudioFrame]], start: int
+) -> Iterator[tuple[int, AudioFrame]]:
+    """Frames with samples from ``start`` on, without the first, which primes the decoder."""
+    lead = 0
+    for position, frame in frames:
+        if position == 0:
+            lead = frame.samples
+        elif position - lead + frame.samples > start:
+            yield position - lead, frame
 
 
 def _of_one_kind(

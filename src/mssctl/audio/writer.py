@@ -1,20 +1,39 @@
-"""Audio files that appear complete or not at all, written by libsndfile (soundfile)."""
+"""Audio files that appear complete or not at all.
+
+PCM, FLAC and Ogg Vorbis are written by libsndfile (soundfile), the rest by `audio.lossy`.
+"""
 
 import errno
 import os
 import shutil
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
+from mssctl.audio.encoding import Encoding
 from mssctl.audio.extent import extent
+from mssctl.audio.files import probe
+from mssctl.audio.metadata import Tags
 from mssctl.audio.pcm import native_name
 from mssctl.errors import MssctlError
 from mssctl.files import FileSet, storage_error
+
+_BY_FFMPEG = frozenset({"MP3", "M4A", "OPUS"})
+_LOST = 64  # samples that an mp4 file may lose at its end: it counts in milliseconds
+
+
+class _File(Protocol):
+    """What is asked of soundfile's files, and ours."""
+
+    def write(self, frames: Any, /) -> None:
+        """Append ``(n, C)`` samples."""
+
+    def close(self) -> None:
+        """Finish the file."""
 
 
 class AtomicWriter:
@@ -27,9 +46,9 @@ class AtomicWriter:
         path: the final name; its folder must exist.
         sample_rate: Hz.
         channels: per frame.
-        format: container as libsndfile names it: ``WAV``, ``WAVEX``, ``RF64``, ``FLAC``, ``MP3``.
-        subtype: sample format: ``PCM_16``, ``PCM_24``, ``FLOAT``, ``MPEG_LAYER_III``.
+        encoding: container and sample format.
         files: publish it with these, which is then up to the caller.
+        tags: of the recording.
     """
 
     def __init__(
@@ -37,28 +56,23 @@ class AtomicWriter:
         path: Path,
         sample_rate: int,
         channels: int,
-        *,
-        format: str = "WAV",  # noqa: A002 (libsndfile's word)
-        subtype: str = "PCM_16",
+        encoding: Encoding = Encoding(),  # noqa: B008 (frozen)
         files: FileSet | None = None,
+        tags: Tags = Tags(),  # noqa: B008 (frozen)
     ) -> None:
         self.path = path
         self._files = files or FileSet(path.parent)
         self._publishes = files is None
         self._shape = (sample_rate, channels)
-        self._kind = (format, subtype)
-        self._file: sf.SoundFile | None = None
+        self._encoding, self._tags = encoding, tags
+        self._file: _File | None = None
         self._frames = 0
 
     def __enter__(self) -> Self:
-        format_, subtype = self._kind
-        mp3 = {"compression_level": 0.0, "bitrate_mode": "CONSTANT"} if format_ == "MP3" else {}
         try:
             self._temporary = self._files.add(self.path)
             self._temporary.touch()
-            self._file = sf.SoundFile(
-                native_name(self._temporary), "w", *self._shape, subtype, format=format_, **mp3
-            )
+            self._file = self._opened()
         except OSError as error:
             self._discard()
             raise storage_error(self.path, error) from None
@@ -102,15 +116,37 @@ class AtomicWriter:
         """Close the temporary file and make sure that its last sample is really there."""
         try:
             self._close()
-            with sf.SoundFile(native_name(self._temporary)) as file:
-                complete = file.frames == self._frames
-                if self._frames and complete and self._kind[0] != "MP3":
-                    file.seek(self._frames - 1)
-                    complete = len(file.read(1)) == 1
-        except (sf.LibsndfileError, OSError):
+            if self._encoding.container == "FLAC" and self._tags:
+                from mssctl.audio.lossy import tag_flac  # noqa: PLC0415 (FFmpeg is slow to load)
+
+                tag_flac(self._temporary, self._tags)
+            complete = self._is_complete()
+        except (sf.LibsndfileError, OSError, MssctlError):
             complete = False
         if not complete or extent(self._temporary).missing:
             raise self._broken()
+
+    def _is_complete(self) -> bool:
+        if self._encoding.container in _BY_FFMPEG:
+            return probe(self._temporary).frames >= self._frames - _LOST
+        with sf.SoundFile(native_name(self._temporary)) as file:
+            if self._frames == file.frames and self._frames:
+                file.seek(self._frames - 1)
+                return len(file.read(1)) == 1
+            return bool(self._frames == file.frames)
+
+    def _opened(self) -> _File:
+        container, subtype = self._encoding.container, self._encoding.subtype
+        if container in _BY_FFMPEG:
+            from mssctl.audio.lossy import LossyFile  # noqa: PLC0415 (FFmpeg is slow to load)
+
+            return LossyFile(self._temporary, *self._shape, self._encoding, self._tags)
+        name = native_name(self._temporary)
+        more = {"compression_level": 0.0} if container == "OGG" else {}
+        file = sf.SoundFile(name, "w", *self._shape, subtype, format=container, **more)
+        if container != "FLAC":
+            self._tags.into_pcm(file)
+        return file  # type: ignore[no-any-return]
 
     def _close(self) -> None:
         if self._file is not None:
@@ -120,7 +156,7 @@ class AtomicWriter:
     def _discard(self) -> None:
         try:
             self._close()
-        except sf.LibsndfileError:
+        except (sf.LibsndfileError, OSError):
             self._file = None  # closing could not flush; the file is removed anyway
         if self._publishes:
             self._files.discard()

@@ -15,7 +15,8 @@ from mssctl.results.separate import SeparatedSong, SeparateResult
 Songs = Annotated[
     list[str],
     typer.Argument(
-        help="Files, folders (walked; hidden files and linked folders are skipped) and patterns.",
+        help="Files, folders (walked; hidden files and linked folders are skipped), patterns, "
+        "and lists of them: @FILE, or - for standard input.",
         metavar="SONGS...",
         show_default=False,
     ),

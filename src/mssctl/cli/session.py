@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import typer
 from typer.main import get_command
 
+from mssctl.cli.equivalents import instead_of
 from mssctl.cli.options import DISPLAY
 from mssctl.cli.progress import EventPrinter
 from mssctl.cli.render import as_json, exit_code_of, failures_of
@@ -182,7 +183,11 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
         except typer.TyperException as error:
             context = getattr(error, "ctx", None)
             command = context.command_path if context else "mssctl"
-            failure = Failure(error.exit_code, error.format_message(), f"see {command} --help")
+            flag = getattr(error, "option_name", "")
+            hint = instead_of(flag) if command == "mssctl separate" else None
+            failure = Failure(
+                error.exit_code, error.format_message(), hint or f"see {command} --help"
+            )
             return _fail(failure, json=_wants_json(arguments))
         except MssctlError as error:
             return _fail(_failure(error), json=_wants_json(arguments))

@@ -17,6 +17,9 @@ SEED = (0, 2**32 - 1)
 WORKERS = (1, 1024)
 MEMORY_GIB = (0.1, 65_536.0)
 SAMPLE_RATE = (8_000, 192_000)
+SECONDS = (0.0, 1e6)  # a place in a song, or a length
+BITRATE = (16, 512)  # kbit/s
+PEAK_DB = (-60.0, 0.0)  # dBFS
 
 LAYERS = (1, 48)
 WIDTH = (1, 16_384)  # features of a layer

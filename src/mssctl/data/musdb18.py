@@ -10,6 +10,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from mssctl.audio.encoding import W64_FLOAT
 from mssctl.audio.files import blocks, inspect
 from mssctl.audio.writer import AtomicWriter
 from mssctl.data.cache import cache_folder, stamp
@@ -87,9 +88,7 @@ def _decode(path: Path, folder: Path) -> None:
     for number, stream in enumerate(STREAMS):
         frames = 0
         target = folder / f"{stream}.w64"
-        with AtomicWriter(
-            target, info.sample_rate, info.channels, format="W64", subtype="FLOAT"
-        ) as writer:
+        with AtomicWriter(target, info.sample_rate, info.channels, W64_FLOAT) as writer:
             for block in blocks(path, _BLOCK, stream=number):
                 writer.write(block)
                 frames += block.shape[1]

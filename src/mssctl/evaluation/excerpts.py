@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mssctl.audio import files
+from mssctl.audio.encoding import FLAC_16
 from mssctl.audio.writer import AtomicWriter
 from mssctl.data.names import MIXTURE
 from mssctl.evaluation.metrics.sdr import Array
@@ -53,7 +54,7 @@ def write_excerpt(folder: Path, audio: ReferenceAudio, estimates: Mapping[str, A
     for name, sound in sounds.items():
         piece = np.clip(sound[:, start : start + length], -1.0, 1.0).astype(np.float32)
         path = folder / f"{name}.flac"
-        with AtomicWriter(path, audio.rate, len(piece), format="FLAC") as file:
+        with AtomicWriter(path, audio.rate, len(piece), FLAC_16) as file:
             file.write(piece)
 
 

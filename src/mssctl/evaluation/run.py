@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mssctl.audio.encoding import WAV_FLOAT
 from mssctl.audio.writer import AtomicWriter
 from mssctl.config.schema import AudioConfig
 from mssctl.data.songs import SongFiles
@@ -165,7 +166,7 @@ def _unscored(track: str, error: MssctlError) -> Document:
 def _write_stems(folder: Path, estimates: Mapping[str, Array], rate: int) -> None:
     """Write the stems as float WAVE files."""
     for stem, audio in estimates.items():
-        with AtomicWriter(folder / f"{stem}.wav", rate, len(audio), subtype="FLOAT") as file:
+        with AtomicWriter(folder / f"{stem}.wav", rate, len(audio), WAV_FLOAT) as file:
             file.write(audio.astype("float32", copy=False))
 
 

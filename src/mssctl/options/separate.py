@@ -9,7 +9,7 @@ from mssctl.config import bounds
 from mssctl.options.base import Options, option
 
 Dtype = Literal["auto", "bf16", "fp16", "fp32"]
-Format = Literal["wav", "flac", "mp3"]
+Format = Literal["wav", "flac", "aiff", "mp3", "m4a", "ogg", "opus"]
 BitDepth = Literal["auto", "16", "24", "float32"]
 ClipMode = Literal["rescale", "clamp", "none"]
 OtherMethod = Literal["add", "minus", "none"]
@@ -128,8 +128,23 @@ class SeparateOptions(Options):
         help="Format of the stems [default: wav].",
         shorthands={
             "--flac": ("flac", "Same as --format flac."),
-            "--mp3": ("mp3", "Same as --format mp3 (320 kbit/s)."),
+            "--mp3": ("mp3", "Same as --format mp3."),
         },
+    )
+    bitrate: int | None = option(
+        None,
+        "--bitrate",
+        "--mp3-bitrate",
+        help="kbit/s of the stems [default: 320 for mp3, 256 for m4a, 192 for opus].",
+        bounds=bounds.BITRATE,
+        metavar="KBPS",
+    )
+    sample_rate: int | None = option(
+        None,
+        "--sample-rate",
+        help="Hz of the stems [default: the song's].",
+        bounds=bounds.SAMPLE_RATE,
+        metavar="HZ",
     )
     bit_depth: BitDepth = option(
         "auto",
@@ -145,6 +160,19 @@ class SeparateOptions(Options):
         "--clip-mode",
         help="For peaks beyond full scale: one gain for all stems, or clipping; none clips "
         "integers only [default: rescale, none for float32].",
+    )
+    normalize: float | None = option(
+        None,
+        "--normalize",
+        help="Bring the highest peak of all stems to this level, dBFS, by one gain for all.",
+        bounds=bounds.PEAK_DB,
+        metavar="DB",
+    )
+    start: float | None = option(
+        None, "--start", help="Seconds into the song to begin at.", bounds=bounds.SECONDS
+    )
+    duration: float | None = option(
+        None, "--duration", help="Seconds to separate from there on.", bounds=bounds.SECONDS
     )
     existing: Existing = option(
         "error",

@@ -12,11 +12,12 @@ class SeparatedSong:
     Attributes:
         path: the input file.
         stems: stem name -> file written.
-        seconds: length of the audio.
-        sample_rate: of input and outputs, Hz.
+        seconds: length of the stems.
+        sample_rate: of the stems, Hz.
         channels: of input and outputs.
         speed: seconds of audio per second of computing.
         notes: what was done to the audio on the way (resampled, downmixed, rescaled ...).
+        gain: of all stems; they add up to the input times this.
     """
 
     path: str
@@ -26,6 +27,7 @@ class SeparatedSong:
     channels: int
     speed: float
     notes: list[str] = field(default_factory=list)
+    gain: float = 1.0
 
 
 @dataclass(frozen=True)

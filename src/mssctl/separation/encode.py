@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,13 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mssctl.audio.encoding import Encoding
 from mssctl.audio.files import AudioInfo
+from mssctl.audio.metadata import Tags
 from mssctl.audio.writer import AtomicWriter
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.files import FileSet, storage_error
 from mssctl.hardware.machine import GIB
 from mssctl.options.separate import ClipMode, Existing
-from mssctl.separation.formats import Encoding
 from mssctl.separation.outputs import (
     EXISTING_HINT,
     REDO_HINT,
@@ -40,11 +41,13 @@ class Target:
 
     Attributes:
         paths: one file per output.
-        info: rate, channels and length of the song.
+        info: rate, channels and length of the stems.
         encoding: of the files.
         clip_mode: what to do with samples beyond full scale.
         complete: whether the outputs add up to the mixture.
         existing: what to do with files that are there already.
+        peak: bring the highest peak of all stems here, dBFS; None leaves it where it is.
+        tags: of the song.
     """
 
     paths: Sequence[Path]
@@ -53,6 +56,13 @@ class Target:
     clip_mode: ClipMode
     complete: bool
     existing: Existing = "error"
+    peak: float | None = None
+    tags: Tags = field(default_factory=Tags)
+
+    @property
+    def needs_peaks(self) -> bool:
+        """Whether the samples are scaled by what is known at their end only."""
+        return self.clip_mode == "rescale" or self.peak is not None
 
     @property
     def needs_mixture(self) -> bool:
@@ -62,7 +72,7 @@ class Target:
 
 def write_stems(
     separated: Iterator[tuple[Tensor, Tensor]], target: Target, scratch: Path
-) -> list[str]:
+) -> tuple[float, list[str]]:
     """Write a stream of outputs ``(O, C, n)`` to files that appear together at the end.
 
     Each block of outputs comes with the mixture ``(C, n)`` it was made from.
@@ -72,7 +82,7 @@ def write_stems(
     all of them fit; memory does not grow with the song.
 
     Returns:
-        What was done to the samples, in words.
+        The gain of all stems, and what was done to the samples, in words.
 
     Raises:
         MssctlError: a file cannot be written, is there already, or is to stay and holds something
@@ -82,18 +92,18 @@ def write_stems(
     notes: list[str] = []
     gain = 1.0
     with ExitStack() as stack:
-        if target.clip_mode == "rescale":
+        if target.needs_peaks:
             spool = stack.enter_context(Spool(scratch, target.needs_mixture))
             for outputs, mixture in separated:
                 spool.write(outputs, mixture)
-            gain, notes = _common_gain(spool.peaks, target.encoding)
+            gain, notes = _common_gain(spool.peaks, target)
             separated = spool.blocks()
         for folder in dict.fromkeys(path.parent for path in target.paths):
             stack.enter_context(folder_for_outputs(folder))
         notes += _write_all(separated, target, gain, scratch)
     if target.encoding.container == "RF64":
         notes.append("more than 4 GiB per stem: written as RF64 WAV")
-    return notes
+    return gain, notes
 
 
 def _write_all(
@@ -112,9 +122,9 @@ def _write_all(
                             path,
                             target.info.sample_rate,
                             target.info.channels,
-                            format=target.encoding.container,
-                            subtype=target.encoding.subtype,
-                            files=files,
+                            target.encoding,
+                            files,
+                            target.tags,
                         )
                     )
                     for path in target.paths
@@ -166,12 +176,19 @@ def _integers(
     return (rounded.astype(np.int16) if bits == 16 else rounded << (32 - bits)), clipped
 
 
-def _common_gain(peaks: tuple[float, float], encoding: Encoding) -> tuple[float, list[str]]:
-    """One gain for all stems that keeps the peaks ``(lowest, highest)`` within full scale."""
-    step = 2.0 ** (1 - encoding.bits) if encoding.bits else 0.0
+def _common_gain(peaks: tuple[float, float], target: Target) -> tuple[float, list[str]]:
+    """One gain for all stems that brings the peaks ``(lowest, highest)`` to where they belong."""
+    step = 2.0 ** (1 - target.encoding.bits) if target.encoding.bits else 0.0
     excess = max(-peaks[0], peaks[1] / (1 - step))
+    if target.peak is not None and excess:
+        gain = 10 ** (target.peak / 20) / excess
+        note = (
+            f"peak {20 * math.log10(excess):+.2f} dBFS brought to {target.peak:+.2f}: all stems "
+            f"scaled by {gain:.4f}; they add up to the input scaled by that factor"
+        )
+        return gain, [note]
     # A quarter of a step beyond full scale rounds back into it.
-    if excess <= 1 + step / 4:
+    if excess <= 1 + step / 4 or target.clip_mode != "rescale":
         return 1.0, []
     note = (
         f"peak {20 * math.log10(excess):+.2f} dBFS: all stems scaled by {1 / excess:.4f}, so that "
@@ -183,11 +200,8 @@ def _common_gain(peaks: tuple[float, float], encoding: Encoding) -> tuple[float,
 def _check_space(target: Target, scratch: Path) -> None:
     """Refuse to start what the disk cannot hold (a lossy or packed format may need less)."""
     samples = target.info.frames * target.info.channels * len(target.paths)
-    per_sample = target.encoding.bytes_per_sample if target.encoding.container != "MP3" else 1
-    if target.encoding.container == "FLAC":
-        per_sample = 1
-    needed = samples * per_sample
-    if target.clip_mode == "rescale":
+    needed = samples * target.encoding.bytes_per_sample
+    if target.needs_peaks:
         spooled = len(target.paths) + target.needs_mixture
         needed += target.info.frames * target.info.channels * spooled * 4
     free = shutil.disk_usage(scratch).free

@@ -7,6 +7,7 @@ songs are still found.
 import errno
 import os
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from glob import has_magic
@@ -17,6 +18,7 @@ from mssctl.errors import MssctlError
 
 Failed = tuple[str, MssctlError]  # an argument or a folder, and what is wrong with it
 
+_LONGEST_LIST = 1 << 26  # characters
 _KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
@@ -63,6 +65,9 @@ def _resolve(name: str, out: str) -> Iterator[Song | Failed]:
     if not name.strip():
         yield name, MssctlError("the name of a song is blank")
         return
+    if (name == "-" or name.startswith("@")) and not os.path.lexists(name):
+        yield from _listed(name, out)
+        return
     try:
         mode = Path(name).stat().st_mode
     except (OSError, ValueError) as error:
@@ -88,6 +93,29 @@ def _resolve(name: str, out: str) -> Iterator[Song | Failed]:
             )
     else:
         yield _no_file(name, mode)
+
+
+def _listed(name: str, out: str) -> Iterator[Song | Failed]:
+    """What the lines of a list lead to; blank lines, and lines that begin with #, do not count."""
+    try:
+        if name == "-":
+            text = sys.stdin.read(_LONGEST_LIST)
+        else:
+            with Path(name[1:]).expanduser().open(encoding="utf-8-sig") as file:
+                text = file.read(_LONGEST_LIST)
+    except (OSError, ValueError) as error:
+        yield _unreadable(name, error)
+        return
+    lines = [line.strip() for line in text.splitlines()]
+    songs = [line for line in lines if line and not line.startswith("#")]
+    if not songs or len(text) == _LONGEST_LIST:
+        yield name, MssctlError(f"{name}: {'no songs in' if not songs else 'too long:'} this list")
+        return
+    for song in songs:
+        if song == "-" or song.startswith("@"):
+            yield song, MssctlError(f"{name}: a list in a list: {song}")
+        else:
+            yield from _resolve(song, out)
 
 
 def _song(name: str) -> Song:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mssctl.audio import files
 from mssctl.audio.files import AudioInfo
+from mssctl.audio.metadata import read_tags
 from mssctl.audio.overlap import in_step
 from mssctl.audio.resample import resample_stream
 from mssctl.errors import ExitCode, MssctlError
@@ -27,6 +28,7 @@ from mssctl.results.common import FileFailure
 from mssctl.results.separate import SeparatedSong
 from mssctl.separation import outputs
 from mssctl.separation.encode import Target, write_stems
+from mssctl.separation.excerpt import Excerpt
 from mssctl.separation.formats import StemFormat
 from mssctl.separation.inputs import Song, find_songs
 from mssctl.separation.open_model import FoundModel
@@ -40,8 +42,6 @@ from mssctl.separation.stream import (
     separate_stream,
 )
 
-_BLOCK = 65_536  # frames read at once
-
 
 @dataclass(frozen=True)
 class SongSeparation:
@@ -52,6 +52,8 @@ class SongSeparation:
         selection: which stems are written.
         settings: how the model runs.
         files: the format of the stems.
+        excerpt: the part of each song that is separated.
+        peak: of all stems, dBFS; None leaves it where it is.
         existing: what to do where outputs exist already.
         report: receives the progress.
     """
@@ -60,6 +62,8 @@ class SongSeparation:
     selection: Selection
     settings: SeparationSettings
     files: StemFormat = field(default_factory=StemFormat)
+    excerpt: Excerpt = field(default_factory=Excerpt)
+    peak: float | None = None
     existing: Existing = "error"
     report: Reporter = silent
 
@@ -73,7 +77,16 @@ class SongSeparation:
         Raises:
             MssctlError: the song cannot be read, or its stems not written in this format.
         """
-        self.files.encoding(files.inspect(song.path))
+        self.files.encoding(self.as_written(files.inspect(song.path)))
+
+    def as_written(self, info: AudioInfo) -> AudioInfo:
+        """Rate and length of a song's stems; 0 frames where the song's length is not known.
+
+        Raises:
+            MssctlError: the excerpt begins after the song's end.
+        """
+        rate, frames = self.files.rate(info), self.excerpt.frames(info)
+        return replace(info, sample_rate=rate, frames=-(-frames * rate // info.sample_rate))
 
     def is_there(self, song: Song) -> bool:
         """Whether all outputs of a song exist and stay.
@@ -94,7 +107,7 @@ class SongSeparation:
         Raises:
             MssctlError: they are not stems of this song.
         """
-        info = outputs.check_kept(self.paths(song), files.probe(song.path))
+        info = outputs.check_kept(self.paths(song), self.as_written(files.probe(song.path)))
         return self._result(song, info, 0.0, ["kept: the outputs exist already"])
 
     def separate(self, song: Song, model: Separator) -> SeparatedSong:
@@ -107,21 +120,24 @@ class SongSeparation:
         try:
             with memory_errors(song.path):
                 info = files.probe(song.path)
-                encoding = self.files.encoding(info)
+                stems = self.as_written(info)
+                encoding = self.files.encoding(stems)
                 target = Target(
                     paths=self.paths(song),
-                    info=info,
+                    info=stems,
                     encoding=encoding,
                     clip_mode=self.files.clipping(encoding),
                     complete=self.selection.complete,
                     existing=self.existing,
+                    peak=self.peak,
+                    tags=read_tags(song.path),
                 )
-                notes = [*info.notes, *_notes(info, model), *encoding.notes(info)]
+                notes = [*info.notes, *_notes(info, model), *self.files.notes(info, encoding)]
                 separated = _Counted(self.outputs(song, info, model, notes.append))
-                notes += write_stems(iter(separated), target, self.namer.out)
-                info = replace(info, frames=separated.frames)
-                speed = info.seconds / (time.perf_counter() - start)
-                return self._result(song, info, speed, notes)
+                gain, more = write_stems(iter(separated), target, self.namer.out)
+                stems = replace(stems, frames=separated.frames)
+                speed = stems.seconds / (time.perf_counter() - start)
+                return replace(self._result(song, stems, speed, [*notes, *more]), gain=gain)
         except OSError as error:
             raise storage_error(self.namer.out, error) from None
 
@@ -135,15 +151,16 @@ class SongSeparation:
         made to add up here, after the way back, and not at the model's rate. ``note`` receives
         what only the whole song shows.
         """
-        level = None
+        level, rate = None, self.files.rate(info)
         if self.settings.normalize:
-            first = map(torch.from_numpy, files.blocks(info.path, _BLOCK))
+            first = self.excerpt.of(info)
             level = measured(resample_stream(first, info.sample_rate, model.sample_rate))
-        blocks = files.blocks(info.path, _BLOCK, note)
-        heard, mixture = tee(torch.from_numpy(block) for block in blocks)
+        heard, mixture = tee(self.excerpt.of(info, note))
         into = resample_stream(heard, info.sample_rate, model.sample_rate)
         stems = separate_stream(model, into, self.settings, level)
-        back = resample_stream(stems, model.sample_rate, info.sample_rate)
+        back = resample_stream(stems, model.sample_rate, rate)
+        mixture = resample_stream(mixture, info.sample_rate, rate)
+        total = self.as_written(info).seconds
         start = time.perf_counter()
         done = 0
         # The way back may give a sample more than the song has; then the mixture ends first.
@@ -153,12 +170,12 @@ class SongSeparation:
             )
             yield self.selection.apply(whole), mix
             done += mix.shape[-1]
-            seconds = done / info.sample_rate
+            seconds = done / rate
             self.report(
                 Progress(
                     task=song.path.name,
                     done=round(seconds, 1),
-                    total=round(max(info.seconds, seconds), 1),
+                    total=round(max(total, seconds), 1),
                     unit="s",
                     rate=seconds / (time.perf_counter() - start),
                     rate_unit="x real time",
