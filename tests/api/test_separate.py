@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 from pathlib import Path
 
 import numpy as np
@@ -476,3 +477,86 @@ def test_a_seed_without_shifts_is_refused() -> None:
         separate(song(), seed=1)
     assert caught.value.exit_code == ExitCode.USAGE
     assert separate(song(), seed=1, shifts=2).failures == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "length", "rate"),
+    [
+        ({"start": 0.1}, 30_000 - 4_410, 44_100),
+        ({"start": 0.1, "duration": 0.2}, 8_820, 44_100),
+        ({"duration": 99.0}, 30_000, 44_100),
+        ({"sample_rate": 48_000}, 32_654, 48_000),
+        ({"sample_rate": 22_050, "duration": 0.5}, 11_025, 22_050),
+    ],
+)
+def test_an_excerpt_and_another_rate(settings, length, rate):
+    (done,) = separate(song(), out="out", **settings).songs
+    stems = [files.read(Path(path)) for path in done.stems.values()]
+    assert {stem.shape for stem in stems} == {(2, length)}
+    assert (done.sample_rate, done.seconds) == (rate, length / rate)
+    if rate == 44_100:
+        at = round(settings.get("start", 0) * rate)
+        wanted = files.read(Path("song.wav"), at, length)
+        assert np.abs(sum(stems) - wanted).max() <= 2**-15
+    kept = separate(song(), out="out", existing="skip", **settings)
+    assert kept.songs[0].notes == ["kept: the outputs exist already"]
+
+
+def test_an_excerpt_beyond_the_end_fails_the_song():
+    assert "before `start` 2 s" in only_failure(song(), start=2.0).error
+    assert "less than a sample" in only_failure(song(), duration=0.0).error
+
+
+@pytest.mark.parametrize("format_", ["m4a", "ogg", "opus", "aiff"])
+def test_other_formats_have_the_length_of_the_song(format_):
+    (done,) = separate(song(frames=48_000, rate=48_000), out="out", format=format_).songs
+    stems = [files.read(Path(path)) for path in done.stems.values()]
+    assert {stem.shape for stem in stems} == {(2, 48_000)}
+    assert all(Path(path).suffix == f".{format_}" for path in done.stems.values())
+    if format_ == "aiff":
+        assert np.abs(sum(stems) - files.read(Path("song.wav"))).max() <= 2**-15
+
+
+def test_opus_is_written_at_its_own_rate_and_says_so():
+    (done,) = separate(song(), out="out", format="opus").songs
+    assert done.sample_rate == 48_000
+    assert "stems at 48000 Hz, the song has 44100 Hz" in done.notes
+
+
+def test_one_gain_for_all_stems_is_reported():
+    (done,) = separate(song(), out="out", normalize=-12.0).songs
+    stems = [files.read(Path(path)) for path in done.stems.values()]
+    assert max(np.abs(stem).max() for stem in stems) == pytest.approx(10**-0.6, abs=1e-4)
+    assert np.abs(sum(stems) - done.gain * files.read(Path("song.wav"))).max() <= 2**-15
+
+
+def test_lists_of_songs(monkeypatch):
+    song("a.wav")
+    song("b.wav")
+    Path("list.txt").write_text("# mine\na.wav\n\nb.wav\n", encoding="utf-8")
+    assert [Path(s.path).name for s in separate("@list.txt", out="1").songs] == ["a.wav", "b.wav"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("a.wav\nb.wav\n"))
+    assert len(separate("-", out="2").songs) == 2
+    Path("empty.txt").write_text("# nothing\n", encoding="utf-8")
+    assert "no songs in this list" in only_failure("@empty.txt").error
+    assert "cannot be read" in only_failure("@gone.txt").error
+
+
+class Swapper(Fake):
+    """Gives the left channel to one stem and the right one to another: it hears sides."""
+
+    def forward(self, mix: Tensor) -> Tensor:
+        left, right = mix[:, :1], mix[:, 1:]
+        return torch.stack([left.expand_as(mix), right.expand_as(mix), 0.1 + 0 * mix], dim=1)
+
+
+def test_tta_averages_over_polarity_and_sides(model, monkeypatch):
+    monkeypatch.setattr(model, "forward", Swapper(CONFIG.audio).forward)
+    (done,) = separate(song(), out="out", tta=True, bit_depth="float32").songs
+    stems = {name: files.read(Path(path)) for name, path in done.stems.items()}
+    mix = files.read(Path("song.wav"))
+    left, right = mix
+    wanted = {"vocals": (2 * left + right) / 3, "drums": (left + 2 * right) / 3, "rest": 0.1 / 3}
+    missing = mix - sum(np.broadcast_to(one, mix.shape) for one in wanted.values())
+    for name, one in wanted.items():
+        np.testing.assert_allclose(stems[name], one + missing / 3, atol=1e-6)

@@ -1,6 +1,7 @@
 """``mssctl separate``: songs in, one file per stem out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from mssctl.hub.pull import Confirm, nobody
 from mssctl.options.separate import SeparateOptions
 from mssctl.results.separate import SeparateResult
 from mssctl.separation import outputs
+from mssctl.separation.ensemble import ensemble, members
 from mssctl.separation.excerpt import Excerpt
 from mssctl.separation.formats import StemFormat
 from mssctl.separation.open_model import FoundModel, find_model
@@ -52,19 +54,104 @@ def separate(
     files = StemFormat(
         given.format, given.bit_depth, given.clip_mode, given.bitrate, given.sample_rate
     )
-    _check(given)
-    where, licensed = (given.name, given.device, given.dtype), given.accept_license
-    model = find_model(*where, accept_license=licensed, confirm=confirm, report=report)
-    if given.name is None and model.name == "starter":
+    own = _own_stems(given)
+    names = _names(given)
+    _check(given, len(names))
+    models = [
+        find_model(
+            name,
+            given.device,
+            given.dtype,
+            accept_license=given.accept_license,
+            confirm=confirm,
+            report=report,
+        )
+        for name in (*names, *own.values())
+    ]
+    model = models[0]
+    if names == [None] and model.name == "starter":
         report(Notice(_DEMO))
+    audio = model.config.audio
     selection = select(
-        model.config.audio.outputs,
+        audio.outputs,
         only=given.stems,
         two_stems=given.two_stems,
         other_method=given.other_method,
-        whole=model.config.audio.complete,
+        whole=audio.complete,
     )
-    folder = Path("separated") / model.name if given.out is None else Path(given.out)
+    name = "+".join(dict.fromkeys(one.name for one in models))
+    folder = Path("separated") / name if given.out is None else Path(given.out)
+    run = SongSeparation(
+        Namer(folder, given.filename, name, given.format),
+        selection,
+        _settings(model, given),
+        files,
+        excerpt=Excerpt(given.start or 0.0, given.duration),
+        peak=given.normalize,
+        existing=given.existing,
+        report=report,
+    )
+    if len(models) > 1:
+        weights = _weights(given, len(names)) + [0.0] * len(own)
+        own_at = {stem: len(names) + index for index, stem in enumerate(own)}
+        settings = [_settings(one, given) for one in models]
+        run = ensemble(
+            run, members(models, settings, weights, own_at), given.ensemble or "avg_wave"
+        )
+    arguments = [songs] if isinstance(songs, str | Path) else songs
+    with outputs.folder_for_outputs(folder):
+        done, failures = separate_songs(run, arguments, model, fail_fast=given.fail_fast)
+    return SeparateResult(
+        name, str(model.device.device), model.dtype.name, done, failures, **_origin(models)
+    )
+
+
+def _names(given: SeparateOptions) -> list[str | None]:
+    """The models that are named; None is the user's default."""
+    if given.name is None or isinstance(given.name, str):
+        return [given.name]
+    return list(given.name)
+
+
+def _own_stems(given: SeparateOptions) -> dict[str, str]:
+    """Stem -> the model that gives it alone.
+
+    Raises:
+        MssctlError: not ``STEM=MODEL``, or a stem twice (exit 2).
+    """
+    own: dict[str, str] = {}
+    for item in given.stem_model or ():
+        stem, _, name = item.partition("=")
+        if not stem or not name or stem in own:
+            raise MssctlError(
+                f"`stem_model` {item!r}: expected STEM=MODEL, each stem once",
+                exit_code=ExitCode.USAGE,
+            )
+        own[stem] = name
+    return own
+
+
+def _weights(given: SeparateOptions, count: int) -> list[float]:
+    """The shares of the models that are combined.
+
+    Raises:
+        MssctlError: not one positive number for each (exit 2).
+    """
+    if given.weights is None:
+        return [1.0] * count
+    try:
+        weights = [float(weight) for weight in given.weights]
+    except ValueError:
+        weights = []
+    if len(weights) != count or not all(0 < weight < float("inf") for weight in weights):
+        raise MssctlError(
+            f"`weights`: expected {count} positive numbers, one for each model",
+            exit_code=ExitCode.USAGE,
+        )
+    return weights
+
+
+def _settings(model: FoundModel, given: SeparateOptions) -> SeparationSettings:
     settings = SeparationSettings.from_config(
         model.config,
         segment_seconds=given.segment,
@@ -75,26 +162,10 @@ def separate(
         shifts=given.shifts,
         seed=given.seed or 0,
     )
-    namer = Namer(folder, given.filename, model.name, given.format)
-    run = SongSeparation(
-        namer,
-        selection,
-        settings,
-        files,
-        excerpt=Excerpt(given.start or 0.0, given.duration),
-        peak=given.normalize,
-        existing=given.existing,
-        report=report,
-    )
-    arguments = [songs] if isinstance(songs, str | Path) else songs
-    with outputs.folder_for_outputs(folder):
-        done, failures = separate_songs(run, arguments, model, fail_fast=given.fail_fast)
-    return SeparateResult(
-        model.name, str(model.device.device), model.dtype.name, done, failures, **_origin(model)
-    )
+    return replace(settings, tta=given.tta)
 
 
-def _check(given: SeparateOptions) -> None:
+def _check(given: SeparateOptions, models: int) -> None:
     """Refuse options that mean nothing.
 
     Raises:
@@ -106,9 +177,27 @@ def _check(given: SeparateOptions) -> None:
         raise MssctlError(
             "`seed` does nothing without `shifts` of 2 or more", exit_code=ExitCode.USAGE
         )
+    for name in ("ensemble", "weights"):
+        if getattr(given, name) is not None and models < 2:
+            raise MssctlError(
+                f"`{name}` does nothing with one model",
+                hint="name several: -n A -n B, or name=['A', 'B']",
+                exit_code=ExitCode.USAGE,
+            )
+    if given.weights is not None and not (given.ensemble or "avg").startswith("avg"):
+        raise MssctlError(
+            f"`weights` does nothing with `ensemble={given.ensemble}`", exit_code=ExitCode.USAGE
+        )
 
 
-def _origin(model: FoundModel) -> dict[str, Any]:
+def _origin(models: Sequence[FoundModel]) -> dict[str, Any]:
     """Where the weights come from, and under which license."""
     names = ("license", "license_accepted", "source", "source_sha256")
-    return {name: model.card[name] for name in names if name in model.card}
+    if len(models) == 1:
+        card = models[0].card
+        return {name: card[name] for name in names if name in card}
+    return {
+        name: "; ".join(f"{one.name}: {one.card[name]}" for one in models if name in one.card)
+        or None
+        for name in names[1:]
+    } | {"license": "; ".join(f"{m.name}: {m.card.get('license', 'not stated')}" for m in models)}

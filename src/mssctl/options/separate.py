@@ -13,6 +13,7 @@ Format = Literal["wav", "flac", "aiff", "mp3", "m4a", "ogg", "opus"]
 BitDepth = Literal["auto", "16", "24", "float32"]
 ClipMode = Literal["rescale", "clamp", "none"]
 OtherMethod = Literal["add", "minus", "none"]
+EnsembleMethod = Literal["avg_wave", "median_wave", "avg_spec", "min_spec", "max_spec"]
 Existing = Literal["error", "skip", "overwrite"]
 
 DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
@@ -65,15 +66,35 @@ def batch_option() -> Any:
 class SeparateOptions(Options):
     """What `mssctl.separate` does with songs. ``None`` is the model's own setting."""
 
-    name: str | None = option(
+    name: str | Sequence[str] | None = option(
         None,
         "--name",
         "-n",
         "--model",
         "-m",
         help="Model: a name of `models list`, a .safetensors file or hf:org/repo [default: that of "
-        "`models use`, else starter].",
+        "`models use`, else starter]. Several make an ensemble.",
         metavar="NAME",
+        repeatable=True,
+    )
+    ensemble: EnsembleMethod | None = option(
+        None,
+        "--ensemble",
+        help="How the stems of several models become one [default: avg_wave].",
+    )
+    weights: Sequence[float] | None = option(
+        None,
+        "--weights",
+        help="Shares of the models in averages, in their order [default: equal].",
+        metavar="A,B",
+        commas=True,
+    )
+    stem_model: Sequence[str] | None = option(
+        None,
+        "--stem-model",
+        help="Take one stem from another model, as in vocals=mel_kim.",
+        metavar="STEM=MODEL",
+        repeatable=True,
     )
     accept_license: bool = option(
         False, "--accept-license", help="Use a model although no license is stated for it."
@@ -105,6 +126,11 @@ class SeparateOptions(Options):
         help="Random seed for --shifts [default: 0].",
         bounds=bounds.SEED,
         metavar="N",
+    )
+    tta: bool = option(
+        False,
+        "--tta",
+        help="Average over opposite polarity and swapped channels too, in three times the time.",
     )
     stems: Sequence[str] | None = option(
         None,

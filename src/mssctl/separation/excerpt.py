@@ -35,7 +35,7 @@ class Excerpt:
         start, stop = self._range(info.sample_rate)
         if info.frames and start >= info.frames:
             raise MssctlError(
-                f"{info.path}: `start` {self.start:g} s: ends at {info.seconds:.3f} s"
+                f"{info.path}: ends at {info.seconds:.3f} s, before `start` {self.start:g} s"
             )
         if stop == start:
             raise MssctlError(f"`duration` {self.duration:g} s: less than a sample")

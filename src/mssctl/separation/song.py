@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import tee
 from pathlib import Path
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -43,6 +44,22 @@ from mssctl.separation.stream import (
 )
 
 
+class Described(Protocol):
+    """What is to be known of a model before a song goes through it."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+
+    @property
+    def channels(self) -> int:
+        """At once."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the stems are all that the mixture is made of."""
+
+
 @dataclass(frozen=True)
 class SongSeparation:
     """What a run makes of each song.
@@ -56,6 +73,7 @@ class SongSeparation:
         peak: of all stems, dBFS; None leaves it where it is.
         existing: what to do where outputs exist already.
         report: receives the progress.
+        remarks: what is to be said of every song.
     """
 
     namer: Namer
@@ -66,6 +84,7 @@ class SongSeparation:
     peak: float | None = None
     existing: Existing = "error"
     report: Reporter = silent
+    remarks: tuple[str, ...] = ()
 
     def paths(self, song: Song) -> list[Path]:
         """The files that a song becomes."""
@@ -110,7 +129,7 @@ class SongSeparation:
         info = outputs.check_kept(self.paths(song), self.as_written(files.probe(song.path)))
         return self._result(song, info, 0.0, ["kept: the outputs exist already"])
 
-    def separate(self, song: Song, model: Separator) -> SeparatedSong:
+    def separate(self, song: Song, model: Described) -> SeparatedSong:
         """Split one song.
 
         Raises:
@@ -133,6 +152,7 @@ class SongSeparation:
                     tags=read_tags(song.path),
                 )
                 notes = [*info.notes, *_notes(info, model), *self.files.notes(info, encoding)]
+                notes += self.remarks
                 separated = _Counted(self.outputs(song, info, model, notes.append))
                 gain, more = write_stems(iter(separated), target, self.namer.out)
                 stems = replace(stems, frames=separated.frames)
@@ -141,15 +161,36 @@ class SongSeparation:
         except OSError as error:
             raise storage_error(self.namer.out, error) from None
 
-    @torch.inference_mode()
+    def opened(self, model: FoundModel) -> tuple[Described, Self]:
+        """Load the model; the run then computes no more than is written, which it reports."""
+        separator = model.load(self.report).separator
+        before = separator.stems
+        run = replace(self, selection=self.selection.narrowed(separator))
+        if separator.stems != before:
+            run.report(Notice(f"computed: {', '.join(separator.stems)} only"))
+        for part, backend in separator.backends().items():
+            run.report(Notice(f"{part}: {backend}"))
+        return separator, run
+
     def outputs(
-        self, song: Song, info: AudioInfo, model: Separator, note: Callable[[str], None]
+        self, song: Song, info: AudioInfo, model: Described, note: Callable[[str], None]
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Outputs ``(O, C, n)`` and mixture ``(C, n)``; the outputs add up to it if all are wanted.
 
+        ``note`` receives what only the whole song shows.
+        """
+        assert isinstance(model, Separator)
+        for stems, mix in self.stems(song, info, model, note):
+            yield self.selection.apply(stems), mix
+
+    @torch.inference_mode()
+    def stems(
+        self, song: Song, info: AudioInfo, model: Separator, note: Callable[[str], None]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """All stems ``(S, C, n)``, with the rest where they lack some, and mixture ``(C, n)``.
+
         Resampling loses what lies above the lower rate's Nyquist frequency, so the stems are
-        made to add up here, after the way back, and not at the model's rate. ``note`` receives
-        what only the whole song shows.
+        made to add up here, after the way back, and not at the model's rate.
         """
         level, rate = None, self.files.rate(info)
         if self.settings.normalize:
@@ -168,7 +209,7 @@ class SongSeparation:
             whole = (
                 project(part, mix, self.settings.taker) if model.complete else with_rest(part, mix)
             )
-            yield self.selection.apply(whole), mix
+            yield whole, mix
             done += mix.shape[-1]
             seconds = done / rate
             self.report(
@@ -210,7 +251,7 @@ class _Counted:
             yield stems, mixture
 
 
-def _notes(info: AudioInfo, model: Separator) -> list[str]:
+def _notes(info: AudioInfo, model: Described) -> list[str]:
     """What happens to the audio on its way through the model."""
     notes = []
     if info.sample_rate != model.sample_rate:
@@ -243,8 +284,7 @@ def separate_songs(
         return [], failures
     separator = None
     if not all(usable.values()):
-        separator = model.load(run.report).separator
-        run = _narrowed(run, separator)
+        separator, run = run.opened(model)
     done: list[SeparatedSong] = []
     for song, is_there in usable.items():
         try:
@@ -261,17 +301,6 @@ def separate_songs(
             if len(usable) > 1:
                 run.report(Notice(f"{song.path} failed, continuing", level="warning"))
     return done, failures
-
-
-def _narrowed(run: SongSeparation, separator: Separator) -> SongSeparation:
-    """The run with a separator that computes no more than is written, which it reports."""
-    before = separator.stems
-    run = replace(run, selection=run.selection.narrowed(separator))
-    if separator.stems != before:
-        run.report(Notice(f"computed: {', '.join(separator.stems)} only"))
-    for part, backend in separator.backends().items():
-        run.report(Notice(f"{part}: {backend}"))
-    return run
 
 
 def _usable(

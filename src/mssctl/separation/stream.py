@@ -56,6 +56,7 @@ class SeparationSettings:
             model gives all that the mixture is made of.
         shifts: passes to average; all but the first with a random shift of the segments.
         seed: of the random shifts.
+        tta: average over the mixture, its opposite polarity, and its channels swapped.
     """
 
     segment: int
@@ -69,6 +70,7 @@ class SeparationSettings:
     mix_consistent: bool = True
     shifts: int = 1
     seed: int = 0
+    tta: bool = False
 
     @classmethod
     def from_config(
@@ -169,7 +171,7 @@ def separate_stream(
     passes = [
         overlap_add(
             source if level is None else map(level.remove, source),
-            partial(_apply, model, settings.amp_dtype),
+            partial(_apply, model, settings),
             segment=settings.segment,
             overlap=settings.overlap,
             fade=settings.fade,
@@ -234,12 +236,18 @@ def _shifts(settings: SeparationSettings, sample_rate: int) -> list[int]:
     return [0, *(rng.randint(1, longest) for _ in range(settings.shifts - 1))]
 
 
-def _apply(model: Separator, amp_dtype: str, mix: Tensor) -> Tensor:
+def _apply(model: Separator, settings: SeparationSettings, mix: Tensor) -> Tensor:
     """``(B, C, N) -> (B, S, C, N)`` for any ``C``, group by group."""
     channels = mix.shape[1]
     parts = []
     for group in channel_groups(channels, model.channels):
-        out = _forward(model, amp_dtype, mix if channels == model.channels else mix[:, group])
+        part = mix if channels == model.channels else mix[:, group]
+        out = _forward(model, settings.amp_dtype, part)
+        if settings.tta:
+            others = [-_forward(model, settings.amp_dtype, -part)]
+            if model.channels > 1:
+                others.append(_forward(model, settings.amp_dtype, part.flip(1)).flip(2))
+            out = torch.stack([out, *others]).mean(dim=0)
         for channel in dict.fromkeys(group):
             same = [i for i, c in enumerate(group) if c == channel]
             parts.append(out[:, :, same].mean(dim=2) if len(same) > 1 else out[:, :, same[0]])
