@@ -63,7 +63,7 @@ class STFT(nn.Module):
         )
         return wave[:, :length].reshape(*spec.shape[:-2], length)
 
-    def frames(self, length: int) -> int:
+    def frames_of(self, length: int) -> int:
         """How many frames `forward` gives for ``length`` samples."""
         return self._padded(length) // self.hop_length + 1
 

@@ -101,9 +101,9 @@ class SpectralSeparator(Separator):
         self.stft = STFT(stft.n_fft, stft.hop_length, stft.window)
         self.normalize = normalize
 
-    def frames(self, length: int) -> int:
+    def frames_of(self, length: int) -> int:
         """Frames ``T`` that the network sees of ``length`` samples."""
-        return self.stft.frames(length)
+        return self.stft.frames_of(length)
 
     def spectrum(self, spec: Tensor) -> Tensor:
         """``(B, C, F, T)`` complex mixture -> ``(B, S, C, F, T)`` complex stems."""

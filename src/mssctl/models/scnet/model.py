@@ -177,11 +177,11 @@ class SCNet(SpectralSeparator):
     def forward(self, mix: Tensor) -> Tensor:
         """Split ``(B, C, N)`` into ``(B, S, C, N)``; the network sees an even number of frames."""
         length = mix.shape[-1]
-        padded = (self.frames(length) - 1) * self.stft.hop_length
+        padded = (self.frames_of(length) - 1) * self.stft.hop_length
         stems: Tensor = super().forward(F.pad(mix, (0, padded - length)))
         return stems[..., :length]
 
-    def frames(self, length: int) -> int:
+    def frames_of(self, length: int) -> int:
         """An even number, at least one more than there are."""
         least = max(length, self.stft.n_fft // 2 + 1)  # what the transform can reflect
         frames = least // self.stft.hop_length + 2
