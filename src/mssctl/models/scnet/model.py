@@ -203,7 +203,7 @@ class SCNet(SpectralSeparator):
         for expansion, rest in zip(self.decoder, reversed(levels), strict=True):
             x = self.run("block", expansion, x, *rest)
         x = (x.float() / scale).permute(0, 2, 3, 1).contiguous()
-        stems = x.unflatten(3, (len(self.stems), self.channels, 2))  # (B, F, T, S, C, 2)
+        stems: Tensor = x.unflatten(3, (len(self.stems), self.channels, 2))  # (B, F, T, S, C, 2)
         return stems.permute(0, 3, 4, 1, 2, 5)
 
 

@@ -53,7 +53,7 @@ class BinDecoder(nn.Module):
         with full_precision(x.device):
             y = self.deconv(x.float().permute(0, 3, 1, 2))  # (B, S·2·C, T, F)
             y = y.unflatten(1, (self.stems, 2, self.channels))
-            return y.permute(0, 1, 3, 5, 4, 2).contiguous()  # (B, S, C, F, T, 2)
+            return y.permute(0, 1, 3, 5, 4, 2).contiguous()  # type: ignore[no-any-return]
 
 
 class TFBlock(nn.Module):
