@@ -21,3 +21,10 @@ def magnitude(x: Tensor) -> Tensor:
     if not torch.compiler.is_exporting():
         return torch.view_as_complex(x).abs()
     return x.square().sum(-1).sqrt()
+
+
+def taken(x: Tensor, bins: Tensor) -> Tensor:
+    """These ``bins`` of ``x (B, C, F, T, 2)``."""
+    if not torch.compiler.is_exporting():
+        return torch.view_as_real(torch.view_as_complex(x)[:, :, bins])
+    return x[:, :, bins]

@@ -14,7 +14,7 @@ from mssctl.hardware.attention import attention
 from mssctl.hardware.dropout import Dropout
 from mssctl.models.bands import band_widths
 from mssctl.models.base import SpectralSeparator
-from mssctl.models.pairs import product
+from mssctl.models.pairs import product, taken
 from mssctl.models.pieces import at_once
 from mssctl.models.rms_bands import RMSBandSplit, StemMask, UnitNorm
 from mssctl.models.roformer.config import (
@@ -245,8 +245,8 @@ class MelBandRoformer(Roformer):
 
     def gathered(self, spec: Tensor) -> Tensor:
         """The bins of all bands, one band after the other."""
-        return spec[:, :, self.bins]
+        return taken(spec, self.bins)
 
     def scattered(self, mask: Tensor) -> Tensor:
         """The mean over the one or two places of each bin."""
-        return (mask[:, :, self.first] + mask[:, :, self.last]) / 2
+        return (taken(mask, self.first) + taken(mask, self.last)) / 2
