@@ -14,12 +14,13 @@ from mssctl.files import check_new
 from mssctl.hub import registry, state
 from mssctl.hub.pull import Confirm, nobody, pull
 from mssctl.hub.registry import Entry
-from mssctl.models import official, weights
+from mssctl.models import official, onnx, weights
 from mssctl.models.importing import import_files
 from mssctl.models.packages import is_bag, read_bag
 from mssctl.models.weights import bundled, describe
+from mssctl.options.base import refuse
 from mssctl.options.models import ExportOptions, ImportOptions, ListOptions, PullOptions
-from mssctl.results.models import DefaultModel, ModelEntry, ModelList
+from mssctl.results.models import DefaultModel, ModelEntry, ModelList, OnnxModel
 
 
 def list_models(options: ListOptions | None = None, **changes: Any) -> ModelList:
@@ -143,8 +144,8 @@ def _available(entry: Entry) -> ModelEntry:
 
 def export_model(
     name: str, out: str | Path, options: ExportOptions | None = None, **changes: Any
-) -> ModelEntry:
-    """Write a copy of a model, smaller if wanted, with entries of its card set.
+) -> ModelEntry | OnnxModel:
+    """Write a copy of a model, smaller if wanted, with entries of its card set; or its graph.
 
     Args:
         name: bundled model, or path of a ``.safetensors`` file, such as a run's best.
@@ -153,10 +154,16 @@ def export_model(
         changes: fields of `ExportOptions`, instead of those in ``options``.
 
     Raises:
-        MssctlError: no such model, ``out`` exists or cannot be written, a malformed entry.
+        MssctlError: no such model, ``out`` exists or cannot be written, a malformed entry; see
+            also `mssctl.models.onnx.export`.
     """
-    path = _new_model_file(out)
     given = ExportOptions.given(options, changes)
+    if given.onnx:
+        refuse(given, "`onnx`", ["half"])
+        onnx.check_packages()
+    else:
+        refuse(given, "a .safetensors file", ["segment"])
+    path = _new_model_file(out, ".onnx" if given.onnx else ".safetensors")
     entries = [entry.partition("=") for entry in given.card]
     for key, equals, value in entries:
         if not (key and equals and value):
@@ -164,13 +171,11 @@ def export_model(
                 f"`card` {key}{equals}{value}: expected key=value", exit_code=ExitCode.USAGE
             )
     model = weights.load(name, torch.device("cpu"))
-    weights.save(
-        path,
-        model.separator,
-        model.config,
-        {**model.card, **{key: value for key, _, value in entries}},
-        torch.float16 if given.half else None,
-    )
+    card = {**model.card, **{key: value for key, _, value in entries}}
+    if given.onnx:
+        return onnx.export(path, model, card, given.segment)
+    dtype = torch.float16 if given.half else None
+    weights.save(path, model.separator, model.config, card, dtype)
     return describe(str(path))
 
 
@@ -207,14 +212,14 @@ def import_model(
     return describe(str(path))
 
 
-def _new_model_file(out: str | Path) -> Path:
+def _new_model_file(out: str | Path, suffix: str = ".safetensors") -> Path:
     """The path of a model file to write.
 
     Raises:
         MssctlError: another ending, the file exists (exit 2), or it cannot be written (exit 3).
     """
     path = Path(out).expanduser()
-    if path.suffix != ".safetensors":
-        raise MssctlError(f"{path}: a model file ends in .safetensors", exit_code=ExitCode.USAGE)
+    if path.suffix != suffix:
+        raise MssctlError(f"{path}: the file must end in {suffix}", exit_code=ExitCode.USAGE)
     check_new(path)
     return path

@@ -72,6 +72,10 @@ class STFT(nn.Module):
         wave = torch.cat(waves)
         return wave[:, :length].reshape(*spec.shape[:-2], length)
 
+    def frames_of(self, length: int) -> int:
+        """How many frames `forward` gives for ``length`` samples."""
+        return self._padded(length) // self.hop_length + 1
+
     def _padded(self, length: int) -> int:
         """Samples after padding: enough to reflect at the edges, and invertible to the end."""
         length = max(length, self.n_fft // 2 + 1)

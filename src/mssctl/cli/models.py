@@ -10,7 +10,7 @@ from mssctl.cli.render import aligned, count
 from mssctl.cli.session import Session
 from mssctl.options.base import Options
 from mssctl.options.models import ExportOptions, ImportOptions, ListOptions, PullOptions
-from mssctl.results.models import DefaultModel, ModelEntry, ModelList
+from mssctl.results.models import DefaultModel, ModelEntry, ModelList, OnnxModel
 
 Name = Annotated[
     str, typer.Argument(help="A name from `models list`, or a .safetensors file.", metavar="NAME")
@@ -64,7 +64,7 @@ def export_command(ui: Session, options: ExportOptions, *, name: Name, out: Out)
     """Write a copy of a model to pass on, with its license and other entries of its card."""
     from mssctl.api.models import export_model
 
-    ui.show(export_model(name, out, options), model_text)
+    ui.show(export_model(name, out, options), export_text)
 
 
 @command(ImportOptions)
@@ -99,6 +99,25 @@ def list_text(result: ModelList) -> str:
 def default_text(result: DefaultModel) -> str:
     """The model that is taken from now on."""
     return f"{result.name} is the default now (license: {result.license})\n"
+
+
+def export_text(result: ModelEntry | OnnxModel) -> str:
+    """What was written."""
+    if isinstance(result, ModelEntry):
+        return model_text(result)
+    transform = f"n_fft {result.n_fft}, hop {result.hop_length}, {result.window} window"
+    rows = [
+        ["architecture", result.architecture],
+        ["stems", ", ".join(result.stems)],
+        ["audio", f"{result.sample_rate} Hz, {count(result.channels, 'channel')}"],
+        ["transform", transform],
+        ["segment", f"{result.frames} frames, {result.seconds:.2f} s"],
+        ["license", result.license],
+        ["file", result.path],
+        ["sha256", result.sha256],
+        ["checked", f"onnxruntime differs from PyTorch by {result.error:.1e} (relative L2)"],
+    ]
+    return aligned(["", ""], rows)
 
 
 def model_text(result: ModelEntry) -> str:

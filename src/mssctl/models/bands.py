@@ -106,7 +106,7 @@ class BandSplit(nn.Module):
         dim: features per band ``D``.
 
     Shape:
-        input ``(B, C, F, T)`` complex -> output ``(B, T, K, D)`` real, ``K = len(widths)``.
+        input ``(B, C, F, T, 2)`` -> output ``(B, T, K, D)``, ``K = len(widths)``.
     """
 
     def __init__(self, widths: Sequence[int], channels: int, dim: int) -> None:
@@ -119,8 +119,8 @@ class BandSplit(nn.Module):
 
     def forward(self, spec: Tensor) -> Tensor:
         """Split and embed the bands of ``spec``."""
-        batch, channels, _, frames = spec.shape
-        parts = torch.view_as_real(spec).split([n * width for n, width in self.runs], dim=2)
+        batch, channels, _, frames, _ = spec.shape
+        parts = spec.split([n * width for n, width in self.runs], dim=2)
         outputs = []
         for index, (part, (bands, width)) in enumerate(zip(parts, self.runs, strict=True)):
             with full_precision(spec.device):
@@ -150,7 +150,7 @@ class BandMask(nn.Module):
         mlp: ``standalone``, ``mixit`` or ``tuss``.
 
     Shape:
-        input ``(B, T, K, D)`` -> output ``(B, S, C, F, T)`` complex64.
+        input ``(B, T, K, D)`` -> output ``(B, S, C, F, T, 2)`` float32.
     """
 
     def __init__(
@@ -203,4 +203,4 @@ class BandMask(nn.Module):
             y = y.reshape(n, batch, frames, 2, self.stems, self.channels, width)
             y = y.permute(1, 4, 5, 0, 6, 2, 3)  # (B, S, C, K, w, T, 2)
             outputs.append(y.reshape(batch, self.stems, self.channels, n * width, frames, 2))
-        return torch.view_as_complex(torch.cat(outputs, dim=3).contiguous())
+        return torch.cat(outputs, dim=3)

@@ -88,7 +88,7 @@ class Separator(nn.Module, ABC):
 
 
 class SpectralSeparator(Separator):
-    """A separator that works on the STFT; subclasses define `spectrum`.
+    """A separator that works on the STFT; subclasses define `spectrum_real`.
 
     Args:
         audio: rate, channels and stems.
@@ -101,9 +101,20 @@ class SpectralSeparator(Separator):
         self.stft = STFT(stft.n_fft, stft.hop_length, stft.window)
         self.normalize = normalize
 
-    @abstractmethod
+    def frames_of(self, length: int) -> int:
+        """Frames ``T`` that the network sees of ``length`` samples."""
+        return self.stft.frames_of(length)
+
     def spectrum(self, spec: Tensor) -> Tensor:
         """``(B, C, F, T)`` complex mixture -> ``(B, S, C, F, T)`` complex stems."""
+        return torch.view_as_complex(self.spectrum_real(torch.view_as_real(spec)))
+
+    def spectrum_real(self, spec: Tensor) -> Tensor:
+        """`spectrum` on pairs of reals, ``(B, C, F, T, 2) -> (B, S, C, F, T, 2)``.
+
+        A model that defines `spectrum` instead works, and cannot be exported to ONNX.
+        """
+        raise NotImplementedError
 
     def forward(self, mix: Tensor) -> Tensor:
         """Split ``(B, C, N)`` into ``(B, S, C, N)``; the transforms stay in float32."""

@@ -12,8 +12,9 @@ POSITIONS = 1 << 11  # 3 MiB of 384 features, 12 MiB in a feed-forward
 def at_once(total: int, positions: int, device: torch.device) -> int:
     """How many of ``total`` sequences, or bands, of ``positions`` each to compute at once.
 
-    All of them on other devices, and where gradients are wanted, which keep everything anyway.
+    All of them on other devices, in graphs to export, and where gradients are wanted, which keep
+    everything anyway.
     """
-    if device.type != "cpu" or torch.is_grad_enabled():
+    if device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_exporting():
         return total
     return min(total, max(1, POSITIONS // positions))

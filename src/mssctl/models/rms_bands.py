@@ -43,7 +43,7 @@ class RMSBandSplit(nn.Module):
         dim: features per band ``D``.
 
     Shape:
-        input ``(B, C, F, T)`` complex -> output ``(B, T, K, D)``, ``K = len(widths)``.
+        input ``(B, C, F, T, 2)`` -> output ``(B, T, K, D)``, ``K = len(widths)``.
     """
 
     def __init__(self, widths: Sequence[int], channels: int, dim: int) -> None:
@@ -56,7 +56,7 @@ class RMSBandSplit(nn.Module):
     def forward(self, spec: Tensor) -> Tensor:
         """Split and embed the bands of ``spec``."""
         batch, frames = spec.shape[0], spec.shape[3]
-        x = torch.view_as_real(spec).permute(2, 0, 3, 1, 4)  # (F, B, T, C, 2)
+        x = spec.permute(2, 0, 3, 1, 4)  # (F, B, T, C, 2)
         parts = x.split([bands * width for bands, width in self.runs])
         outputs = []
         for part, (bands, width), norm, linear in zip(
@@ -82,7 +82,7 @@ class StemMask(nn.Module):
         depth: linear maps, at least 1.
 
     Shape:
-        input ``(B, T, K, D)`` -> output ``(B, C, F, T)`` complex64, unbounded.
+        input ``(B, T, K, D)`` -> output ``(B, C, F, T, 2)`` float32, unbounded.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class StemMask(nn.Module):
             y = y.reshape(-1, batch, frames, width, self.channels, 2)
             y = y.permute(1, 4, 0, 3, 2, 5)  # (B, C, n, w, T, 2)
             outputs.append(y.reshape(batch, self.channels, -1, frames, 2))
-        return torch.view_as_complex(torch.cat(outputs, dim=2).contiguous())
+        return torch.cat(outputs, dim=2)
 
     def _unbounded(self, x: Tensor) -> Iterator[tuple[Tensor, int]]:
         """What the gated linear unit takes of each run, or of fewer bands at once, and the width.

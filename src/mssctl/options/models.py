@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mssctl.config import bounds
 from mssctl.options.base import PAIR, Options, option
 
 
@@ -15,6 +16,13 @@ class ExportOptions(Options):
     half: bool = option(False, "--half", help="Store float16: half the size.")
     card: Sequence[str] = option(
         (), "--card", help="Set an entry of the card; repeatable.", metavar=PAIR, repeatable=True
+    )
+    onnx: bool = option(False, "--onnx", help="Write an ONNX graph for other programs.")
+    segment: float | None = option(
+        None,
+        "--segment",
+        help="Seconds that the graph takes [default: the segment of training].",
+        bounds=bounds.SEGMENT_SECONDS,
     )
 
 

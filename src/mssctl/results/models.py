@@ -44,6 +44,43 @@ class ModelEntry:
 
 
 @dataclass(frozen=True)
+class OnnxModel:
+    """A graph of a spectral model for other programs.
+
+    Attributes:
+        path: of the file.
+        architecture: its name in presets.
+        stems: that it gives.
+        sample_rate: Hz.
+        channels: of its audio.
+        n_fft: of the transform around it, samples.
+        hop_length: of the transform, samples.
+        window: of the transform.
+        frames: that it takes, no more and no fewer.
+        seconds: of audio from the first frame to the last.
+        opset: of ONNX.
+        license: as stated, or ``not stated``.
+        sha256: of the file.
+        error: relative L2 distance of onnxruntime's output from PyTorch's, of noise.
+    """
+
+    path: str
+    architecture: str
+    stems: list[str]
+    sample_rate: int
+    channels: int
+    n_fft: int
+    hop_length: int
+    window: str
+    frames: int
+    seconds: float
+    opset: int
+    license: str
+    sha256: str
+    error: float
+
+
+@dataclass(frozen=True)
 class ModelList:
     """The models at hand, and those that can be fetched; ``default`` is what ``separate`` takes."""
 

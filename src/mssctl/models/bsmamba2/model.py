@@ -12,6 +12,7 @@ from mssctl.models.base import SpectralSeparator
 from mssctl.models.bsmamba2.config import BSMamba2Config
 from mssctl.models.bsmamba2.mamba2 import Mamba2, RMSNorm
 from mssctl.models.bsmamba2.scans import choose_scan
+from mssctl.models.pairs import product
 from mssctl.models.rms_bands import RMSBandSplit, StemMask, UnitNorm
 from mssctl.models.run_config import RunConfig
 
@@ -77,7 +78,7 @@ class BSMamba2(SpectralSeparator):
     takes far more memory here.
 
     Shape:
-        ``spectrum``: ``(B, C, F, T)`` complex -> ``(B, S, C, F, T)`` complex.
+        ``spectrum_real``: ``(B, C, F, T, 2) -> (B, S, C, F, T, 2)``.
     """
 
     heads = "masks"
@@ -97,14 +98,14 @@ class BSMamba2(SpectralSeparator):
             ]
         )
 
-    def spectrum(self, spec: Tensor) -> Tensor:
-        """Separate a complex spectrogram."""
+    def spectrum_real(self, spec: Tensor) -> Tensor:
+        """Separate a spectrogram."""
         x = self.encoder(spec)  # (B, T, K, D)
         for block in self.blocks:
             x = self.run("block", self._block, block, x)
         x = self.norm(x)
         masks = torch.stack([self.run("path", mask, x) for mask in self.masks], dim=1)
-        return masks * spec[:, None]
+        return product(masks, spec[:, None])
 
     def backends(self) -> dict[str, str]:
         """The scan in force."""

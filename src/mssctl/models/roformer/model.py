@@ -14,6 +14,7 @@ from mssctl.hardware.attention import attention
 from mssctl.hardware.dropout import Dropout
 from mssctl.models.bands import band_widths
 from mssctl.models.base import SpectralSeparator
+from mssctl.models.pairs import product, taken
 from mssctl.models.pieces import at_once
 from mssctl.models.rms_bands import RMSBandSplit, StemMask, UnitNorm
 from mssctl.models.roformer.config import (
@@ -159,7 +160,7 @@ class Roformer(SpectralSeparator):
         widths: bins per band.
 
     Shape:
-        ``spectrum``: ``(B, C, F, T)`` complex -> ``(B, S, C, F, T)`` complex.
+        ``spectrum_real``: ``(B, C, F, T, 2) -> (B, S, C, F, T, 2)``.
     """
 
     heads = "masks"
@@ -186,15 +187,15 @@ class Roformer(SpectralSeparator):
         return spec
 
     def scattered(self, mask: Tensor) -> Tensor:
-        """A mask of all bands ``(B, C, ., T)`` as one of all bins ``(B, C, F, T)``."""
+        """A mask of all bands ``(B, C, ., T, 2)`` as one of all bins ``(B, C, F, T, 2)``."""
         return mask
 
     def regions(self) -> list[nn.Module]:
         """Each path of each block."""
         return [part for part in self.modules() if isinstance(part, Transformer)]
 
-    def spectrum(self, spec: Tensor) -> Tensor:
-        """Separate a complex spectrogram."""
+    def spectrum_real(self, spec: Tensor) -> Tensor:
+        """Separate a spectrogram."""
         x = self.encoder(self.gathered(spec))  # (B, T, K, D)
         earlier: Tensor | None = None  # sum of what the layers so far gave
         for block in self.blocks:
@@ -205,7 +206,7 @@ class Roformer(SpectralSeparator):
         x = self.norm(x)
         if self.zero_dc:
             spec = torch.cat((torch.zeros_like(spec[:, :, :1]), spec[:, :, 1:]), dim=2)
-        stems = [self.scattered(self.run("path", mask, x)) * spec for mask in self.masks]
+        stems = [product(self.scattered(self.run("path", mask, x)), spec) for mask in self.masks]
         return torch.stack(stems, dim=1)
 
     def _block(self, block: RoformerBlock, x: Tensor) -> Tensor:
@@ -244,8 +245,8 @@ class MelBandRoformer(Roformer):
 
     def gathered(self, spec: Tensor) -> Tensor:
         """The bins of all bands, one band after the other."""
-        return spec[:, :, self.bins]
+        return taken(spec, self.bins)
 
     def scattered(self, mask: Tensor) -> Tensor:
         """The mean over the one or two places of each bin."""
-        return (mask[:, :, self.first] + mask[:, :, self.last]) / 2
+        return (taken(mask, self.first) + taken(mask, self.last)) / 2

@@ -155,7 +155,7 @@ class SCNet(SpectralSeparator):
     """The whole separator; it estimates spectrograms, not masks.
 
     Shape:
-        ``spectrum``: ``(B, C, F, T)`` complex -> ``(B, S, C, F, T)`` complex, ``T`` even.
+        ``spectrum_real``: ``(B, C, F, T, 2) -> (B, S, C, F, T, 2)``, ``T`` even.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -176,17 +176,21 @@ class SCNet(SpectralSeparator):
 
     def forward(self, mix: Tensor) -> Tensor:
         """Split ``(B, C, N)`` into ``(B, S, C, N)``; the network sees an even number of frames."""
-        length, hop = mix.shape[-1], self.stft.hop_length
-        least = max(length, self.stft.n_fft // 2 + 1)  # what the transform can reflect
-        frames = least // hop + 2
-        frames += frames % 2
-        stems: Tensor = super().forward(F.pad(mix, (0, (frames - 1) * hop - length)))
+        length = mix.shape[-1]
+        padded = (self.frames_of(length) - 1) * self.stft.hop_length
+        stems: Tensor = super().forward(F.pad(mix, (0, padded - length)))
         return stems[..., :length]
 
-    def spectrum(self, spec: Tensor) -> Tensor:
-        """Separate a complex spectrogram."""
+    def frames_of(self, length: int) -> int:
+        """An even number, at least one more than there are."""
+        least = max(length, self.stft.n_fft // 2 + 1)  # what the transform can reflect
+        frames = least // self.stft.hop_length + 2
+        return frames + frames % 2
+
+    def spectrum_real(self, spec: Tensor) -> Tensor:
+        """Separate a spectrogram."""
         scale = self.stft.n_fft**-0.5
-        x = torch.view_as_real(spec * scale).permute(0, 1, 4, 2, 3).flatten(1, 2)  # (B, C·2, F, T)
+        x = (spec * scale).permute(0, 1, 4, 2, 3).flatten(1, 2)  # (B, C·2, F, T)
         levels = []
         for level in self.encoder:
             x, *rest = self.run("block", level, x)
@@ -199,8 +203,8 @@ class SCNet(SpectralSeparator):
         for expansion, rest in zip(self.decoder, reversed(levels), strict=True):
             x = self.run("block", expansion, x, *rest)
         x = (x.float() / scale).permute(0, 2, 3, 1).contiguous()
-        stems = x.unflatten(3, (len(self.stems), self.channels, 2))  # (B, F, T, S, C, 2)
-        return torch.view_as_complex(stems).permute(0, 3, 4, 1, 2)
+        stems: Tensor = x.unflatten(3, (len(self.stems), self.channels, 2))  # (B, F, T, S, C, 2)
+        return stems.permute(0, 3, 4, 1, 2, 5)
 
 
 def _to_rate(x: Tensor) -> Tensor:

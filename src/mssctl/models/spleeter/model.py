@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from mssctl.hardware.device import full_precision
 from mssctl.models.base import SpectralSeparator
+from mssctl.models.pairs import magnitude
 from mssctl.models.run_config import RunConfig
 from mssctl.models.spleeter.config import SpleeterConfig
 
@@ -89,7 +90,7 @@ class Spleeter(SpectralSeparator):
     """The whole separator.
 
     Shape:
-        ``spectrum``: ``(B, C, F, T)`` complex -> ``(B, S, C, F, T)`` complex.
+        ``spectrum_real``: ``(B, C, F, T, 2) -> (B, S, C, F, T, 2)``.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -99,10 +100,10 @@ class Spleeter(SpectralSeparator):
         self.bins, self.frames = model.bins, model.frames
         self.nets = nn.ModuleList([UNet(audio.channels, model.width) for _ in audio.outputs])
 
-    def spectrum(self, spec: Tensor) -> Tensor:
-        """Separate a complex spectrogram, ``frames`` frames at a time."""
-        count = spec.shape[-1]
-        low = spec[:, :, : self.bins].abs().transpose(2, 3)  # (B, C, T, F)
+    def spectrum_real(self, spec: Tensor) -> Tensor:
+        """Separate a spectrogram, ``frames`` frames at a time."""
+        count = spec.shape[3]
+        low = magnitude(spec[:, :, : self.bins]).transpose(2, 3)  # (B, C, T, F)
         low = F.pad(low, (0, 0, 0, -count % self.frames))
         pieces = low.unflatten(2, (-1, self.frames)).transpose(1, 2)  # (B, P, C, frames, F)
         # On a CPU a piece at a time stays in the cache, and needs less memory.
@@ -116,4 +117,4 @@ class Spleeter(SpectralSeparator):
             masks = torch.stack([(one + _FLOOR / 2) / total for one in squares], dim=1)
             masks = masks.transpose(2, 3).flatten(3, 4)[..., :count, :]  # (B, S, C, T, F)
             masks = F.pad(masks.transpose(3, 4), (0, 0, 0, spec.shape[2] - self.bins))
-            return masks * spec[:, None]
+            return masks[..., None] * spec[:, None]

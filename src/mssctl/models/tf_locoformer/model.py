@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mssctl.hardware.device import full_precision
 from mssctl.models.bands import BandMask, BandSplit, band_widths
 from mssctl.models.base import SpectralSeparator
+from mssctl.models.pairs import product
 from mssctl.models.rotary import RotaryEmbedding
 from mssctl.models.run_config import RunConfig
 from mssctl.models.tf_locoformer.blocks import LocoformerPath
@@ -20,7 +21,7 @@ class BinEncoder(nn.Module):
     """Embed each bin with a 3 x 3 convolution and a norm over the whole spectrogram.
 
     Shape:
-        ``(B, C, F, T)`` complex -> ``(B, T, F, D)``.
+        ``(B, C, F, T, 2) -> (B, T, F, D)``.
     """
 
     def __init__(self, channels: int, dim: int, eps: float) -> None:
@@ -31,15 +32,15 @@ class BinEncoder(nn.Module):
     def forward(self, spec: Tensor) -> Tensor:
         """Embed ``spec``, in float32."""
         with full_precision(spec.device):
-            x = torch.cat((spec.real, spec.imag), dim=1).transpose(2, 3)  # (B, 2C, T, F)
+            x = torch.cat(spec.unbind(-1), dim=1).transpose(2, 3)  # (B, 2C, T, F)
             return self.norm(self.conv(x)).permute(0, 2, 3, 1)  # type: ignore[no-any-return]
 
 
 class BinDecoder(nn.Module):
-    """Predict complex values for each bin with a 3 x 3 transposed convolution.
+    """Predict a complex value for each bin with a 3 x 3 transposed convolution.
 
     Shape:
-        ``(B, T, F, D)`` -> ``(B, S, C, F, T)`` complex64.
+        ``(B, T, F, D)`` -> ``(B, S, C, F, T, 2)`` float32.
     """
 
     def __init__(self, channels: int, stems: int, dim: int) -> None:
@@ -52,8 +53,7 @@ class BinDecoder(nn.Module):
         with full_precision(x.device):
             y = self.deconv(x.float().permute(0, 3, 1, 2))  # (B, S·2·C, T, F)
             y = y.unflatten(1, (self.stems, 2, self.channels))
-            y = y.permute(0, 1, 3, 5, 4, 2).contiguous()  # (B, S, C, F, T, 2)
-            return torch.view_as_complex(y)
+            return y.permute(0, 1, 3, 5, 4, 2).contiguous()  # type: ignore[no-any-return]
 
 
 class TFBlock(nn.Module):
@@ -84,7 +84,7 @@ class TFLocoformer(SpectralSeparator):
     """The whole separator: front end, ``n_layers`` blocks, decoder.
 
     Shape:
-        ``spectrum``: ``(B, C, F, T)`` complex -> ``(B, S, C, F, T)`` complex.
+        ``spectrum_real``: ``(B, C, F, T, 2) -> (B, S, C, F, T, 2)``.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -119,13 +119,13 @@ class TFLocoformer(SpectralSeparator):
         """Each path of each block."""
         return [part for part in self.modules() if isinstance(part, LocoformerPath)]
 
-    def spectrum(self, spec: Tensor) -> Tensor:
-        """Separate a complex spectrogram."""
+    def spectrum_real(self, spec: Tensor) -> Tensor:
+        """Separate a spectrogram."""
         x = self.encoder(spec)  # (B, T, Q, D)
         for block in self.blocks:
             x = self.run("block", self._block, block, x)
-        values: Tensor = self.decoder(x)  # (B, S, C, F, T)
-        return values * spec[:, None] if self.masking == "complex" else values
+        values: Tensor = self.decoder(x)  # (B, S, C, F, T, 2)
+        return product(values, spec[:, None]) if self.masking == "complex" else values
 
     def _block(self, block: TFBlock, x: Tensor) -> Tensor:
         along_freq = (block.along_freq, self.rope_freq)
