@@ -28,11 +28,8 @@ def spectrogram(
         width: pixels.
         height: pixels.
     """
-    S = _magnitudes(audio)  # (bins, frames)
-    top = rate / 2.0
-    edges = np.geomspace(LOWEST, top, height + 1) / top * (len(S) - 1)
-    rows = np.stack([_between(S, edges[i], edges[i + 1]) for i in range(height)])
-    columns = np.linspace(0, S.shape[1] - 1, width).round().astype(int)
+    rows = bands(_magnitudes(audio), rate, height)
+    columns = np.linspace(0, rows.shape[1] - 1, width).round().astype(int)
     level = 20.0 * np.log10(np.maximum(rows[::-1, columns], 1e-12) / max(loudest, 1e-12))
     shades = (255.0 * np.clip(1.0 + level / RANGE_DB, 0.0, 1.0)).round().astype(np.uint8)
     image = Image.fromarray(shades, "P")
@@ -40,6 +37,19 @@ def spectrogram(
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def bands(S: NDArray[np.float64], rate: int, height: int) -> NDArray[np.float64]:
+    """Rows of a spectrogram ``(bins, frames)``, lowest first: the loudest bin of each.
+
+    Args:
+        S: magnitudes from 0 Hz to half of ``rate``.
+        rate: samples per second.
+        height: rows, from `LOWEST` up.
+    """
+    top = rate / 2.0
+    edges = np.geomspace(LOWEST, top, height + 1) / top * (len(S) - 1)
+    return np.stack([_between(S, edges[i], edges[i + 1]) for i in range(height)])
 
 
 def peak(audio: Array) -> float:
