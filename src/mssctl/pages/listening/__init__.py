@@ -7,31 +7,25 @@ neither fetch nor media elements. Each script calls ``arrived(name, [base64, one
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from mssctl.audio import files
-from mssctl.audio.resample import resample_stream, resampled_length
-from mssctl.errors import ExitCode, MssctlError
+from mssctl.events import Progress, Reporter, silent
 from mssctl.files import FileSet
 from mssctl.pages import render
 from mssctl.pages.listening import mp3, pictures
+from mssctl.pages.listening.song import Song, Take
 from mssctl.results.listen import ListeningPage
 
-MIXTURE = "mixture"
 SIZE = 60_000_000  # bytes of all files, if the lowest bit rate allows
 DECODED = 150_000_000  # bytes of samples that the page holds
 _HELD = 60.0  # seconds of each track that it holds
 _TEN_SECONDS = 384  # frames of mp3
-
-
+_OWN = 100_000  # bytes: the page's own text and code, at most
 _SHORTCUTS = [
     (["Space"], "play, pause"),
     (["←", "→"], "5 s back, ahead; 1 s with Shift"),
@@ -47,35 +41,6 @@ _SHORTCUTS = [
 ]
 
 
-@dataclass(frozen=True)
-class Take:
-    """One separation of a song.
-
-    Attributes:
-        name: of the model, or what tells it from the others.
-        stems: name -> file.
-        license: of the model; empty if it is not stated.
-        speed: seconds of audio per second of computing; 0 if it is not known.
-    """
-
-    name: str
-    stems: Mapping[str, Path]
-    license: str = ""
-    speed: float = 0.0
-
-
-@dataclass(frozen=True)
-class _Track:
-    """One sound of the page; that of take None is the mixture."""
-
-    path: Path
-    stem: str
-    take: int | None
-    frames: int
-    rate: int
-    channels: int
-
-
 def write(
     folder: Path,
     title: str,
@@ -83,6 +48,7 @@ def write(
     mixture: Path | None = None,
     *,
     overwrite: bool = False,
+    report: Reporter = silent,
 ) -> ListeningPage:
     """Write the page of a song into a new folder, which appears complete or not at all.
 
@@ -91,108 +57,96 @@ def write(
         title: of the song.
         takes: separations of it, one or more.
         mixture: the song itself.
-        overwrite: replace the folder.
+        overwrite: replace the folder, if it is such a page.
+        report: receives the progress.
 
     Raises:
-        MssctlError: there are no stems (exit 4), one cannot be read, or the folder is there already
+        MssctlError: there are no stems, or one cannot be read (exit 4); the folder is there already
             (exit 2).
     """
-    tracks = _tracks(takes, mixture)
-    with FileSet(folder.parent, overwrite=overwrite) as output:
+    hint = "`overwrite` replaces a page of this program, and nothing else"
+    with FileSet(folder.parent, overwrite=_is_page if overwrite else False, hint=hint) as output:
         made = output.add_folder(folder)
-        return _fill(made, folder, title, takes, tracks)
+        return write_into(made, folder, title, takes, mixture, report=report)
 
 
-def _fill(
-    made: Path, folder: Path, title: str, takes: Sequence[Take], tracks: Sequence[_Track]
+def write_into(
+    made: Path,
+    folder: Path,
+    title: str,
+    takes: Sequence[Take],
+    mixture: Path | None = None,
+    *,
+    report: Reporter = silent,
 ) -> ListeningPage:
-    """Write all files into ``made``, which becomes ``folder``."""
-    rate = mp3.page_rate(max(track.rate for track in tracks))
-    channels = min(2, max(track.channels for track in tracks))
-    total = max(resampled_length(track.frames, track.rate, rate) for track in tracks)
-    seconds = total / rate
-    length, held = chunk_length(len(tracks), channels, rate)
+    """Write the files of a page into ``made``, an empty folder that becomes ``folder``.
 
-    def sound(track: _Track) -> Iterator[NDArray[np.float32]]:
-        return _blocks(track, rate, channels, total, mp3.FRAME * length)
-
-    looks = [pictures.look(sound(track), rate) for track in tracks]
-    size = sum(
-        _script(made, f"picture-{index:03d}", images)
-        for index, images in enumerate(pictures.tiles(looks))
-    )
-    waves = [_text(wave) for wave in pictures.wave_bytes(looks)]
-    count = -(-total // (mp3.FRAME * length))
-    left = SIZE - size - sum(map(len, waves)) - 200_000  # for the page's own text and code
-    overlap = 1.0 + (mp3.PREROLL + 1) / length
-    kbits = mp3.kbits_within(left * 0.75 * 8e-3 / (seconds * len(tracks) * overlap), channels)
-    streams = [
-        mp3.chunks(mp3.encode(sound(track), rate, kbits), length, count) for track in tracks
-    ]
-    for index, parts in enumerate(zip(*streams, strict=True)):
-        size += _script(made, f"chunk-{index:03d}", parts)
-    notes = _notes(tracks, rate, total)
+    Args and errors as for `write`.
+    """
+    song = Song.of(takes, mixture)
+    images, waves = _write_pictures(made, song)
+    length, held = chunk_length(len(song.tracks), song.channels, song.rate)
+    left = SIZE - images - sum(map(len, waves)) - _OWN
+    kbits = mp3.kbits_within(_kbits(left, song, length), song.channels)
+    size = images + _write_chunks(made, song, length, kbits, report)
     data = {
         "title": title,
-        "rate": rate,
-        "channels": channels,
-        "frames": total,
-        "kbits": kbits,
-        "chunk": {"count": count, "frames": mp3.FRAME * length, "skip": mp3.SKIP, "held": held},
-        "mp3": {"frame": mp3.FRAME, "preroll": mp3.PREROLL, "kbits": kbits, **_probe(rate)},
+        "rate": song.rate,
+        "channels": song.channels,
+        "frames": song.frames,
+        "chunk": {
+            "count": -(-song.frames // (mp3.FRAME * length)),
+            "frames": mp3.FRAME * length,
+            "skip": mp3.SKIP,
+            "held": held,
+        },
+        "mp3": {"frame": mp3.FRAME, "preroll": mp3.PREROLL, "kbits": kbits, **_probe(song.rate)},
         "picture": {
-            "columns": pictures.TILE, "column": pictures.COLUMN, "ticks": pictures.ticks(rate)
+            "columns": pictures.TILE,
+            "column": pictures.COLUMN,
+            "ticks": pictures.ticks(song.rate),
         },
         "point": pictures.POINT,
-        "takes": [
-            {"name": take.name, "license": take.license, "speed": take.speed} for take in takes
-        ],
+        "takes": [{"name": take.name} for take in takes],
         "tracks": [
-            {"stem": t.stem, "take": t.take, "wave": wave, "file": _link(t.path, folder)}
-            for t, wave in zip(tracks, waves, strict=True)
+            {"stem": t.stem, "take": t.take, "wave": wave, "file": _link(t.info.path, folder)}
+            for t, wave in zip(song.tracks, waves, strict=True)
         ],
     }
-    stems = list(dict.fromkeys(track.stem for track in tracks if track.take is not None))
+    has_mixture = mixture is not None
     page = render(
         __name__,
         "listening.html.j2",
         title=title,
         data=json.dumps(data, ensure_ascii=True).replace("<", "\\u003c"),
-        stems=stems,
-        has_mixture=tracks[0].take is None,
+        song=song,
+        has_mixture=has_mixture,
         takes=takes,
-        seconds=seconds,
-        length=f"{int(seconds) // 60}:{int(seconds) % 60:02d}",
-        about=_about(takes, rate, kbits, size + sum(map(len, waves))),
+        length=f"{int(song.seconds) // 60}:{int(song.seconds) % 60:02d}",
+        about=_about(takes, song, kbits, size + sum(map(len, waves)) + _OWN),
         shortcuts=_SHORTCUTS if len(takes) > 1 else _SHORTCUTS[:-2],
-        notes=notes,
     )
     (made / "index.html").write_text(page, encoding="utf-8")
     return ListeningPage(
         title=title,
         path=str(folder / "index.html"),
         takes=[take.name for take in takes],
-        stems=stems,
-        mixture=tracks[0].take is None,
-        seconds=seconds,
+        stems=song.stems,
+        mixture=has_mixture,
+        seconds=song.seconds,
         kbits=kbits,
         size=size + len(page.encode()),
-        notes=notes,
+        notes=song.notes,
     )
 
 
-def _about(takes: Sequence[Take], rate: int, kbits: int, size: int) -> str:
-    """The line below the title."""
-    words = []
-    if len(takes) == 1:
-        take = takes[0]
-        words = [take.name, take.license, f"{take.speed:.1f} × real time" if take.speed else ""]
-    words += [f"mp3 at {kbits} kbit/s, {rate / 1000:g} kHz", f"{size / 1e6:.1f} MB"]
-    return " · ".join(word for word in words if word)
+def _is_page(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in ("index.html", "chunk-000.js"))
 
 
 def chunk_length(tracks: int, channels: int, rate: int) -> tuple[int, int]:
     """Frames of mp3 per chunk, about 10 s or less, and how many chunks the page holds decoded."""
+    length = held = 0
     for length in (_TEN_SECONDS, _TEN_SECONDS // 2, _TEN_SECONDS // 4):
         samples = length * mp3.FRAME
         held = min(int(_HELD * rate / samples), DECODED // (samples * channels * 4 * tracks))
@@ -201,49 +155,46 @@ def chunk_length(tracks: int, channels: int, rate: int) -> tuple[int, int]:
     return length, max(2, held)
 
 
-def _tracks(takes: Sequence[Take], mixture: Path | None) -> list[_Track]:
-    """The mixture and the stems, as their headers state them."""
-    named = [] if mixture is None else [(mixture, MIXTURE, None)]
-    for index, take in enumerate(takes):
-        named += [(path, stem, index) for stem, path in take.stems.items()]
-    if not any(take.stems for take in takes):
-        raise MssctlError("no stems to listen to", exit_code=ExitCode.BAD_INPUT)
-    tracks = []
-    for path, stem, number in named:
-        info = files.probe(path)
-        tracks.append(_Track(path, stem, number, info.frames, info.sample_rate, info.channels))
-    return tracks
+def _kbits(size: int, song: Song, length: int) -> float:
+    """The bit rate of chunks that take ``size`` bytes as base64."""
+    overlap = 1.0 + (mp3.PREROLL + 1) / length
+    return 0.75 * size * 8e-3 / (song.seconds * len(song.tracks) * overlap)
 
 
-def _notes(tracks: Sequence[_Track], rate: int, total: int) -> list[str]:
-    found = []
-    if any(track.rate != rate for track in tracks):
-        found.append(f"resampled to {rate} Hz")
-    if any(track.channels > 2 for track in tracks):
-        found.append("more than two channels: their mean is played")
-    if any(resampled_length(track.frames, track.rate, rate) != total for track in tracks):
-        found.append("tracks of different lengths: the shorter ones end in silence")
-    return found
+def _write_pictures(made: Path, song: Song) -> tuple[int, list[str]]:
+    """Write the spectrograms; their size, and the waveforms, which the page itself holds."""
+    block = mp3.FRAME * _TEN_SECONDS
+    looks = [pictures.look(song.blocks(track, block), song.rate) for track in song.tracks]
+    size = 0
+    for index, images in enumerate(pictures.tiles(looks)):
+        size += _script(made, f"picture-{index:03d}", images)
+    return size, [_text(wave) for wave in pictures.wave_bytes(looks)]
 
 
-def _blocks(
-    track: _Track, rate: int, channels: int, total: int, length: int
-) -> Iterator[NDArray[np.float32]]:
-    """A track at the page's rate and channels, ``total`` samples in blocks of ``length``."""
-    source = (torch.from_numpy(block) for block in files.blocks(track.path, length))
-    held, done = np.zeros((channels, 0), np.float32), 0
-    for block in resample_stream(source, track.rate, rate):
-        sound = block.numpy()
-        if len(sound) != channels:
-            sound = np.broadcast_to(sound.mean(axis=0, keepdims=True), (channels, sound.shape[1]))
-        held = np.concatenate([held, sound], axis=1)
-        while held.shape[1] >= length:
-            yield held[:, :length]
-            done, held = done + length, held[:, length:]
-    while done < total:
-        missing = max(0, min(length, total - done) - held.shape[1])
-        yield np.pad(held, ((0, 0), (0, missing)))
-        done, held = done + held.shape[1] + missing, held[:, :0]
+def _write_chunks(made: Path, song: Song, length: int, kbits: int, report: Reporter) -> int:
+    """Write the sound; the size of its files."""
+    samples = mp3.FRAME * length
+    count = -(-song.frames // samples)
+    streams = [
+        mp3.chunks(mp3.encode(song.blocks(track, samples), song.rate, kbits), length, count)
+        for track in song.tracks
+    ]
+    size = 0
+    for index, parts in enumerate(zip(*streams, strict=True)):
+        size += _script(made, f"chunk-{index:03d}", parts)
+        done = min(song.frames, (index + 1) * samples) / song.rate
+        report(Progress("listening page", done, song.seconds, "s"))
+    return size
+
+
+def _about(takes: Sequence[Take], song: Song, kbits: int, size: int) -> str:
+    """The line below the title."""
+    words = []
+    if len(takes) == 1:
+        take = takes[0]
+        words = [take.name, take.license, f"{take.speed:.1f} × real time" if take.speed else ""]
+    words += [f"mp3 at {kbits} kbit/s, {song.rate / 1000:g} kHz", f"{size / 1e6:.1f} MB"]
+    return " · ".join([word for word in words if word] + song.notes)
 
 
 def _probe(rate: int) -> dict[str, Any]:
@@ -257,7 +208,7 @@ def _probe(rate: int) -> dict[str, Any]:
 
 
 def _link(path: Path, folder: Path) -> str | None:
-    """Relative address of a file that lies beside the page's folder, or below: they move together."""
+    """Relative address of a file beside the page's folder, or below: they move together."""
     try:
         inside = path.absolute().relative_to(folder.absolute().parent)
     except ValueError:

@@ -1,7 +1,7 @@
 """Sound as mp3 that is cut into chunks without a seam.
 
-Each frame of the stream stands alone (no bit reservoir), so a chunk is a range of its frames: what a
-decoder makes of it equals, after the dropped samples, what it makes of the whole stream. There
+Each frame of the stream stands alone (no bit reservoir), so a chunk is a range of its frames: what
+a decoder makes of it equals, after the dropped samples, what it makes of the whole stream. There
 is no Xing header, which some decoders obey and others do not.
 """
 
@@ -47,7 +47,7 @@ def encode(blocks: Iterable[NDArray[np.float32]], rate: int, kbits: int) -> Iter
             encoder = av.AudioCodecContext.create("libmp3lame", "w")
             encoder.sample_rate, encoder.layout = rate, layout
             encoder.format, encoder.bit_rate = "fltp", 1_000 * kbits
-            encoder.options = {"reservoir": "0", "compression_level": "5"}
+            encoder.options = {"reservoir": "0", "compression_level": "7" if kbits >= 160 else "5"}
         frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
         frame.sample_rate = rate
         yield from map(bytes, encoder.encode(frame))

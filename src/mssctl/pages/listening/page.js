@@ -173,6 +173,7 @@ function showVolume(input) {
   const text = dB <= -40 ? "off" : `${dB > 0 ? "+" : dB < 0 ? "−" : ""}${Math.abs(dB)} dB`;
   input.setAttribute("aria-valuetext", text);
   input.nextElementSibling.textContent = text;
+  input.style.setProperty("--share", `${(100 * (dB - input.min)) / (input.max - input.min)}%`);
   return dB;
 }
 
@@ -192,6 +193,7 @@ function draw() {
     for (const row of rows) drawLane(row);
     drawRuler();
     drawOverview();
+    showRegion(...(player.loop ?? [-1e9, -1e9]).map((at) => at / rate));
     showPosition();
   });
 }
@@ -343,11 +345,8 @@ function zoom(by, time = view.start + view.span / 2) {
 
 function showPosition() {
   const time = player.position / rate;
-  const share = (at) => `${(100 * (at - view.start)) / view.span}%`;
-  const style = document.querySelector(".tracks").style;
-  style.setProperty("--at", share(time));
-  style.setProperty("--from", share(player.loop ? player.loop[0] / rate : -1e6));
-  style.setProperty("--to", share(player.loop ? player.loop[1] / rate : -1e6));
+  const share = (100 * (time - view.start)) / view.span;
+  document.querySelector(".tracks").style.setProperty("--at", `${share}%`);
   const text = clock(time, 1);
   if ($("time").textContent === text) return;
   $("time").textContent = text;
@@ -374,7 +373,7 @@ function setLoop(from, to) {
   player.setLoop(loop);
   $("loop").setAttribute("aria-pressed", Boolean(loop));
   const words = loop ? `${clock(from, 1)} to ${clock(to, 1)}` : "";
-  $("region").textContent = words || "drag over a track";
+  $("region").textContent = words || "or drag over a track";
   say(words ? `Loop ${words}` : "");
   draw();
 }
@@ -422,7 +421,7 @@ for (const lane of document.querySelectorAll(".lane")) {
     else if (event.pointerType === "touch") setView(view.start + by);
     else if (finger.moved) {
       const ends = [timeAt(lane, finger.down), timeAt(lane, finger.x)].sort((a, b) => a - b);
-      style(...ends);
+      showRegion(...ends);
     }
   });
   lane.addEventListener("pointerup", (event) => {
@@ -450,7 +449,7 @@ for (const lane of document.querySelectorAll(".lane")) {
 }
 
 // A region that is being drawn.
-function style(from, to) {
+function showRegion(from, to) {
   const share = (at) => `${(100 * (at - view.start)) / view.span}%`;
   document.querySelector(".tracks").style.setProperty("--from", share(from));
   document.querySelector(".tracks").style.setProperty("--to", share(to));

@@ -254,7 +254,7 @@ class Player {
   setLoop(loop) {
     this.loop = loop;
     if (!this.playing) return;
-    const at = this.position; // what is scheduled may have been another way through the song
+    const at = Math.round(this.position); // what is scheduled may have been another way through the song
     this.seek(loop && (at < loop[0] || at >= loop[1]) ? loop[0] : at);
   }
 
@@ -273,7 +273,7 @@ async function assembled(track, progress) {
   for (let index = 0; index < chunk.count; index++) {
     progress(index / chunk.count);
     const bytes = bytesOf((await load("chunk", index))[track]);
-    const size = (at) => Math.floor((144_000 * data.kbits) / rate) + ((bytes[at + 2] >> 1) & 1);
+    const size = (at) => Math.floor((144_000 * data.mp3.kbits) / rate) + ((bytes[at + 2] >> 1) & 1);
     let [from, to] = [0, 0];
     for (let i = 0; i < data.mp3.preroll; i++) from += size(from);
     for (let i = 0; i < chunk.frames / data.mp3.frame; i++) to += size(to);
