@@ -374,7 +374,7 @@ function setLoop(from, to) {
   $("loop").setAttribute("aria-pressed", Boolean(loop));
   const words = loop ? `${clock(from, 1)} to ${clock(to, 1)}` : "";
   $("region").textContent = words || "or drag over a track";
-  say(words ? `Loop ${words}` : "");
+  $("region").classList.toggle("on", Boolean(loop));
   draw();
 }
 
