@@ -1,4 +1,4 @@
-"""What every page shares: the frame, tables, plots, spectrograms and players."""
+"""What every page shares: the frame, tables, plots and spectrograms."""
 
 import math
 from typing import Any
