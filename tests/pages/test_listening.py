@@ -17,7 +17,6 @@ from mssctl.errors import MssctlError
 from mssctl.pages import listening
 from mssctl.pages.listening import chunk_length, mp3, pictures, write
 from mssctl.pages.listening.song import Song, Take
-from mssctl.pages.spectrogram import place
 
 RATE = 32_000
 EVIL = "</script><script>alert(1)</script> & 'co' $x"
@@ -279,7 +278,7 @@ def test_a_spectrogram_shows_a_tone_when_it_sounds_and_at_its_height(sizes):
     assert loud[21:].all()
     assert not loud[:19].any()
     row = int(look.levels[30].argmax())
-    assert row == pytest.approx(place(1000.0, RATE) * pictures.HEIGHT, abs=1.5)
+    assert row == pytest.approx(pictures.place(1000.0, RATE) * pictures.HEIGHT, abs=1.5)
     assert look.levels[30].max() / 2 - 120 == pytest.approx(-6.0, abs=1.0)  # dB of full scale
 
 

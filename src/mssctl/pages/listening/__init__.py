@@ -77,20 +77,57 @@ def write_into(
     takes: Sequence[Take],
     mixture: Path | None = None,
     *,
+    limit: int = SIZE,
     report: Reporter = silent,
 ) -> ListeningPage:
     """Write the files of a page into ``made``, an empty folder that becomes ``folder``.
 
-    Args and errors as for `write`.
+    Args and errors as for `write`; ``limit`` is for the size of all files, in bytes, and kept if
+    the lowest bit rate allows.
     """
     song = Song.of(takes, mixture)
     images, waves = _write_pictures(made, song)
     length, held = chunk_length(len(song.tracks), song.channels, song.rate)
-    left = SIZE - images - sum(map(len, waves)) - _OWN
+    left = limit - images - sum(map(len, waves)) - _OWN
     kbits = mp3.kbits_within(_kbits(left, song, length), song.channels)
     size = images + _write_chunks(made, song, length, kbits, report)
-    data = {
+    data = _sound_data(song, length, held, kbits) | {
         "title": title,
+        "takes": [{"name": take.name} for take in takes],
+        "tracks": [
+            {"stem": t.stem, "take": t.take, "wave": wave, "file": _link(t.info.path, folder)}
+            for t, wave in zip(song.tracks, waves, strict=True)
+        ],
+    }
+    page = render(
+        __name__,
+        "listening.html.j2",
+        title=title,
+        data=json.dumps(data, ensure_ascii=True).replace("<", "\\u003c"),
+        song=song,
+        has_mixture=mixture is not None,
+        takes=takes,
+        length=f"{int(song.seconds) // 60}:{int(song.seconds) % 60:02d}",
+        about=_about(takes, song, kbits, size + sum(map(len, waves)) + _OWN),
+        shortcuts=_SHORTCUTS if len(takes) > 1 else _SHORTCUTS[:-2],
+    )
+    (made / "index.html").write_text(page, encoding="utf-8", errors="backslashreplace")
+    return ListeningPage(
+        title=title,
+        path=str(folder / "index.html"),
+        takes=[take.name for take in takes],
+        stems=song.stems,
+        mixture=mixture is not None,
+        seconds=song.seconds,
+        kbits=kbits,
+        size=size + (made / "index.html").stat().st_size,
+        notes=song.notes,
+    )
+
+
+def _sound_data(song: Song, length: int, held: int, kbits: int) -> dict[str, Any]:
+    """What the code of the page must know of its sound and pictures."""
+    return {
         "rate": song.rate,
         "channels": song.channels,
         "frames": song.frames,
@@ -107,37 +144,7 @@ def write_into(
             "ticks": pictures.ticks(song.rate),
         },
         "point": pictures.POINT,
-        "takes": [{"name": take.name} for take in takes],
-        "tracks": [
-            {"stem": t.stem, "take": t.take, "wave": wave, "file": _link(t.info.path, folder)}
-            for t, wave in zip(song.tracks, waves, strict=True)
-        ],
     }
-    has_mixture = mixture is not None
-    page = render(
-        __name__,
-        "listening.html.j2",
-        title=title,
-        data=json.dumps(data, ensure_ascii=True).replace("<", "\\u003c"),
-        song=song,
-        has_mixture=has_mixture,
-        takes=takes,
-        length=f"{int(song.seconds) // 60}:{int(song.seconds) % 60:02d}",
-        about=_about(takes, song, kbits, size + sum(map(len, waves)) + _OWN),
-        shortcuts=_SHORTCUTS if len(takes) > 1 else _SHORTCUTS[:-2],
-    )
-    (made / "index.html").write_text(page, encoding="utf-8")
-    return ListeningPage(
-        title=title,
-        path=str(folder / "index.html"),
-        takes=[take.name for take in takes],
-        stems=song.stems,
-        mixture=has_mixture,
-        seconds=song.seconds,
-        kbits=kbits,
-        size=size + len(page.encode()),
-        notes=song.notes,
-    )
 
 
 def _is_page(folder: Path) -> bool:

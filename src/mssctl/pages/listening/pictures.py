@@ -1,6 +1,7 @@
 """What a track looks like: its waveform and its spectrogram, from one pass over the samples."""
 
 import io
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,12 +10,12 @@ import scipy.signal
 from numpy.typing import NDArray
 from PIL import Image
 
-from mssctl.pages.spectrogram import LOWEST, RANGE_DB, bands, place
-
 POINT = 432  # samples per point of the waveform
 COLUMN = 2_304  # samples per column of the spectrogram
 TILE = 1_152  # columns per image: about a minute
 HEIGHT = 128  # rows
+LOWEST = 30.0  # Hz, at the bottom of the image
+RANGE_DB = 80.0
 _N_FFT = 4_096
 _STEP = 0.5  # dB per level
 _LOWEST = -120.0  # dB, of full scale
@@ -80,6 +81,11 @@ def ticks(rate: int) -> list[tuple[float, str]]:
     return [(place(f, rate), words) for f, words in _TICKS.items() if LOWEST < f < 0.4 * rate]
 
 
+def place(frequency: float, rate: int) -> float:
+    """Where a frequency in Hz lies: 0 at the bottom, 1 at the top."""
+    return math.log(frequency / LOWEST) / math.log(rate / 2.0 / LOWEST)
+
+
 def _wave(block: NDArray[np.float32]) -> NDArray[np.float32]:
     padded = np.pad(block, ((0, 0), (0, -block.shape[1] % POINT)))
     points = padded.reshape(len(block), -1, POINT)
@@ -94,8 +100,23 @@ def _levels(mono: NDArray[np.float32], count: int, rate: int) -> NDArray[np.uint
     frames = np.lib.stride_tricks.sliding_window_view(mono, _N_FFT)[::COLUMN][:count]
     window = scipy.signal.get_window("hann", _N_FFT)
     S = np.abs(np.fft.rfft(frames * window, axis=1)).T * (2.0 / window.sum())
-    level = 20.0 * np.log10(np.maximum(bands(S, rate, HEIGHT).T, 1e-9))
+    level = 20.0 * np.log10(np.maximum(_bands(S, rate).T, 1e-9))
     return ((level - _LOWEST) / _STEP).clip(0, 255).round().astype(np.uint8)
+
+
+def _bands(S: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
+    """The loudest bin of each row of a spectrogram ``(bins, frames)``, the lowest row first."""
+    top = rate / 2.0
+    edges = np.geomspace(LOWEST, top, HEIGHT + 1) / top * (len(S) - 1)
+    return np.stack([_between(S, edges[i], edges[i + 1]) for i in range(HEIGHT)])
+
+
+def _between(S: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    """The loudest of the bins of a row; between two bins where a row is narrower than one."""
+    if int(high) > int(low):
+        return np.asarray(S[int(np.ceil(low)) : int(high) + 1].max(axis=0))
+    below, share = int(low), low - int(low)
+    return np.asarray((1.0 - share) * S[below] + share * S[min(below + 1, len(S) - 1)])
 
 
 def _image(levels: NDArray[np.uint8], loudest: int) -> bytes:
