@@ -15,7 +15,7 @@ import soundfile as sf
 from mssctl.api.listen import listen
 from mssctl.errors import MssctlError
 from mssctl.pages import listening
-from mssctl.pages.listening import chunk_length, mp3, pictures, write
+from mssctl.pages.listening import chunk_length, mp3, pictures, write, write_into
 from mssctl.pages.listening.song import Song, Take
 
 RATE = 32_000
@@ -134,16 +134,18 @@ def test_what_is_held_decoded_is_bounded(rate, channels):
             assert seconds > 9.0
 
 
-def test_the_bit_rate_is_the_highest_that_fits(folder, tmp_path, short_chunks, monkeypatch):
-    monkeypatch.setattr(listening, "_OWN", 50_000)
-    monkeypatch.setattr(listening, "SIZE", 140_000)
-    page = write(tmp_path / "page", "t", [Take("m", {"vocals": folder / "vocals.wav"})], None)
+def test_the_bit_rate_is_the_highest_that_fits(folder, tmp_path, short_chunks):
+    takes = [Take("m", {"vocals": folder / "vocals.wav"})]
+    (tmp_path / "page").mkdir()
+    page = write_into(tmp_path / "page", tmp_path / "page", "t", takes, limit=140_000)
     size = sum(path.stat().st_size for path in (tmp_path / "page").iterdir())
     assert page.size == size <= 140_000
     assert 96 < page.kbits < 192
     higher = mp3.KBITS[mp3.KBITS.index(page.kbits) + 1]
     sound = sum(path.stat().st_size for path in (tmp_path / "page").glob("chunk-*"))
-    assert size + sound * (higher / page.kbits - 1) > 140_000 - 10_000
+    own = (tmp_path / "page" / "index.html").stat().st_size
+    assert own < listening._OWN + 1_000
+    assert size + sound * (higher / page.kbits - 1) > 140_000 - (listening._OWN - own) - 2_000
 
 
 def test_ten_minutes_of_five_tracks_fit_into_sixty_megabytes():

@@ -25,7 +25,7 @@ SIZE = 60_000_000  # bytes of all files, if the lowest bit rate allows
 DECODED = 150_000_000  # bytes of samples that the page holds
 _HELD = 60.0  # seconds of each track that it holds
 _TEN_SECONDS = 384  # frames of mp3
-_OWN = 100_000  # bytes: the page's own text and code, at most
+_OWN = 60_000  # bytes: the page's own text and code, at most
 _SHORTCUTS = [
     (["Space"], "play, pause"),
     (["←", "→"], "5 s back, ahead; 1 s with Shift"),
