@@ -16,7 +16,7 @@ from mssctl.api.listen import listen
 from mssctl.errors import MssctlError
 from mssctl.pages import listening
 from mssctl.pages.listening import chunk_length, mp3, pictures, write, write_into
-from mssctl.pages.listening.song import Song, Take
+from mssctl.pages.listening.tracks import Take, TrackSet
 
 RATE = 32_000
 EVIL = "</script><script>alert(1)</script> & 'co' $x"
@@ -150,7 +150,7 @@ def test_the_bit_rate_is_the_highest_that_fits(folder, tmp_path, short_chunks):
 
 def test_ten_minutes_of_five_tracks_fit_into_sixty_megabytes():
     """At the bit rate that is chosen then, with spectrograms of nothing but noise."""
-    song = Song((None,) * 5, 44_100, 2, 600 * 44_100)
+    song = TrackSet((None,) * 5, 44_100, 2, 600 * 44_100)
     noise = pictures.Look(
         0,
         np.zeros((0, 2)),
@@ -295,7 +295,7 @@ def test_tracks_of_any_shape_become_tracks_of_one(tmp_path):
     sf.write(tmp_path / "b.wav", music(0.5, rate=16_000)[:, 0], 16_000)
     sf.write(tmp_path / "c.flac", np.tile(music(1.0, rate=48_000), 3), 48_000)
     stems = {path.stem: path for path in sorted(tmp_path.iterdir())}
-    song = Song.of([Take("m", stems)], None)
+    song = TrackSet.of([Take("m", stems)], None)
     assert (song.rate, song.channels, song.frames) == (48_000, 2, 48_000)
     assert len(song.notes) == 3
     for track in song.tracks:

@@ -11,7 +11,7 @@ from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Reporter, silent
 from mssctl.options.listen import ListenOptions
 from mssctl.pages import listening
-from mssctl.pages.listening.song import Take
+from mssctl.pages.listening.tracks import Take
 from mssctl.results.listen import ListenResult
 from mssctl.separation.outputs import folder_for_outputs
 

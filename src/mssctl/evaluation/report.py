@@ -23,7 +23,7 @@ from mssctl.evaluation.store import sounds_of
 from mssctl.evaluation.summary import numbers_of, read_summary, read_track
 from mssctl.pages import plots, render
 from mssctl.pages.listening import write_into
-from mssctl.pages.listening.song import Take
+from mssctl.pages.listening.tracks import Take
 
 SOUNDS = 100_000_000  # bytes of all listening pages together, at most
 LISTENED = 60  # tracks that have one: of more, an even choice from the best to the worst

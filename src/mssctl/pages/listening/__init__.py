@@ -18,7 +18,7 @@ from mssctl.events import Progress, Reporter, silent
 from mssctl.files import FileSet
 from mssctl.pages import render
 from mssctl.pages.listening import mp3, pictures
-from mssctl.pages.listening.song import Song, Take
+from mssctl.pages.listening.tracks import Take, TrackSet
 from mssctl.results.listen import ListeningPage
 
 SIZE = 60_000_000  # bytes of all files, if the lowest bit rate allows
@@ -85,7 +85,7 @@ def write_into(
     Args and errors as for `write`; ``limit`` is for the size of all files, in bytes, and kept if
     the lowest bit rate allows.
     """
-    song = Song.of(takes, mixture)
+    song = TrackSet.of(takes, mixture)
     images, waves = _write_pictures(made, song)
     length, held = chunk_length(len(song.tracks), song.channels, song.rate)
     left = limit - images - sum(map(len, waves)) - _OWN
@@ -125,7 +125,7 @@ def write_into(
     )
 
 
-def _sound_data(song: Song, length: int, held: int, kbits: int) -> dict[str, Any]:
+def _sound_data(song: TrackSet, length: int, held: int, kbits: int) -> dict[str, Any]:
     """What the code of the page must know of its sound and pictures."""
     return {
         "rate": song.rate,
@@ -162,13 +162,13 @@ def chunk_length(tracks: int, channels: int, rate: int) -> tuple[int, int]:
     return length, max(2, held)
 
 
-def _kbits(size: int, song: Song, length: int) -> float:
+def _kbits(size: int, song: TrackSet, length: int) -> float:
     """The bit rate of chunks that take ``size`` bytes as base64."""
     overlap = 1.0 + (mp3.PREROLL + 1) / length
     return 0.75 * size * 8e-3 / (song.seconds * len(song.tracks) * overlap)
 
 
-def _write_pictures(made: Path, song: Song) -> tuple[int, list[str]]:
+def _write_pictures(made: Path, song: TrackSet) -> tuple[int, list[str]]:
     """Write the spectrograms; their size, and the waveforms, which the page itself holds."""
     block = mp3.FRAME * _TEN_SECONDS
     looks = [pictures.look(song.blocks(track, block), song.rate) for track in song.tracks]
@@ -178,7 +178,7 @@ def _write_pictures(made: Path, song: Song) -> tuple[int, list[str]]:
     return size, [_text(wave) for wave in pictures.wave_bytes(looks)]
 
 
-def _write_chunks(made: Path, song: Song, length: int, kbits: int, report: Reporter) -> int:
+def _write_chunks(made: Path, song: TrackSet, length: int, kbits: int, report: Reporter) -> int:
     """Write the sound; the size of its files."""
     samples = mp3.FRAME * length
     count = -(-song.frames // samples)
@@ -194,7 +194,7 @@ def _write_chunks(made: Path, song: Song, length: int, kbits: int, report: Repor
     return size
 
 
-def _about(takes: Sequence[Take], song: Song, kbits: int, size: int) -> str:
+def _about(takes: Sequence[Take], song: TrackSet, kbits: int, size: int) -> str:
     """The line below the title."""
     words = []
     if len(takes) == 1:

@@ -45,7 +45,7 @@ class Track:
 
 
 @dataclass(frozen=True)
-class Song:
+class TrackSet:
     """Tracks that play together.
 
     Attributes:
