@@ -30,7 +30,7 @@ _SHORTCUTS = [
     (["Space"], "play, pause"),
     (["←", "→"], "5 s back, ahead; 1 s with Shift"),
     (["Home"], "to the start"),
-    (["1", "9"], "solo of a stem; mute with Shift"),
+    (["1–9"], "solo of a stem; mute with Shift"),
     (["M"], "mixture or stems"),
     (["L"], "loop on, off"),
     (["[", "]"], "loop starts, ends here"),
