@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mssctl.api.bench import bench
     from mssctl.api.doctor import doctor
     from mssctl.api.evaluate import evaluate
+    from mssctl.api.listen import listen
     from mssctl.api.plan import plan
     from mssctl.api.separate import separate
     from mssctl.api.train import resume, train
@@ -24,6 +25,7 @@ __all__ = [
     "bench",
     "doctor",
     "evaluate",
+    "listen",
     "load_model",
     "plan",
     "resume",
@@ -35,6 +37,7 @@ _HOME = {
     "bench": "mssctl.api.bench:bench",
     "doctor": "mssctl.api.doctor:doctor",
     "evaluate": "mssctl.api.evaluate:evaluate",
+    "listen": "mssctl.api.listen:listen",
     "load_model": "mssctl.models.weights:load",
     "plan": "mssctl.api.plan:plan",
     "resume": "mssctl.api.train:resume",

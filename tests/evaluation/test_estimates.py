@@ -292,5 +292,6 @@ def test_killed_at_any_moment_and_started_again_the_result_is_the_same(estimates
         if name == "summary.json":  # its checksum is over the folder's name, too
             texts = [text.rpartition('"checksum"')[0] for text in texts]
         assert texts[1].replace("/parts", "/whole") == texts[0]
-    assert (tmp_path / "parts.html").read_bytes() == (tmp_path / "whole.html").read_bytes()
+    parts, whole = ((tmp_path / f"{out}.html").read_text("utf-8") for out in ("parts", "whole"))
+    assert parts.replace("parts-sounds", "whole-sounds") == whole
     assert not list((tmp_path / "parts").rglob(".*"))

@@ -57,7 +57,7 @@ def evaluate(
         # Imports matplotlib, which takes half a second.
         from mssctl.evaluation.report import report as page_of  # noqa: PLC0415
 
-        store.write_page(html, *page_of(out))
+        store.write_page(html, *page_of(out, html))
     return result
 
 

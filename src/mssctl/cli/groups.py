@@ -52,7 +52,7 @@ def _command(name: str, place: str) -> Any:
 class Main(Group):
     """The program's own commands."""
 
-    places = ("separate", "train", "train.resume", "plan", "bench", "doctor")
+    places = ("separate", "listen", "train", "train.resume", "plan", "bench", "doctor")
 
 
 class Eval(Group):

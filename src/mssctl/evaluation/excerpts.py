@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mssctl.audio import files
 from mssctl.audio.encoding import FLAC_16
 from mssctl.audio.writer import AtomicWriter
 from mssctl.data.names import MIXTURE
@@ -56,12 +55,3 @@ def write_excerpt(folder: Path, audio: ReferenceAudio, estimates: Mapping[str, A
         path = folder / f"{name}.flac"
         with AtomicWriter(path, audio.rate, len(piece), FLAC_16) as file:
             file.write(piece)
-
-
-def read_excerpt(folder: Path) -> tuple[dict[str, Array], int]:
-    """Name -> sound ``(C, n)``, and the rate; nothing where there is no excerpt."""
-    paths = sorted(folder.glob("*.flac"))
-    if not paths:
-        return {}, 0
-    rate = files.probe(paths[0]).sample_rate
-    return {path.stem: files.read(path) for path in paths}, rate

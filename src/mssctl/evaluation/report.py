@@ -1,14 +1,16 @@
-"""One HTML page about an evaluation, with nothing outside it: tables, plots, sounds.
+"""The report of an evaluation: one HTML page of tables and plots, and pages to hear its tracks.
 
 It is made from the folder of the evaluation alone: ``summary.json``, the tracks' documents and
 their excerpts. So an evaluation that was interrupted has the same report as one that was not.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -16,18 +18,35 @@ from mssctl.config.metrics import metric_of
 from mssctl.data.names import MIXTURE
 from mssctl.errors import MssctlError
 from mssctl.evaluation.documents import find_document
-from mssctl.evaluation.excerpts import SECONDS, read_excerpt
+from mssctl.evaluation.excerpts import SECONDS
+from mssctl.evaluation.store import sounds_of
 from mssctl.evaluation.summary import numbers_of, read_summary, read_track
-from mssctl.pages import number, plots, render, sounds, spectrogram
+from mssctl.pages import plots, render
+from mssctl.pages.listening import write_into
+from mssctl.pages.listening.tracks import Take
 
-LISTENED = 8  # tracks with sounds: each takes about a megabyte
+SOUNDS = 100_000_000  # bytes of all listening pages together, at most
+LISTENED = 60  # tracks that have one: of more, an even choice from the best to the worst
+_EACH = 3_000_000  # bytes of one of them, at most
+
+_Songs = dict[str, tuple[list[Take], Path | None]]
 
 _HIDDEN = {"metrics", "references", "scored"}  # shown elsewhere, or hashes and lists per track
 _MAIN = "sdr"  # tracks are ordered by it
 
 
-def report(folder: Path) -> tuple[str, dict[str, str]]:
-    """The page for the evaluation in ``folder``, and file name -> SVG of each plot.
+def report(
+    folder: Path, page: Path
+) -> tuple[str, dict[str, str], Callable[[Path, Path], None] | None]:
+    """The report of the evaluation in ``folder``.
+
+    Args:
+        folder: of the evaluation.
+        page: file that the report is for.
+
+    Returns:
+        Its text, file name -> SVG of each plot, and what writes the listening pages into a folder
+        that becomes another one; None if there are no excerpts.
 
     Raises:
         MssctlError: there is no whole evaluation in it.
@@ -39,16 +58,15 @@ def report(folder: Path) -> tuple[str, dict[str, str]]:
     if summary["device"]:
         about.append(f"{summary['dtype']} on {summary['device']}")
     reference = provenance.get("musdb") or Path(summary["reference"]).name or summary["reference"]
-    ranked = _ranked(summary)
-    heard = _spread([name for name in ranked if (folder / "excerpts" / name).is_dir()], LISTENED)
-    some = f"{len(heard)} of {len(ranked)} tracks" if len(heard) < len(ranked) else "All tracks"
+    songs = _songs(folder, summary)
+    few = len(songs) < tracks
     metrics = [metric_of(name) for name in summary["definitions"]]
     groups, lines = _groups(summary), _lines(documents)
     boxes = {
         name: plots.box_plot(found, metric_of(name).title, metric_of(name).unit)
         for name, found in groups.items()
     }
-    page = render(
+    text = render(
         "mssctl.evaluation",
         "report.html.j2",
         title=f"{summary['model']} on {reference}",
@@ -65,14 +83,17 @@ def report(folder: Path) -> tuple[str, dict[str, str]]:
             if stem in found
         ],
         lines=lines.values(),
-        songs=[(name, found) for name in heard if (found := _sounds(folder, summary, name))],
-        listen=f"{some}, the best by mean SDR first: the {SECONDS:g} loudest seconds of each. "
-        f"Spectrograms from {spectrogram.LOWEST:g} Hz up, {spectrogram.RANGE_DB:g} dB deep, "
-        "all of a track on one scale.",
+        links={
+            name: f"{quote(sounds_of(page).name)}/{_numbered(index)}/index.html"
+            for index, name in enumerate(songs, 1)
+        },
+        listen=f"{f'{len(songs)} of {tracks} tracks' if few else 'Every track'} can be heard, the "
+        f"{SECONDS:g} loudest seconds: together at most {SOUNDS / 1e6:g} MB.",
         provenance=[row for row in _flat(provenance) if row[0].split()[0] not in _HIDDEN],
     )
     named = boxes | {f"{track} over time": plot for track, plot in lines.items()}
-    return page, {f"{name}.svg": plot for name, plot in named.items()}
+    drawings = {f"{name}.svg": plot for name, plot in named.items()}
+    return text, drawings, partial(_write_sounds, songs) if songs else None
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -119,24 +140,39 @@ def _groups(summary: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
     return {name: found for name, found in groups.items() if found}
 
 
-def _sounds(folder: Path, summary: Mapping[str, Any], track: str) -> list[dict[str, Any]]:
-    """Players of a track: the mixture, then reference and estimate of each stem."""
-    found, rate = read_excerpt(folder / "excerpts" / track)
-    if not found:
-        return []
-    loudest = max(spectrogram.peak(audio) for audio in found.values())
-    players = []
-    if MIXTURE in found:
-        players.append(sounds.sound(MIXTURE, "", found[MIXTURE], rate, loudest, wide=True))
-    for item in summary["scores"]:  # a stem that was left out has no players
-        if item["track"] != track:
-            continue
-        score = item["metrics"][_MAIN]["estimate"]
-        value = "" if score is None else f", SDR {number(score)} dB"
-        for about, name in ((" reference", "reference"), (f" estimate{value}", "estimate")):
-            if (audio := found.get(f"{item['stem']}.{name}")) is not None:
-                players.append(sounds.sound(item["stem"], about, audio, rate, loudest))
-    return players
+def _numbered(index: int) -> str:
+    return f"{index:03d}"  # a track's name may be none for a folder on another system
+
+
+def _write_sounds(songs: _Songs, made: Path, final: Path) -> None:
+    """Write a listening page per track into ``made``, which becomes ``final``."""
+    for index, (track, (takes, mixture)) in enumerate(songs.items(), 1):
+        name = _numbered(index)
+        (made / name).mkdir()
+        limit = min(_EACH, SOUNDS // len(songs))
+        write_into(made / name, final / name, track, takes, mixture, limit=limit)
+
+
+def _songs(folder: Path, summary: Mapping[str, Any]) -> _Songs:
+    """The tracks with a listening page, the best by mean SDR first: takes, and the mixture."""
+    songs = {}
+    for name in _ranked(summary):
+        scored = [item["stem"] for item in summary["scores"] if item["track"] == name]
+        takes, mixture = _takes(folder / "excerpts" / name, scored)
+        if takes:
+            songs[name] = takes, mixture
+    return {name: songs[name] for name in _spread(list(songs), LISTENED)}
+
+
+def _takes(excerpt: Path, scored: Collection[str]) -> tuple[list[Take], Path | None]:
+    """Estimate and reference of a track, and its mixture."""
+    files = {path.stem: path for path in sorted(excerpt.glob("*.flac"))}
+    takes = []
+    for kind in ("estimate", "reference"):
+        ending = f".{kind}"
+        stems = {stem: files[stem + ending] for stem in scored if stem + ending in files}
+        takes += [Take(kind, stems)] if stems else []
+    return takes, files.get(MIXTURE)
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
@@ -160,4 +196,4 @@ def _spread(names: Sequence[str], count: int) -> list[str]:
     """At most ``count`` of them, evenly from first to last."""
     if len(names) <= count:
         return list(names)
-    return [names[round(i * (len(names) - 1) / (count - 1))] for i in range(count)]
+    return [names[round(i * (len(names) - 1) / max(1, count - 1))] for i in range(count)]

@@ -169,20 +169,31 @@ class Store:
                 self._remove_replaced()
                 shutil.rmtree(self._new, ignore_errors=True)
 
-    def write_page(self, page: Path, text: str, plots: Mapping[str, str]) -> None:
-        """Publish the report and its plots.
+    def write_page(
+        self,
+        page: Path,
+        text: str,
+        plots: Mapping[str, str],
+        write_sounds: Callable[[Path, Path], None] | None,
+    ) -> None:
+        """Publish the report, its plots and its listening pages, as `report` makes them.
 
         Raises:
             MssctlError: a file cannot be written (exit 3), or may not be replaced (exit 2).
         """
         contents = {self._folder / "plots" / name: plot for name, plot in plots.items()}
+        sounds, own = sounds_of(page), self._overwrite or is_marked(page, self.provenance)
         with _writing(page):
             page.parent.mkdir(parents=True, exist_ok=True)
             with FileSet(
                 self._folder,
-                overwrite=lambda path: self._overwrite or is_marked(path, self.provenance),
+                overwrite=lambda path: (
+                    own if path == sounds else self._overwrite or is_marked(path, self.provenance)
+                ),
                 hint=_HINT,
             ) as files:
+                if write_sounds:
+                    write_sounds(files.add_folder(sounds), sounds)
                 for path, content in {**contents, page: text}.items():
                     files.add(path).write_text(
                         marked(content, self.provenance),
@@ -237,6 +248,13 @@ class Store:
             raise MssctlError(
                 f"`html` {page}: a folder, or a table of the evaluation",
                 hint="name another file",
+                exit_code=ExitCode.USAGE,
+            )
+        sounds = sounds_of(page)
+        if os.path.lexists(sounds) and not _holds_sounds(sounds):
+            raise MssctlError(
+                f"{sounds}: the place of the report's sounds is taken",
+                hint="name another file with `html`",
                 exit_code=ExitCode.USAGE,
             )
         own = not os.path.lexists(page) or is_marked(page, self.provenance)
@@ -294,6 +312,16 @@ class Store:
         paths = {**track.stems, "mixture": track.mixture, "packed": track.packed}
         files = {name: file_state(path) for name, path in sorted(paths.items()) if path is not None}
         return {**self.provenance, **self._mark_of(track), "files": files}
+
+
+def sounds_of(page: Path) -> Path:
+    """The folder of a report's listening pages, beside it."""
+    return page.with_name(f"{page.stem}-sounds")
+
+
+def _holds_sounds(folder: Path) -> bool:
+    """Whether a folder is one of listening pages and may be replaced."""
+    return folder.is_dir() and all((one / "index.html").is_file() for one in folder.iterdir())
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""What every page shares: the frame, tables, plots, spectrograms and players."""
+"""What every page shares: the frame, tables, plots and spectrograms."""
 
 import math
+from functools import cache
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -14,6 +15,11 @@ def render(package: str, template: str, **values: Any) -> str:
         template: its name; in one that ends in ``.html.j2``, values are escaped.
         values: for the template, which also has the filter `number`.
     """
+    return _environment(package).get_template(template).render(values)
+
+
+@cache
+def _environment(package: str) -> Environment:
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, ""), PackageLoader(__name__, "")]),
         autoescape=select_autoescape(["html.j2"]),
@@ -23,7 +29,7 @@ def render(package: str, template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    return environment.get_template(template).render(values)
+    return environment
 
 
 def number(value: float | None, sign: bool = False) -> str:

@@ -141,7 +141,8 @@ def _sequences(path: Transformer, x: Tensor, rope: RotaryEmbedding) -> Tensor:
     count = at_once(number, batch * length, x.device)
     if count == number:
         return path(x.flatten(0, 1), angles).view(x.shape)  # type: ignore[no-any-return]
-    y = torch.empty_like(x)
+    # Sequences do not see each other: without gradients they can be replaced where they are.
+    y = torch.empty_like(x) if torch.is_grad_enabled() else x
     for start in range(0, number, count):
         part = x[:, start : start + count]
         sequences = part.flatten(0, 1).contiguous()
