@@ -10,12 +10,9 @@ from mssctl.hub.pull import Confirm, nobody
 from mssctl.options.separate import SeparateOptions
 from mssctl.results.separate import SeparateResult
 from mssctl.separation import outputs
-from mssctl.separation.formats import StemFormat
 from mssctl.separation.open_model import FoundModel, find_model
-from mssctl.separation.outputs import Namer
-from mssctl.separation.song import SongSeparation, separate_songs
-from mssctl.separation.stems import select
-from mssctl.separation.stream import SeparationSettings
+from mssctl.separation.prepare import song_separation
+from mssctl.separation.song import separate_songs
 
 _DEMO = (
     "starter is a small demo model: `mssctl models list` names better ones, "
@@ -48,32 +45,13 @@ def separate(
             output exists already; nothing has been done then.
     """
     given = SeparateOptions.given(options, changes)
-    files = StemFormat(given.format, given.bit_depth, given.clip_mode)
     _check(given)
     where, licensed = (given.name, given.device, given.dtype), given.accept_license
     model = find_model(*where, accept_license=licensed, confirm=confirm, report=report)
     if given.name is None and model.name == "starter":
         report(Notice(_DEMO))
-    selection = select(
-        model.config.audio.outputs,
-        only=given.stems,
-        two_stems=given.two_stems,
-        other_method=given.other_method,
-        whole=model.config.audio.complete,
-    )
     folder = Path("separated") / model.name if given.out is None else Path(given.out)
-    settings = SeparationSettings.from_config(
-        model.config,
-        segment_seconds=given.segment,
-        overlap=given.overlap,
-        batch_size=given.batch,
-        amp_dtype=model.dtype.amp_dtype,
-        mix_consistent=False,  # done at the song's own rate, see SongSeparation.outputs
-        shifts=given.shifts,
-        seed=given.seed or 0,
-    )
-    namer = Namer(folder, given.filename, model.name, given.format)
-    run = SongSeparation(namer, selection, settings, files, given.existing, report)
+    run = song_separation(given, model, folder, report)
     arguments = [songs] if isinstance(songs, str | Path) else songs
     with outputs.folder_for_outputs(folder):
         done, failures = separate_songs(run, arguments, model, fail_fast=given.fail_fast)
