@@ -83,7 +83,7 @@ def check(job: Path, songs: int, starts: int) -> str:
     assert all(store.row(place)["settings_hash"] == found.settings_hash for place in folders)
     files = [path for path in (job / "stems").rglob("*") if path.is_file()]
     assert len(files) == sum(len(store.row(place)["outputs"]) + 1 for place in folders)
-    assert not [path for path in job.rglob(".*")], "something half-written is left"
+    assert not list(job.rglob(".*")), "something half-written is left"
     count = Counter(row["status"] for row in rows)
     assert count[WORKER] == starts
     lost = count[STARTED] - sum(row["status"] == DONE for row in rows)
@@ -101,7 +101,7 @@ def main(folder: Path, songs: int, kills: int, seed: int) -> None:
     children = [child(lambda s=s: supervise(job, s, kills, f"{seed} {s}")) for s in shards]
     codes = [os.waitstatus_to_exitcode(os.waitpid(one, 0)[1]) for one in children]
     assert codes == [0, 0], codes
-    print(check(job, songs, 2 * (kills + 1)))
+    print(check(job, songs, 2 * (kills + 1)))  # noqa: T201
 
 
 if __name__ == "__main__":

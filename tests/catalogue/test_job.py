@@ -15,7 +15,7 @@ from catalogue.kill_shards import model_file, song_files
 from mssctl.api import job as jobs
 from mssctl.catalogue import status as progress
 from mssctl.catalogue.job import JobSong, levels_for, read_job
-from mssctl.catalogue.rows import DONE, DROPPED, FAILED, SET_ASIDE, STARTED, RowFile, read_rows
+from mssctl.catalogue.rows import DONE, DROPPED, FAILED, STARTED, RowFile, read_rows
 from mssctl.catalogue.worker import Worker
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice
@@ -84,7 +84,7 @@ def test_a_poison_song_is_set_aside_and_retried(job, weights, tmp_path):
     assert (result.songs, len(result.failures)) == (3, 1)
     assert statuses(poisoned)[FAILED] == 2
     [aside] = jobs.status(poisoned).set_aside
-    assert (aside.path, aside.error, aside.attempts) == (str(bad), "MssctlError", 2)
+    assert (aside.path, aside.error, aside.attempts) == (str(bad), "UnknownFormatError", 2)
     rows = len(read_rows(poisoned / "results"))
     jobs.run(poisoned, device="cpu", attempts=2)
     assert statuses(poisoned)[FAILED] == 2
@@ -132,7 +132,9 @@ def test_another_model_or_other_settings_are_refused(job, weights, tmp_path):
     other = tmp_path / "other"
     jobs.make(other, [tmp_path / "songs"], name=str(weights), out=job / "stems", format="flac")
     jobs.run(job, device="cpu")
-    assert "another job" in jobs.run(other, device="cpu").failures[0].error
+    with pytest.raises(MssctlError, match="another job") as caught:
+        jobs.run(other, device="cpu")
+    assert caught.value.exit_code == ExitCode.ENVIRONMENT
     copy = tmp_path / "t.safetensors"
     copy.write_bytes(weights.read_bytes())
     third = tmp_path / "third"
@@ -163,7 +165,7 @@ def test_make_refuses_what_means_nothing(weights, tmp_path, changes):
 def test_make_refuses_an_existing_job_and_songs_that_are_not_there(job, weights, tmp_path):
     with pytest.raises(MssctlError, match="exists already"):
         jobs.make(job, [tmp_path / "songs"], name=str(weights))
-    with pytest.raises(MssctlError, match="cannot be read|no such"):
+    with pytest.raises(MssctlError, match="nowhere"):
         jobs.make(tmp_path / "new", [tmp_path / "nowhere.wav"], name=str(weights))
     assert not (tmp_path / "new").exists()
 

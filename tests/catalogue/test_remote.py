@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from catalogue.kill_shards import model_file, song_files
@@ -12,22 +14,23 @@ from mssctl.errors import ExitCode, MssctlError
 
 
 @pytest.fixture(params=["memory", "s3"])
-def root(request, monkeypatch) -> str:
+def root(request, monkeypatch) -> Iterator[str]:
     """The URL of an empty place."""
     if request.param == "memory":
-        return f"memory://{request.node.name}"
+        yield f"memory://{request.node.name}"  # brackets are no pattern
+        return
     server = pytest.importorskip("moto.server", reason="needs moto[server]")
     s3fs = pytest.importorskip("s3fs", reason="needs s3fs")
     local = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     local.start()
-    request.addfinalizer(local.stop)
     host, port = local.get_host_and_port()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     s3fs.S3FileSystem.clear_instance_cache()
     s3fs.S3FileSystem().mkdir("bucket")
-    return "s3://bucket/jobs"
+    yield "s3://bucket/jobs"
+    local.stop()
 
 
 def test_a_job_by_url(root, tmp_path):

@@ -97,14 +97,18 @@ class _Remote:
         part = f"{self.out}/.mssctl-{secrets.token_hex(8)}.part"
         names = sorted((path.name for path in folder.iterdir()), key=lambda name: name == ROW)
         self.files.makedirs(f"{self.out}/{place}", exist_ok=True)
+        # Not mv and rm of fsspec, which take brackets in a path for a pattern.
         try:
             for name in names:
                 self.files.put_file(str(folder / name), f"{part}/{name}")
             for name in names:
-                self.files.mv(f"{part}/{name}", f"{self.out}/{place}/{name}")
+                self.files.cp_file(f"{part}/{name}", f"{self.out}/{place}/{name}")
         finally:
+            for name in names:
+                with suppress(OSError):
+                    self.files.rm_file(f"{part}/{name}")
             with suppress(OSError):
-                self.files.rm(part, recursive=True)
+                self.files.rmdir(part)
 
 
 def filesystem(url: str) -> tuple[Any, str]:
