@@ -77,7 +77,9 @@ def _processes(commands: Sequence[Sequence[str]]) -> None:
     Raises:
         MssctlError: one did not end as a share does (exit 3).
     """
-    running = [subprocess.Popen(one, stdout=subprocess.DEVNULL) for one in commands]  # noqa: S603
+    # In sessions of their own: the terminal's Ctrl-C and ours would be two, and cut cleanups short.
+    quiet = {"stdout": subprocess.DEVNULL, "start_new_session": True}
+    running = [subprocess.Popen(one, **quiet) for one in commands]  # type: ignore[call-overload] # noqa: S603
     try:
         codes = [process.wait() for process in running]
     except KeyboardInterrupt:

@@ -16,7 +16,9 @@ def status(job: Job, now: float | None = None) -> JobStatusResult:
     known = [(song, standing[song.id]) for song in songs if song.id in standing]
     final = [(song, found.final) for song, found in known if found.final]
     done = [row for _, row in final if row["status"] == DONE]
-    rates = _rates(rows, time.time() if now is None else now)
+    pending = len(songs) - len(final)
+    # Actors of Ray are ended without a row that says so.
+    rates = _rates(rows, time.time() if now is None else now) if pending else []
     rate = sum(rates) or None
     return JobStatusResult(
         job=str(job.folder),
@@ -26,7 +28,7 @@ def status(job: Job, now: float | None = None) -> JobStatusResult:
         audio_hours=sum(row["audio_seconds"] for row in done) / 3600,
         workers=len(rates),
         songs_per_hour=rate,
-        eta_hours=(len(songs) - len(final)) / rate if rate else None,
+        eta_hours=pending / rate if rate else None,
         missing_shards=_missing(rows),
         set_aside=[
             SetAside(song.id, song.path, row["error"], row["message"], row["attempt"])
