@@ -1,7 +1,6 @@
 """``mssctl separate``: songs in, one file per stem out."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,9 @@ from mssctl.hub.pull import Confirm, nobody
 from mssctl.options.separate import SeparateOptions
 from mssctl.results.separate import SeparateResult
 from mssctl.separation import outputs
-from mssctl.separation.ensemble import ensemble, members
-from mssctl.separation.excerpt import Excerpt
-from mssctl.separation.formats import StemFormat
 from mssctl.separation.open_model import FoundModel, find_model
-from mssctl.separation.outputs import Namer
-from mssctl.separation.song import SongSeparation, separate_songs
-from mssctl.separation.stems import select
-from mssctl.separation.stream import SeparationSettings
+from mssctl.separation.prepare import joined_name, model_names, own_stems, song_separation
+from mssctl.separation.song import separate_songs
 
 _DEMO = (
     "starter is a small demo model: `mssctl models list` names better ones, "
@@ -51,11 +45,8 @@ def separate(
             output exists already; nothing has been done then.
     """
     given = SeparateOptions.given(options, changes)
-    files = StemFormat(
-        given.format, given.bit_depth, given.clip_mode, given.bitrate, given.sample_rate
-    )
-    own = _own_stems(given)
-    names = _names(given)
+    own = own_stems(given)
+    names = model_names(given)
     _check(given, len(names))
     models = [
         find_model(
@@ -68,101 +59,17 @@ def separate(
         )
         for name in (*names, *own.values())
     ]
-    model = models[0]
+    model, name = models[0], joined_name(models)
     if names == [None] and model.name == "starter":
         report(Notice(_DEMO))
-    audio = model.config.audio
-    selection = select(
-        audio.outputs,
-        only=given.stems,
-        two_stems=given.two_stems,
-        other_method=given.other_method,
-        whole=audio.complete,
-    )
-    name = "+".join(dict.fromkeys(one.name for one in models))
     folder = Path("separated") / name if given.out is None else Path(given.out)
-    run = SongSeparation(
-        Namer(folder, given.filename, name, given.format),
-        selection,
-        _settings(model, given),
-        files,
-        excerpt=Excerpt(given.start or 0.0, given.duration),
-        peak=given.normalize,
-        existing=given.existing,
-        report=report,
-    )
-    if len(models) > 1:
-        weights = _weights(given, len(names)) + [0.0] * len(own)
-        own_at = {stem: len(names) + index for index, stem in enumerate(own)}
-        settings = [_settings(one, given) for one in models]
-        run = ensemble(
-            run, members(models, settings, weights, own_at), given.ensemble or "avg_wave"
-        )
+    run = song_separation(given, models, folder, report)
     arguments = [songs] if isinstance(songs, str | Path) else songs
     with outputs.folder_for_outputs(folder):
         done, failures = separate_songs(run, arguments, model, fail_fast=given.fail_fast)
     return SeparateResult(
         name, str(model.device.device), model.dtype.name, done, failures, **_origin(models)
     )
-
-
-def _names(given: SeparateOptions) -> list[str | None]:
-    """The models that are named; None is the user's default."""
-    if given.name is None or isinstance(given.name, str):
-        return [given.name]
-    return list(given.name)
-
-
-def _own_stems(given: SeparateOptions) -> dict[str, str]:
-    """Stem -> the model that gives it alone.
-
-    Raises:
-        MssctlError: not ``STEM=MODEL``, or a stem twice (exit 2).
-    """
-    own: dict[str, str] = {}
-    for item in given.stem_model or ():
-        stem, _, name = item.partition("=")
-        if not stem or not name or stem in own:
-            raise MssctlError(
-                f"`stem_model` {item!r}: expected STEM=MODEL, each stem once",
-                exit_code=ExitCode.USAGE,
-            )
-        own[stem] = name
-    return own
-
-
-def _weights(given: SeparateOptions, count: int) -> list[float]:
-    """The shares of the models that are combined.
-
-    Raises:
-        MssctlError: not one positive number for each (exit 2).
-    """
-    if given.weights is None:
-        return [1.0] * count
-    try:
-        weights = [float(weight) for weight in given.weights]
-    except ValueError:
-        weights = []
-    if len(weights) != count or not all(0 < weight < float("inf") for weight in weights):
-        raise MssctlError(
-            f"`weights`: expected {count} positive numbers, one for each model",
-            exit_code=ExitCode.USAGE,
-        )
-    return weights
-
-
-def _settings(model: FoundModel, given: SeparateOptions) -> SeparationSettings:
-    settings = SeparationSettings.from_config(
-        model.config,
-        segment_seconds=given.segment,
-        overlap=given.overlap,
-        batch_size=given.batch,
-        amp_dtype=model.dtype.amp_dtype,
-        mix_consistent=False,  # done at the song's own rate, see SongSeparation.outputs
-        shifts=given.shifts,
-        seed=given.seed or 0,
-    )
-    return replace(settings, tta=given.tta)
 
 
 def _check(given: SeparateOptions, models: int) -> None:

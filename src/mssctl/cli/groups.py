@@ -79,6 +79,12 @@ class Preset(Group):
     places = ("preset.import",)
 
 
+class Job(Group):
+    """Commands about jobs of many songs."""
+
+    places = ("job.make", "job.run", "job.status", "job.retry")
+
+
 class Models(Group):
     """Commands about models."""
 

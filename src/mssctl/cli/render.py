@@ -15,6 +15,7 @@ from mssctl.results.common import FileFailure
 from mssctl.results.data import DataCheckResult
 from mssctl.results.doctor import DoctorResult
 from mssctl.results.evaluate import EvalResult
+from mssctl.results.job import JobRunResult
 from mssctl.results.separate import SeparateResult
 from mssctl.results.train import TrainResult
 
@@ -42,7 +43,7 @@ def plain(value: Any) -> Any:
 
 def failures_of(result: Any) -> Sequence[FileFailure]:
     """The inputs that a result reports as failed."""
-    reporting = SeparateResult | DataCheckResult | EvalResult
+    reporting = SeparateResult | DataCheckResult | EvalResult | JobRunResult
     return result.failures if isinstance(result, reporting) else ()
 
 
