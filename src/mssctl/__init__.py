@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from mssctl.api.doctor import doctor
     from mssctl.api.evaluate import evaluate
     from mssctl.api.listen import listen
+    from mssctl.api.load_model import load_model
     from mssctl.api.plan import plan
     from mssctl.api.separate import separate
     from mssctl.api.train import resume, train
-    from mssctl.models.weights import load as load_model
 
 __all__ = [
     "__version__",
@@ -38,7 +38,7 @@ _HOME = {
     "doctor": "mssctl.api.doctor:doctor",
     "evaluate": "mssctl.api.evaluate:evaluate",
     "listen": "mssctl.api.listen:listen",
-    "load_model": "mssctl.models.weights:load",
+    "load_model": "mssctl.api.load_model:load_model",
     "plan": "mssctl.api.plan:plan",
     "resume": "mssctl.api.train:resume",
     "separate": "mssctl.api.separate:separate",

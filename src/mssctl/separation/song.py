@@ -7,7 +7,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import tee
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -17,8 +16,6 @@ from torch import Tensor
 from mssctl.audio import files
 from mssctl.audio.files import AudioInfo
 from mssctl.audio.metadata import read_tags
-from mssctl.audio.overlap import in_step
-from mssctl.audio.resample import resample_stream
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Progress, Reporter, silent
 from mssctl.failures import failure
@@ -28,19 +25,18 @@ from mssctl.options.separate import Existing
 from mssctl.results.common import FileFailure
 from mssctl.results.separate import SeparatedSong
 from mssctl.separation import outputs
+from mssctl.separation.at_rate import level_of, separate_at
 from mssctl.separation.encode import Target, write_stems
 from mssctl.separation.excerpt import Excerpt
 from mssctl.separation.formats import StemFormat
 from mssctl.separation.inputs import Song, find_songs
 from mssctl.separation.open_model import FoundModel
 from mssctl.separation.outputs import Namer
-from mssctl.separation.stems import Selection, project, with_rest
+from mssctl.separation.stems import Selection
 from mssctl.separation.stream import (
     SeparationSettings,
     channel_groups,
-    measured,
     memory_errors,
-    separate_stream,
 )
 
 
@@ -187,31 +183,17 @@ class SongSeparation:
     def stems(
         self, song: Song, info: AudioInfo, model: Separator, note: Callable[[str], None]
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """All stems ``(S, C, n)``, with the rest where they lack some, and mixture ``(C, n)``.
-
-        Resampling loses what lies above the lower rate's Nyquist frequency, so the stems are
-        made to add up here, after the way back, and not at the model's rate.
-        """
-        level, rate = None, self.files.rate(info)
-        if self.settings.normalize:
-            first = self.excerpt.of(info)
-            level = measured(resample_stream(first, info.sample_rate, model.sample_rate))
-        heard, mixture = tee(self.excerpt.of(info, note))
-        into = resample_stream(heard, info.sample_rate, model.sample_rate)
-        stems = separate_stream(model, into, self.settings, level)
-        back = resample_stream(stems, model.sample_rate, rate)
-        mixture = resample_stream(mixture, info.sample_rate, rate)
+        """All stems ``(S, C, n)``, with the rest where they lack some, and mixture ``(C, n)``."""
+        rates = info.sample_rate, self.files.rate(info)
+        level = level_of(model, self.excerpt.of(info), self.settings, info.sample_rate)
         total = self.as_written(info).seconds
         start = time.perf_counter()
         done = 0
-        # The way back may give a sample more than the song has; then the mixture ends first.
-        for mix, part in in_step(mixture, back):
-            whole = (
-                project(part, mix, self.settings.taker) if model.complete else with_rest(part, mix)
-            )
+        blocks = self.excerpt.of(info, note)
+        for whole, mix in separate_at(model, blocks, self.settings, rates, level):
             yield whole, mix
             done += mix.shape[-1]
-            seconds = done / rate
+            seconds = done / rates[1]
             self.report(
                 Progress(
                     task=song.path.name,
