@@ -560,3 +560,19 @@ def test_tta_averages_over_polarity_and_sides(model, monkeypatch):
     missing = mix - sum(np.broadcast_to(one, mix.shape) for one in wanted.values())
     for name, one in wanted.items():
         np.testing.assert_allclose(stems[name], one + missing / 3, atol=1e-6)
+
+
+def test_a_page_lies_beside_the_stems_and_is_made_again():
+    for _ in range(2):
+        (done,) = separate(song(), out="out", page=True, existing="overwrite").songs
+        assert done.page == "out/song/song page/index.html"
+        assert "vocals" in Path(done.page).read_text(encoding="utf-8")
+
+
+def test_a_page_that_cannot_be_written_fails_alone():
+    Path("out/song/song page").mkdir(parents=True)
+    Path("out/song/song page/mine.txt").write_text("mine", encoding="utf-8")
+    result = separate(song(), out="out", page=True)
+    assert [one.path for one in result.failures] == ["out/song/song page"]
+    assert Path("out/song/song page/mine.txt").read_text(encoding="utf-8") == "mine"
+    assert Path("out/song/vocals.wav").is_file()

@@ -32,7 +32,16 @@ from mssctl.separation.inputs import find_songs
 from mssctl.separation.open_model import find_model
 from mssctl.separation.prepare import model_names, song_separation
 
-_FIXED = ("device", "filename", "existing", "fail_fast", "ensemble", "weights", "stem_model")
+_FIXED = (
+    "device",
+    "filename",
+    "existing",
+    "fail_fast",
+    "ensemble",
+    "weights",
+    "stem_model",
+    "page",
+)
 
 
 def make(

@@ -1,14 +1,18 @@
 """``mssctl separate``: songs in, one file per stem out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mssctl.audio.files import probe
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
+from mssctl.failures import failure
 from mssctl.hub.pull import Confirm, nobody
 from mssctl.options.separate import SeparateOptions
-from mssctl.results.separate import SeparateResult
+from mssctl.results.common import FileFailure
+from mssctl.results.separate import SeparatedSong, SeparateResult
 from mssctl.separation import outputs
 from mssctl.separation.open_model import FoundModel, find_model
 from mssctl.separation.prepare import joined_name, model_names, own_stems, song_separation
@@ -67,9 +71,37 @@ def separate(
     arguments = [songs] if isinstance(songs, str | Path) else songs
     with outputs.folder_for_outputs(folder):
         done, failures = separate_songs(run, arguments, model, fail_fast=given.fail_fast)
+        if given.page:
+            done, without = _with_pages(done, name, models, report)
+            failures += without
     return SeparateResult(
         name, str(model.device.device), model.dtype.name, done, failures, **_origin(models)
     )
+
+
+def _with_pages(
+    songs: Sequence[SeparatedSong], name: str, models: Sequence[FoundModel], report: Reporter
+) -> tuple[list[SeparatedSong], list[FileFailure]]:
+    """The songs with a page each, and what stood in the way of one; an older page is replaced."""
+    # Pictures and mp3 are not what most runs wait for.
+    from mssctl.pages.listening import write  # noqa: PLC0415
+    from mssctl.pages.listening.tracks import Take  # noqa: PLC0415
+
+    license_ = _origin(models).get("license", "")
+    done, failures = [], []
+    for song in songs:
+        source, stems = Path(song.path), {stem: Path(path) for stem, path in song.stems.items()}
+        folder = next(iter(stems.values())).parent / f"{source.stem} page"
+        try:
+            take = Take(name, stems, license_, song.speed)
+            same = song.gain == 1 and song.seconds == probe(source).seconds
+            mixture = source if same else None  # another length or level would mislead
+            page = write(folder, source.stem, [take], mixture, overwrite=True, report=report)
+            done.append(replace(song, page=page.path))
+        except (MssctlError, OSError) as error:
+            done.append(song)
+            failures.append(failure(str(folder), error))
+    return done, failures
 
 
 def _check(given: SeparateOptions, models: int) -> None:

@@ -45,6 +45,7 @@ def _song(song: SeparatedSong) -> str:
     speed = f", {song.speed:.1f} x real time" if song.speed else ""  # 0: kept, not computed
     head = f"{escaped(song.path)}: {audio}{speed}"
     rows = [[f"  {stem}", escaped(path)] for stem, path in song.stems.items()]
+    rows += [["  page", escaped(song.page)]] if song.page else []
     stems = aligned(["", ""], rows)
     notes = "".join(f"  note: {escaped(note)}\n" for note in song.notes)
     return f"{head}\n{stems}{notes}"

@@ -200,6 +200,9 @@ class SeparateOptions(Options):
     duration: float | None = option(
         None, "--duration", help="Seconds to separate from there on.", bounds=bounds.SECONDS
     )
+    page: bool = option(
+        False, "--page", help="Write a page beside the stems of each song, to hear them in."
+    )
     existing: Existing = option(
         "error",
         "--skip-existing/--overwrite",

@@ -18,6 +18,7 @@ class SeparatedSong:
         speed: seconds of audio per second of computing.
         notes: what was done to the audio on the way (resampled, downmixed, rescaled ...).
         gain: of all stems; they add up to the input times this.
+        page: to hear the stems in, if one was asked for.
     """
 
     path: str
@@ -28,6 +29,7 @@ class SeparatedSong:
     speed: float
     notes: list[str] = field(default_factory=list)
     gain: float = 1.0
+    page: str | None = None
 
 
 @dataclass(frozen=True)
