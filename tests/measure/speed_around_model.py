@@ -1,7 +1,7 @@
 """How fast `separate` is around the model: with one that gives each stem a share of its input.
 
-`python tests/measure/throughput.py --seconds 600`; no start-up, best of `--runs`, and with `--profile`
-the functions that take longest.
+`python tests/measure/speed_around_model.py --seconds 600`; no start-up, best of `--runs`, and with
+`--profile` the functions that take longest.
 """
 
 import argparse
