@@ -127,7 +127,8 @@ def sing(
 def _wander(rng: np.random.Generator, count: int, seconds: float) -> Curve:
     """A smooth random curve ``(count,)`` within -1 and 1, with a new value every ``seconds``."""
     points = rng.uniform(-1, 1, int(count * _FRAME / seconds) + 3)
-    return np.interp(np.arange(count) * _FRAME / seconds, np.arange(points.size), points)
+    where = np.arange(count) * _FRAME / seconds
+    return np.asarray(np.interp(where, np.arange(points.size), points), np.float64)
 
 
 class Take(NamedTuple):
