@@ -49,6 +49,11 @@ class SynthOptions(Options):
         help="Share of the songs kept for validation.",
         bounds=(0.0, 0.99),
     )
+    varied: bool = option(
+        False,
+        "--varied",
+        help="Voices that never repeat, other arrangements and louder masters; needs pyworld.",
+    )
     workers: int | None = option(
         None,
         "--workers",

@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -32,17 +33,19 @@ from mssctl.synth.material import (
     keep_aside,
     split_library,
 )
-from mssctl.synth.mix import balance, codec_bands, master, treat
+from mssctl.synth.mix import balance, codec_bands, coded, master, treat
 from mssctl.synth.other import play_other
 from mssctl.synth.score import write_score
 from mssctl.synth.studio import Studio
 from mssctl.synth.vocals import choose_voice, play_vocals
+from mssctl.synth.vocoder import check_pyworld
 
 # Part of every song's seed: raise it when the same seed no longer gives the same song.
 _VERSION = 7
 _SPLITS = ("train", "valid")
 _NOTE_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 _UNRELATED = 0.6  # part of the songs whose stems share neither tempo nor key
+_CODED = 0.2  # part of the varied songs that went through MP3
 _SILENT = 0.06  # chance of a stem to be silent in the whole song
 
 
@@ -57,6 +60,7 @@ class Job:
     seconds: float
     sample_rate: int
     library: Library
+    varied: bool = False
 
 
 def synthesize(
@@ -79,13 +83,15 @@ def synthesize(
         MssctlError: ``samples`` has no samples or one is unreadable, or ``out`` holds something
             else.
     """
+    if options.varied:
+        check_pyworld()
     library = {} if options.samples is None else find_samples(Path(options.samples))
     aside = keep_aside(library, options.valid_fraction)
     index = _index(options, sample_rate, library, aside)
     _open(out, index)
     seed, seconds = options.seed, options.song_seconds
     jobs = [
-        Job(out / split, split, number, seed, seconds, sample_rate, part)
+        Job(out / split, split, number, seed, seconds, sample_rate, part, options.varied)
         for split, part in split_library(library, aside).items()
         for number in range(index["songs"][split])
     ]
@@ -116,8 +122,13 @@ def _index(
             "valid_fraction": options.valid_fraction,
             "sample_rate": sample_rate,
             "samples": _fingerprint(options.samples, library),
+            **({"varied": True} if options.varied else {}),
         },
-        "versions": {"generator": _VERSION, "numpy": np.__version__},
+        "versions": {
+            "generator": _VERSION,
+            "numpy": np.__version__,
+            **({"pyworld": version("pyworld")} if options.varied else {}),
+        },
         "packs_kept_aside_for_valid": aside,
         "songs": {"train": total - valid, "valid": valid},
         "seconds": total * options.song_seconds,
@@ -207,7 +218,7 @@ def render_song(
     plan, *streams = (
         np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(key).spawn(6)
     )
-    studio = Studio(job.library, _reader(job.sample_rate), job.seconds)
+    studio = Studio(job.library, _reader(job.sample_rate), job.seconds, varied=job.varied)
     voice = choose_voice(studio, plan)
     # Without samples the songs are for tests and demonstrations: all stems, and mostly in tune.
     unrelated, silence = (_UNRELATED, _SILENT) if job.library else (0.1, 0.0)
@@ -234,7 +245,9 @@ def render_song(
         if kind not in silent:
             track = players[kind](studio, scores[kind], rng, rest[kind])
             stems[kind] = treat(track, kind, studio, rng, beat=scores[kind].beat, common=common)
-    stems = balance(stems, streams[4], job.sample_rate)
+    stems = balance(stems, streams[4], job.sample_rate, varied=job.varied)
+    if job.varied and streams[4].random() < _CODED:
+        stems = coded(stems, float(streams[4].uniform(0.15, 0.5)), job.sample_rate)
     whole = master(stems, float(streams[4].uniform(0.2, 3)))
     facts = {
         "seed": key,

@@ -1,6 +1,10 @@
 """The mixing desk: an effect chain per stem, levels like those of real songs, one master gain."""
 
+import io
+
 import numpy as np
+import soundfile
+from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
 from mssctl.audio.effects import (
     active_rms,
@@ -38,6 +42,7 @@ _PASS = {"drums": 0.25, "bass": 0.5, "other": 0.5}
 _LOWEST = {"vocals": (70, 180), "drums": (50, 120), "other": (60, 250)}  # Hz, of that filter
 _WIDTH = {"drums": (0.3, 1.5), "bass": (0.0, 0.7), "other": (0.3, 1.5)}
 _SATURATION = {"vocals": 0.25, "drums": 0.4, "bass": 0.5, "other": 0.25}
+_LIMITER_HOP = 64  # frames per value of its gain
 
 
 def _bands(kind: str, rng: np.random.Generator) -> list[Band]:
@@ -96,6 +101,8 @@ def treat(
         The stem ``(2, N)``, its level still free.
     """
     rate = studio.rate
+    if studio.varied and kind == "vocals":
+        track = _colored(track, rng, rate)
     if rng.random() < _SATURATION[kind]:
         track = saturate(track, float(2 ** rng.uniform(-0.5, 2.2)), float(rng.uniform(0, 0.3)))
     if kind in ("vocals", "other") and rng.random() < (0.2 if kind == "vocals" else 0.15):
@@ -126,6 +133,20 @@ def treat(
     return track * pan_gains(float(np.clip(rng.normal(0, place), -0.8, 0.8)))
 
 
+def _colored(track: Audio, rng: np.random.Generator, rate: int) -> Audio:
+    """A voice in a room, through a telephone or a distortion, or as it is."""
+    if rng.random() < 0.4:
+        room = noise_tail(rng, float(rng.uniform(0.12, 0.6)), float(rng.uniform(2000, 8000)), rate)
+        wet, delay = float(rng.uniform(0.1, 0.7)), float(rng.uniform(0, 0.02))
+        track = convolve(track, space(np.ones(1, np.float32), room, wet, delay, rate))
+    if rng.random() < 0.12:
+        narrow = Band("highpass", rng.uniform(250, 500)), Band("lowpass", rng.uniform(2500, 4500))
+        track = convolve(track, equalizer(narrow, rate)[None])
+    if rng.random() < 0.15:
+        track = saturate(track, float(2 ** rng.uniform(1, 3.5)), float(rng.uniform(0, 0.3)))
+    return track
+
+
 def codec_bands(rng: np.random.Generator) -> list[Band]:
     """In a third of the songs, the treble that lossy coding takes away: a steep low-pass."""
     if rng.random() >= 0.33:
@@ -135,14 +156,18 @@ def codec_bands(rng: np.random.Generator) -> list[Band]:
     return [Band("lowpass", hz, q=q) for q in (0.506, 0.561, 0.707, 1.101, 3.196)]
 
 
-def balance(stems: dict[str, Audio], rng: np.random.Generator, rate: int) -> dict[str, Audio]:
+def balance(
+    stems: dict[str, Audio], rng: np.random.Generator, rate: int, *, varied: bool = False
+) -> dict[str, Audio]:
     """Set the levels, let the drums duck the others sometimes, and glue the mix together.
 
     The bus compressor's gain comes from the mixture and is applied to every stem alike, so the
-    stems still add up to the mixture.
+    stems still add up to the mixture; so is that of a limiter, in some of the varied songs.
     """
     levels = {kind: float(np.clip(rng.normal(m, s), lo, hi)) for kind, (m, s, lo, hi) in
               _LEVELS.items()}  # fmt: skip
+    if varied and rng.random() < 0.3:
+        levels |= {"other": float(rng.uniform(-22, -10)), "drums": float(rng.uniform(-4, 0))}
     out = {}
     for kind in STEMS:
         level = active_rms(stems[kind], rate)
@@ -156,6 +181,44 @@ def balance(stems: dict[str, Audio], rng: np.random.Generator, rate: int) -> dic
         threshold, ratio = float(rng.uniform(2, 9)), float(rng.uniform(2, 12))
         glue = gain_curve(_sum(out), threshold, ratio, float(rng.uniform(0.03, 0.2)), rate)
         out = {kind: stem * glue for kind, stem in out.items()}
+    if varied and rng.random() < 0.6:
+        out = limit(out, float(rng.uniform(2, 10)), float(rng.uniform(0.005, 0.06)), rate)
+    return out
+
+
+def limit(stems: dict[str, Audio], drive_db: float, window: float, rate: int) -> dict[str, Audio]:
+    """Lower the peaks of the mixture by up to ``drive_db``, all stems alike; looks ahead."""
+    total = np.abs(_sum(stems)).max(axis=0)
+    count = -(-total.size // _LIMITER_HOP)
+    peaks = np.pad(total, (0, count * _LIMITER_HOP - total.size)).reshape(count, -1).max(axis=1)
+    gain = np.minimum(peaks.max() * 10 ** (-drive_db / 20) / np.maximum(peaks, 1e-9), 1)
+    # The mean of minima over the same window is nowhere above the gain that the peak needs.
+    reach = 2 * int(window * rate / _LIMITER_HOP) + 3
+    smooth = uniform_filter1d(minimum_filter1d(gain, reach), reach - 2)
+    where = (np.arange(total.size) - _LIMITER_HOP / 2) / _LIMITER_HOP
+    curve = np.interp(where, np.arange(count), smooth).astype(np.float32)
+    return {kind: stem * curve for kind, stem in stems.items()}
+
+
+def coded(stems: dict[str, Audio], quality: float, rate: int) -> dict[str, Audio]:
+    """Each stem through MP3, so that the mixture holds its artifacts and is still the sum.
+
+    Args:
+        stems: ``(2, N)`` float32 each.
+        quality: from 0, the lowest bit rate, to 1.
+        rate: sample rate in Hz, one that MP3 has.
+    """
+    peak = max(float(np.abs(stem).max()) for stem in stems.values()) + 1e-9
+    out = {}
+    for kind, stem in stems.items():
+        file = io.BytesIO()
+        soundfile.write(
+            file, stem.T * np.float32(0.9 / peak), rate, format="MP3", subtype="MPEG_LAYER_III",
+            bitrate_mode="CONSTANT", compression_level=1 - quality,
+        )  # fmt: skip
+        file.seek(0)
+        read, _ = soundfile.read(file, dtype="float32", frames=stem.shape[1], fill_value=0)
+        out[kind] = np.ascontiguousarray(read.T) * np.float32(stem.any())
     return out
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from mssctl.audio.effects import pan_gains, place, rms, saturate, widen
 from mssctl.audio.filters import Audio, Band, convolve, equalizer
+from mssctl.synth.ensemble import section, soloist
 from mssctl.synth.instruments import (
     VOWELS,
     Instrument,
@@ -16,8 +17,9 @@ from mssctl.synth.instruments import (
     riser,
     subtractive,
 )
-from mssctl.synth.score import Note, Score, activity, chord_part, melody
+from mssctl.synth.score import Note, Score, activity, chord_part, melody, weighted
 from mssctl.synth.studio import Studio, choose_bank, sampled, trim
+from mssctl.synth.vocoder import Take, draw_singer, sing_again
 
 
 def _shape(rng: np.random.Generator) -> str:
@@ -99,11 +101,15 @@ def _layer(
     center = float(rng.uniform(54, 70))
     if role == "lead":
         play = sampled(studio, bank, rng) or lead_patch(rng, rate)
+        if studio.varied and rng.random() < 0.5:
+            play, bank = soloist(rng, rate), []
         notes = melody(score, rng, center + rng.uniform(0, 14), float(rng.uniform(0.1, 0.7)), plays)
     elif role == "pad":
         play = cloud(rate, harmonics(_shape(rng), 70, rng), rng)
         if rng.random() < 0.35:
             play = keys_patch(rng, rate)
+        if studio.varied and rng.random() < 0.6:
+            play = section(rng, rate)
         notes = chord_part(score, rng, center, "pad", plays)
     else:
         play = sampled(studio, bank, rng) or keys_patch(rng, rate)
@@ -120,6 +126,10 @@ def _layer(
     perform(track, notes, play, rng, rate)
     if bank and "guitar" in bank[0].pack and rng.random() < 0.75:
         track = _amplifier(track, rng, rate)
+    if studio.varied and role == "lead" and rng.random() < 0.3:
+        # What the vocoder does to a sound must not tell a voice from an instrument.
+        singer = draw_singer(rng, float(rng.uniform(-4, 4)))
+        track = sing_again(track, [Take(singer, 1.0, 0.0)], rng, rate)
     return track
 
 
@@ -139,10 +149,24 @@ def _texture(studio: Studio, score: Score, rng: np.random.Generator) -> Audio:
     return track
 
 
+def _arrangement(
+    rng: np.random.Generator, roles: list[str], rest: float
+) -> tuple[list[str], float]:
+    """The parts of a varied song and how much they rest: sometimes sustained, sometimes sparse."""
+    kind = weighted(rng, {"as it is": 5, "sustained": 3, "sparse": 2})
+    if kind == "sustained":
+        return ["pad", "pad", "lead"][: int(rng.integers(1, 4))], 0.0
+    if kind == "sparse":
+        return [str(rng.choice(["lead", "pad", "chords"]))], 0.6
+    return roles, rest
+
+
 def play_other(studio: Studio, score: Score, rng: np.random.Generator, rest: float) -> Audio:
     """The accompaniment ``(2, N)``: layers of different loudness, place and width."""
     roles = ["chords"]
     roles += [r for r, p in (("pad", 0.4), ("lead", 0.5), ("chords", 0.35)) if rng.random() < p]
+    if studio.varied:
+        roles, rest = _arrangement(rng, roles, rest)
     together = activity(rng, score.bars, rest)
     track = studio.silence()
     for i, role in enumerate(roles):

@@ -27,14 +27,19 @@ class Studio:
         library: the samples to draw from; empty for synthesis only.
         reader: decodes them.
         seconds: length of the song.
+        varied: sing recordings again as other voices, and arrange and mix as
+            `mssctl.synth.ensemble` and `mssctl.synth.mix` say.
     """
 
-    def __init__(self, library: Library, reader: SampleReader, seconds: float) -> None:
+    def __init__(
+        self, library: Library, reader: SampleReader, seconds: float, *, varied: bool = False
+    ) -> None:
         """Open the studio with nothing used yet."""
         self.library = library
         self.reader = reader
         self.rate = reader.sample_rate
         self.seconds = seconds
+        self.varied = varied
         self.used: dict[str, set[str]] = {}
 
     def samples(self, kind: str) -> list[Sample]:

@@ -1,6 +1,6 @@
 """The vocal stem: sung phrases, syllables as melodies, spoken words; doubles and harmonies."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,9 +9,11 @@ from mssctl.audio.filters import Audio
 from mssctl.synth.material import Sample, grouped
 from mssctl.synth.score import Note, Score, activity, melody, weighted
 from mssctl.synth.studio import Studio, sampled, trim
+from mssctl.synth.vocoder import Singer, draw_singer, draw_takes, sing_again
 from mssctl.synth.voice import shift_formants, synthetic_singer
 
 _KINDS = {"phrases": 0.64, "sung": 0.26, "talk": 0.1}  # how often each is drawn
+_SUNG_AGAIN = 0.85  # part of the varied songs whose voice goes through the vocoder
 _LONGEST = 12.0  # seconds of one phrase; longer files are cut
 
 
@@ -27,6 +29,7 @@ class Voice:
         formants: factor of the formant frequencies, on top of what ``pitch`` does to them.
         bpm: tempo of a song in time with it, None when any will do.
         key: key of a song in tune with it (pitch class, is minor), None when any will do.
+        singer: who sings the finished track again; None: nobody.
     """
 
     kind: str
@@ -36,6 +39,7 @@ class Voice:
     formants: float = 1.0
     bpm: float | None = None
     key: tuple[int, bool] | None = None
+    singer: Singer | None = None
 
 
 def _kind(sample: Sample) -> str:
@@ -48,7 +52,8 @@ def choose_voice(studio: Studio, rng: np.random.Generator) -> Voice:
     """Draw a voice; phrases are preferred, since real singing is what matters most."""
     kinds = grouped(studio.samples("vocals"), _kind)
     if not kinds:
-        return Voice("synthetic", (), 0, 1)
+        singer = draw_singer(rng, float(rng.uniform(-3, 3))) if studio.varied else None
+        return Voice("synthetic", (), 0, 1, singer=singer)
     kind = weighted(rng, {kind: weight for kind, weight in _KINDS.items() if kind in kinds})
     singers = grouped(kinds[kind], lambda s: f"{s.pack} {s.key} {s.bpm}" if s.bpm else s.pack)
     samples = tuple(singers[weighted(rng, {who: len(own) ** 0.5 for who, own in singers.items()})])
@@ -60,11 +65,15 @@ def choose_voice(studio: Studio, rng: np.random.Generator) -> Voice:
         formants = float(np.clip(size / 2 ** (pitch / 12), 0.72, 1.4))
     if rng.random() < 0.45:
         tempo = float(rng.uniform(0.8, 1.2))
-    if kind != "phrases":
-        return Voice(kind, samples, pitch, tempo, formants)
     bpm, key = samples[0].bpm or 120.0, samples[0].key
     moved = None if key is None else ((key[0] + int(pitch)) % 12, key[1])
-    return Voice(kind, samples, pitch, tempo, formants, bpm * tempo, moved)
+    singer = None
+    if studio.varied and rng.random() < _SUNG_AGAIN:
+        # The vocoder moves pitch and formants, and moves them better.
+        singer, pitch, formants = draw_singer(rng, pitch), 0.0, 1.0
+        tempo = float(rng.uniform(0.8, 1.2))
+    voice = Voice(kind, samples, pitch, tempo, formants, singer=singer)
+    return replace(voice, bpm=bpm * tempo, key=moved) if kind == "phrases" else voice
 
 
 def _phrase(
@@ -91,6 +100,8 @@ def _sing_phrases(
     talk = voice.kind == "talk"
     gap = float(rng.choice([0.5, 1, 1, 2])) * (2.0 if talk else 1.0)
     harmony = [float(rng.choice([3, 4, 5, 7, -5, 12, -12]))] if rng.random() < 0.2 else []
+    if voice.singer is not None:
+        harmony = []  # the vocoder follows one voice, and adds the others itself
     pitches = [voice.pitch + part for part in (0.0, *harmony)]
     made: dict[str, list[Audio]] = {}
     beat, index = float(rng.choice([0, 0, 2, 4])), 0
@@ -124,7 +135,8 @@ def _sing_notes(
     center = float(np.median(known)) + voice.pitch if known else 50.0 if low else 64.0
     plays = activity(rng, score.bars, max(rest, 0.2))
     notes = melody(score, rng, center, float(rng.uniform(0.1, 0.5)), plays)
-    parts = [0] if rng.random() < 0.7 else [0, int(rng.choice([2, 4, -3]))]
+    alone = rng.random() < 0.7 or voice.singer is not None
+    parts = [0] if alone else [0, int(rng.choice([2, 4, -3]))]
     for part in parts:
         for note in notes:
             pitch = note.midi + {0: 0, 2: 4, 4: 7, -3: -5}[part]
@@ -157,7 +169,9 @@ def play_vocals(
         track = _sing_phrases(studio, score, rng, voice, rest)
     else:
         track = _sing_notes(studio, score, rng, voice, rest)
-    if voice.formants != 1:
+    if voice.singer is not None:
+        track = sing_again(track, draw_takes(rng, voice.singer), rng, studio.rate)
+    elif voice.formants != 1:
         # Most recordings are mono: then one channel is enough work.
         source = track[:1] if np.array_equal(track[0], track[1]) else track
         track = np.tile(shift_formants(source, voice.formants, studio.rate), (3 - len(source), 1))
