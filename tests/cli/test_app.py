@@ -13,7 +13,7 @@ from mssctl.cli.app import app
 from mssctl.cli.docs import helps
 
 COMMANDS = [words for words, _ in helps(get_command(app), "mssctl")]
-GROUPS = ["mssctl", "mssctl data", "mssctl models", "mssctl eval", "mssctl preset"]
+GROUPS = ["mssctl", "mssctl data", "mssctl models", "mssctl eval", "mssctl preset", "mssctl job"]
 HEAVY = {"torch", "torchaudio", "numpy", "scipy", "yaml", "soundfile", "huggingface_hub"}
 
 

@@ -66,7 +66,6 @@ TYPED = [
     (["bench", "--compare", "a", "-q"], 2, "--compare"),
     # given twice: the last would win without a word
     (["separate", "x.wav", "-o", "a", "-o", "b"], 2, "--out"),
-    (["separate", "x.wav", "-n", "a", "--model", "b"], 2, "--name"),
     (["separate", "x.wav", "--segment", "1", "--segment", "2"], 2, "--segment"),
     (["separate", "x.wav", "--skip-existing", "--overwrite"], 2, "--overwrite"),
     (["separate", "x.wav", "--stems", "vocals,vocals"], 2, "vocals is given twice"),

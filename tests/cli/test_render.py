@@ -129,6 +129,7 @@ def test_there_is_an_example_of_every_result():
     # Looked at whole in tests/evaluation/test_compare.py and test_bench.py.
     elsewhere = {EvalComparison, ComparedResult, PairedDifference}
     elsewhere |= {StepBench, OperatorTime, BenchComparison, ComparedNumber}
+    elsewhere |= {models.OnnxModel}  # in tests/models/test_onnx.py
     modules = (separate, train, evaluate, data, models, bench)  # plan and doctor have their own
     kinds = {
         kind

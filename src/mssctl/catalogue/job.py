@@ -113,10 +113,10 @@ def levels_for(songs: int) -> int:
 
 def settings_of(given: SeparateOptions) -> dict[str, Any]:
     """The options that make outputs what they are, in JSON's own types."""
-    kept = {one.name: getattr(given, one.name) for one in fields(given)}
-    text = json.dumps({name: kept[name] for name in kept if name not in NOT_OF_A_JOB})
-    settings: dict[str, Any] = json.loads(text)
-    return settings
+    kept = {
+        one.name: getattr(given, one.name) for one in fields(given) if one.name not in NOT_OF_A_JOB
+    }
+    return {name: list(one) if isinstance(one, tuple) else one for name, one in kept.items()}
 
 
 def versions() -> dict[str, str]:
