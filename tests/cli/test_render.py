@@ -12,7 +12,7 @@ from mssctl.cli.bench import comparison_text as bench_comparison_text
 from mssctl.cli.bench import scan_text, steps_text
 from mssctl.cli.data import check_text, synth_text
 from mssctl.cli.eval import comparison_text, scores_text
-from mssctl.cli.models import default_text, list_text, model_text
+from mssctl.cli.models import default_text, export_text, list_text, model_text
 from mssctl.cli.render import as_json
 from mssctl.cli.separate import songs_text
 from mssctl.cli.train import train_text
@@ -35,7 +35,7 @@ from mssctl.results.evaluate import (
     Spread,
     StemScore,
 )
-from mssctl.results.models import DefaultModel, ModelEntry, ModelList
+from mssctl.results.models import DefaultModel, ModelEntry, ModelList, OnnxModel
 from mssctl.results.separate import SeparatedSong, SeparateResult
 from mssctl.results.train import DryRunResult, TrainResult
 
@@ -58,6 +58,7 @@ TEXTS = {
     EvalComparison: comparison_text,
     ModelList: list_text,
     ModelEntry: model_text,
+    OnnxModel: export_text,
     DefaultModel: default_text,
     SynthResult: synth_text,
     DataCheckResult: check_text,
@@ -107,6 +108,22 @@ EXAMPLES = {
     ),
     "model": ENTRY,
     "models": ModelList([ENTRY]),
+    "onnx": OnnxModel(
+        "a.onnx",
+        "scnet",
+        ["vocals"],
+        44_100,
+        2,
+        4_096,
+        1_024,
+        "hann",
+        431,
+        10.0,
+        18,
+        "MIT",
+        "0f",
+        2e-7,
+    ),
     "bench": ScanBench(
         preset="bsmamba2",
         device="cpu",
@@ -129,7 +146,6 @@ def test_there_is_an_example_of_every_result():
     # Looked at whole in tests/evaluation/test_compare.py and test_bench.py.
     elsewhere = {EvalComparison, ComparedResult, PairedDifference}
     elsewhere |= {StepBench, OperatorTime, BenchComparison, ComparedNumber}
-    elsewhere |= {models.OnnxModel}  # in tests/models/test_onnx.py
     modules = (separate, train, evaluate, data, models, bench)  # plan and doctor have their own
     kinds = {
         kind
@@ -149,6 +165,20 @@ def test_json_holds_every_field(example):
 @pytest.mark.parametrize(
     ("name", "lines"),
     [
+        (
+            "onnx",
+            [
+                "architecture  scnet",
+                "stems         vocals",
+                "audio         44100 Hz, 2 channels",
+                "transform     n_fft 4096, hop 1024, hann window",
+                "segment       431 frames, 10.00 s",
+                "license       MIT",
+                "file          a.onnx",
+                "sha256        0f",
+                "checked       onnxruntime differs from PyTorch by 2.0e-07 (relative L2)",
+            ],
+        ),
         (
             "separate",
             [
