@@ -4,6 +4,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ from mssctl.separation.outputs import (
 from mssctl.separation.stems import quantize
 
 _BLOCK = 65_536  # frames
+Samples = NDArray[np.float32] | NDArray[np.int16] | NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -151,26 +153,37 @@ def _encode(
     writers: Sequence[AtomicWriter],
 ) -> list[str]:
     clipped = 0
-    for outputs, mixture in separated:
-        scaled = outputs.numpy() * np.float32(gain)
-        total = mixture.numpy() * np.float32(gain) if target.needs_mixture else None
-        coded: NDArray[np.float32] | NDArray[np.int16] | NDArray[np.int32]
-        if target.encoding.bits:
-            coded, over = _integers(scaled, target.encoding.bits, total)
-        else:
-            over = int((np.abs(scaled) > 1).sum()) if target.clip_mode == "clamp" else 0
-            coded = np.clip(scaled, -1, 1) if over else scaled
-        clipped += over
-        for writer, samples in zip(writers, coded, strict=True):
-            writer.write(samples)
+    writing: list[Future[None]] = []  # of the block before: encoders work beside what follows
+    with ThreadPoolExecutor(len(writers)) as pool:
+        for coded, over in _coded(separated, target, gain):
+            clipped += over
+            for one in writing:
+                one.result()
+            writing = [pool.submit(w.write, part) for w, part in zip(writers, coded, strict=True)]
+        for one in writing:
+            one.result()
     if not clipped:
         return []
     return [f"{clipped} samples clipped at full scale: there the stems do not add up"]
 
 
+def _coded(
+    separated: Iterator[tuple[Tensor, Tensor]], target: Target, gain: float
+) -> Iterator[tuple[Samples, int]]:
+    """Blocks ``(O, C, n)`` as they are written, and how many samples of each were clipped."""
+    for outputs, mixture in separated:
+        scaled = outputs.numpy() * np.float32(gain)
+        total = mixture.numpy() * np.float32(gain) if target.needs_mixture else None
+        if target.encoding.bits:
+            yield _integers(scaled, target.encoding.bits, total)
+        else:
+            over = int((np.abs(scaled) > 1).sum()) if target.clip_mode == "clamp" else 0
+            yield (np.clip(scaled, -1, 1) if over else scaled), over
+
+
 def _integers(
     stems: NDArray[np.float32], bits: int, total: NDArray[np.float32] | None
-) -> tuple[NDArray[np.int16] | NDArray[np.int32], int]:
+) -> tuple[Samples, int]:
     """Samples in the layout that `AtomicWriter.write` takes, and how many were clipped."""
     rounded, clipped = quantize(stems, bits, total)
     return (rounded.astype(np.int16) if bits == 16 else rounded << (32 - bits)), clipped
