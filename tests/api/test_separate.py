@@ -569,6 +569,18 @@ def test_a_page_lies_beside_the_stems_and_is_made_again():
         assert "vocals" in Path(done.page).read_text(encoding="utf-8")
 
 
+def test_a_page_is_kept_or_an_error_unless_it_may_be_replaced():
+    page = Path(separate(song(), out="out", page=True).songs[0].page)
+    made = page.stat().st_mtime_ns
+    (kept,) = separate(song(), out="out", page=True, existing="skip").songs
+    assert (kept.page, page.stat().st_mtime_ns) == (str(page), made)
+    for stem in Path("out/song").glob("*.wav"):
+        stem.unlink()
+    (failed,) = separate(song(), out="out", page=True).failures
+    assert failed.path == "out/song/song page"
+    assert page.stat().st_mtime_ns == made
+
+
 def test_a_page_that_cannot_be_written_fails_alone():
     Path("out/song/song page").mkdir(parents=True)
     Path("out/song/song page/mine.txt").write_text("mine", encoding="utf-8")

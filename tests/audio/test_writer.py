@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from mssctl.audio import files
+from mssctl.audio import files, ogg
 from mssctl.audio.encoding import Encoding
 from mssctl.audio.metadata import Tags, read_tags
 from mssctl.audio.writer import AtomicWriter
@@ -120,3 +120,18 @@ def test_tags_are_bounded_and_only_known_names_are_taken(tmp_path):
     text = read_tags(path).text
     assert len(text["title"]) == 4_096
     assert "encoded_by" not in text
+
+
+def test_an_ogg_file_that_states_too_early_an_end_is_read_whole(tmp_path):
+    path = tmp_path / "x.ogg"
+    write(path, sines(96_000), OGG)
+    data = bytearray(path.read_bytes())
+    last = data.rfind(b"OggS")
+    data[last + 6 : last + 14] = (60_000).to_bytes(8, "little")
+    data[last + 22 : last + 26] = bytes(4)
+    data[last + 22 : last + 26] = ogg._crc(bytes(data[last:])).to_bytes(4, "little")
+    path.write_bytes(data)
+    notes: list[str] = []
+    read = np.concatenate(list(files.blocks(path, 65_536, notes.append)), axis=1)
+    assert read.shape[1] >= 96_000
+    assert any("its header states" in note for note in notes)

@@ -260,7 +260,13 @@ def test_large_and_many_channelled_files_get_the_container_they_need():
 
 @pytest.mark.parametrize(
     ("format_", "song"),
-    [("mp3", info(channels=6)), ("mp3", info(rate=96_000)), ("flac", info(channels=9))],
+    [
+        ("mp3", info(channels=6)),
+        ("mp3", info(rate=96_000)),
+        ("flac", info(channels=9)),
+        ("m4a", info(channels=3)),
+        ("aiff", info(frames=1 << 30)),
+    ],
 )
 def test_formats_that_cannot_hold_a_song_are_refused(format_, song):
     with pytest.raises(MssctlError, match=rf"song\.wav: {format_} cannot hold"):

@@ -101,11 +101,12 @@ class LoadedModel:
         if self.settings.normalize:
             raise MssctlError(
                 "this model needs the level of the whole song: it cannot separate a stream",
-                hint="use `separate`, or `settings` with normalize=False at a loss of quality",
+                hint="use `separate`, or `change(normalize=False)` at a loss of quality",
                 exit_code=ExitCode.BAD_INPUT,
             )
         for stems in self._run(blocks, sample_rate, None):
-            yield dict(zip(self.stems, stems, strict=True))
+            # A copy made here is an ordinary tensor, which may be changed in place.
+            yield dict(zip(self.stems, stems.clone(), strict=True))
 
     def change(self, **settings: object) -> None:
         """Change fields of `settings`, such as ``overlap`` or ``batch_size``."""

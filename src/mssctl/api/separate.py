@@ -10,7 +10,7 @@ from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
 from mssctl.failures import failure
 from mssctl.hub.pull import Confirm, nobody
-from mssctl.options.separate import SeparateOptions
+from mssctl.options.separate import Existing, SeparateOptions
 from mssctl.results.common import FileFailure
 from mssctl.results.separate import SeparatedSong, SeparateResult
 from mssctl.separation import outputs
@@ -72,7 +72,7 @@ def separate(
     with outputs.folder_for_outputs(folder):
         done, failures = separate_songs(run, arguments, model, fail_fast=given.fail_fast)
         if given.page:
-            done, without = _with_pages(done, name, models, report)
+            done, without = _with_pages(done, name, models, given.existing, report)
             failures += without
     return SeparateResult(
         name, str(model.device.device), model.dtype.name, done, failures, **_origin(models)
@@ -80,9 +80,13 @@ def separate(
 
 
 def _with_pages(
-    songs: Sequence[SeparatedSong], name: str, models: Sequence[FoundModel], report: Reporter
+    songs: Sequence[SeparatedSong],
+    name: str,
+    models: Sequence[FoundModel],
+    existing: Existing,
+    report: Reporter,
 ) -> tuple[list[SeparatedSong], list[FileFailure]]:
-    """The songs with a page each, and what stood in the way of one; an older page is replaced."""
+    """The songs with a page each, and what stood in the way of one."""
     # Pictures and mp3 are not what most runs wait for.
     from mssctl.pages.listening import write  # noqa: PLC0415
     from mssctl.pages.listening.tracks import Take  # noqa: PLC0415
@@ -92,11 +96,15 @@ def _with_pages(
     for song in songs:
         source, stems = Path(song.path), {stem: Path(path) for stem, path in song.stems.items()}
         folder = next(iter(stems.values())).parent / f"{source.stem} page"
+        if existing == "skip" and (folder / "index.html").exists():
+            done.append(replace(song, page=str(folder / "index.html")))
+            continue
         try:
             take = Take(name, stems, license_, song.speed)
             same = song.gain == 1 and song.seconds == probe(source).seconds
             mixture = source if same else None  # another length or level would mislead
-            page = write(folder, source.stem, [take], mixture, overwrite=True, report=report)
+            again = existing == "overwrite"
+            page = write(folder, source.stem, [take], mixture, overwrite=again, report=report)
             done.append(replace(song, page=page.path))
         except (MssctlError, OSError) as error:
             done.append(song)

@@ -170,7 +170,7 @@ def decode(
     with _opened(path, file, stream.number) as (container, source):
         digest = None if start else flac.Digest.of(source.codec_context)
         decoder = PacketDecoder(path, container, source, note, before)
-        end = _vorbis_end(container, source)
+        end, late = _vorbis_end(container, source), list[NDArray[np.generic]]()
         if end is None:
             found = frames_from(decoder, start, stream.skipping)
         else:
@@ -179,13 +179,17 @@ def decode(
         for position, frame in frames if digest else _joined(frames):
             raw = _samples(frame)
             if end is not None and position + raw.shape[1] > end:
-                raw = raw[:, : max(0, end - position)]
+                inside = max(0, end - position)
+                late.append(raw[:, inside:])
+                raw = raw[:, :inside]
             if digest and digest.complete:
                 note("frames after the end that the FLAC header states are not read")
                 break
             if digest:
                 digest.update(raw)
             yield _as_float(raw)[:, max(0, start - position) :]
+        if sum(raw.shape[1] for raw in late) >= _LAST_PACKET:  # no padding: the end is stated wrong
+            yield from map(_as_float, late)
         if digest:
             digest.check(path)
 

@@ -128,7 +128,8 @@ class AtomicWriter:
 
     def _is_complete(self) -> bool:
         if self._encoding.container in _BY_FFMPEG:
-            return probe(self._temporary).frames >= self._frames - _LOST
+            lost = _LOST if self._encoding.container == "M4A" else 0
+            return probe(self._temporary).frames >= self._frames - lost
         with sf.SoundFile(native_name(self._temporary)) as file:
             if self._frames == file.frames and self._frames:
                 file.seek(self._frames - 1)

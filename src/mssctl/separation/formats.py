@@ -42,7 +42,7 @@ class StemFormat:
         bit_depth: ``auto`` keeps that of the input, 16 bit at least.
         clip_mode: for samples beyond full scale; None: ``rescale``, but ``none`` for float32.
         bitrate: of mp3, m4a and opus, kbit/s; None: the usual one.
-        sample_rate: of the files, Hz; None: the song's, or the nearest that the codec has.
+        sample_rate: of the files, Hz; None: the song's, but 48 kHz for opus.
 
     Raises:
         MssctlError: two that do not go together (exit 2).
@@ -97,9 +97,13 @@ class StemFormat:
             )
         bits = self._bits(stems)
         subtype = f"PCM_{bits}" if bits else "FLOAT"
+        size = stems.frames * channels * (bits or 32) // 8
+        if self.format == "aiff" and size > _WAV_LIMIT:
+            raise MssctlError(
+                f"{stems.path}: aiff cannot hold more than 4 GiB", hint="use `format=wav` or flac"
+            )
         if self.format != "wav":
             return Encoding(self.format.upper(), subtype, bits)
-        size = stems.frames * channels * (bits or 32) // 8
         container = "RF64" if size > _WAV_LIMIT else "WAVEX" if channels > 2 else "WAV"
         return Encoding(container, subtype, bits)
 
