@@ -131,3 +131,13 @@ def test_stems_of_samples_come_from_samples_of_their_own(songs):
     assert (vocals > 0).all()
     assert (drums < 0).all()
     assert 0.5 < np.mean(vocals != -drums) < 0.95
+
+
+def test_balanced_draws_a_song_of_a_rare_stem_as_often_as_any(songs):
+    rare = [Song(one.name, one.folder, {"vocals": one.stems["vocals"]}) for one in songs[1:]]
+    some = [songs[0], *rare]  # drums in one of four songs
+    with_drums = [
+        np.mean(levels(Mixer(some, config(balanced=balanced)), 200)[:, 1] != 0.0)
+        for balanced in (False, True)
+    ]
+    assert with_drums == pytest.approx([1 / 4, 1 / 2 + 1 / 8], abs=0.08)

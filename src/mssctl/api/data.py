@@ -6,6 +6,7 @@ from typing import Any
 
 from mssctl.config.schema import AudioConfig
 from mssctl.data.check import check_folders
+from mssctl.data.stem_map import parse_stem_map
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Reporter, silent
 from mssctl.files import storage_error
@@ -41,7 +42,8 @@ def check(
             f"stems {', '.join(given.stems)}: {error}", exit_code=ExitCode.USAGE
         ) from None
     paths = [Path(root).expanduser() for root in roots]
-    return check_folders(paths, stems, given.layout, given.sample_rate, report)
+    table = parse_stem_map(given.stem_map)
+    return check_folders(paths, stems, given.layout, given.sample_rate, table, report)
 
 
 def synth(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mssctl import presets
+from mssctl.data.stem_map import parse_stem_map
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
 from mssctl.files import sha256, write_whole
@@ -64,7 +65,8 @@ def train(
         )
     init = _init(given)
     chosen = own_device(choose_device(given.device).device)
-    sources = Sources(_roots(given.data), _absolute(given.valid), given.layout)
+    table = parse_stem_map(given.stem_map)
+    sources = Sources(_roots(given.data), _absolute(given.valid), given.layout, table)
     with joined(chosen) as world:
         report = report if world.leads else silent
         folder = world.share(

@@ -145,6 +145,10 @@ class DataConfig(Section):
     remix: Probability = field(
         0.5, unit="probability", doc="Take a stem of an example from another song."
     )
+    balanced: bool = field(
+        False,
+        doc="Draw a stem first, each alike, and then a song that has it: rare stems as often.",
+    )
     active_db: Decibels = field(
         -50.0, unit="dBFS RMS", doc="Segments quieter than this are drawn again."
     )

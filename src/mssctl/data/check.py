@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +141,8 @@ def _lengths(song: CheckedSong) -> Iterator[DataFinding]:
 
 def _mixture(song: CheckedSong) -> Iterator[DataFinding]:
     residual = song.facts.residual_db
-    allowed = _CODED_MIXTURE_DB if song.entry.packed else _MIXTURE_DB
+    coded = song.entry.packed and not song.entry.parts
+    allowed = _CODED_MIXTURE_DB if coded else _MIXTURE_DB
     if residual is not None and residual > allowed:
         yield song.finding("mixture", f"differs from the sum of its stems by {residual:.1f} dB")
 
@@ -173,6 +174,7 @@ def check_folders(
     stems: tuple[str, ...],
     layout: str,
     sample_rate: int | None,
+    table: Mapping[str, str],
     report: Reporter,
 ) -> DataCheckResult:
     """Read every file of one or several data folders, in all their splits.
@@ -184,12 +186,13 @@ def check_folders(
         stems: to look for.
         layout: how they are laid out.
         sample_rate: that all files should have, in Hz; None for the one most of them have.
+        table: name of a file -> stem, see `mssctl.data.stem_map`.
         report: receives the progress.
 
     Raises:
         MssctlError: no songs in a folder, or no such folder or layout.
     """
-    listings = [_listing(root, stems, layout) for root in roots]
+    listings = [_listing(root, stems, layout, table) for root in roots]
     entries = [
         (split, entry)
         for listing in listings
@@ -211,9 +214,9 @@ def check_folders(
     )
 
 
-def _listing(root: Path, stems: tuple[str, ...], layout: str) -> Listing:
+def _listing(root: Path, stems: tuple[str, ...], layout: str, table: Mapping[str, str]) -> Listing:
     """All splits of a root; a folder that is one split itself is named after it."""
-    listing = list_songs(root, stems, layout=layout, splits=SPLITS)
+    listing = list_songs(root, stems, layout=layout, splits=SPLITS, table=table)
     own = split_of(real(listing.root).name)
     if set(listing.splits) == {"train"} and own is not None:
         splits = {own: listing.splits["train"]}
@@ -225,8 +228,8 @@ def _measured(
     entries: Sequence[SongFiles], stems: tuple[str, ...], cache: Cache, report: Reporter
 ) -> Iterator[SongFacts]:
     """The facts of each song, from the cache or measured by as many threads as there are cores."""
-    kind = f"song {' '.join(stems)}"
-    known = [_known(cache, kind, entry) for entry in entries]
+    kinds = [_kind(entry, stems) for entry in entries]
+    known = [_known(cache, kind, entry) for kind, entry in zip(kinds, entries, strict=True)]
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         waiting = [
@@ -237,11 +240,17 @@ def _measured(
             result = fact or (future.result() if future else None)
             assert result is not None, "known or waited for"
             if future and not result.broken:
-                cache.put(kind, entry.files, result.to_json())
+                cache.put(kinds[number], entry.files, result.to_json())
             report(Progress("check", number + 1, len(entries), "songs"))
             yield result
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _kind(entry: SongFiles, stems: tuple[str, ...]) -> str:
+    """What the facts of a song depend on besides its files."""
+    counts = "".join(f" {stem}:{len(paths)}" for stem, paths in entry.parts.items())
+    return f"song {' '.join(stems)}{counts and f' of{counts}'}"
 
 
 def _measure(entry: SongFiles, stems: tuple[str, ...]) -> SongFacts:

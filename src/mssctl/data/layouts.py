@@ -1,6 +1,6 @@
 """The layouts: how songs lie in folders. Only names are looked at here, no file is opened."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mssctl.data import musdb18
@@ -27,11 +27,21 @@ from mssctl.data.names import (
     stem_mp4_name,
     stem_of,
 )
+from mssctl.data.parts import (
+    is_labeled,
+    labeled_songs,
+    mapped_songs,
+    moises_songs,
+    part_layout,
+    slakh_songs,
+)
 from mssctl.data.songs import Listing, SongFiles
+from mssctl.data.stem_map import StemNames
 from mssctl.data.tables import read_table
 from mssctl.errors import ExitCode, MssctlError, did_you_mean
 
 Found = tuple[list[SongFiles], list[str]]  # songs, and sentences on what was passed over
+_Reader = Callable[[Path, StemNames], Found]
 
 
 def song_folders(place: Path, stems: tuple[str, ...]) -> Found:
@@ -88,17 +98,40 @@ def stem_containers(place: Path, _stems: tuple[str, ...]) -> Found:
     return songs, _passed(place, other, "name", beside)
 
 
-_FOLDERS: dict[str, Callable[[Path, tuple[str, ...]], Found]] = {
-    "musdb18": stem_containers,
-    "musdb18hq": song_folders,
-    "stems": song_folders,
-    "samples": sample_folders,
+def _by_stems(reader: Callable[[Path, tuple[str, ...]], Found]) -> _Reader:
+    return lambda place, names: reader(place, names.stems)
+
+
+_PLAIN_SONGS = _by_stems(song_folders)
+_FOLDERS: dict[str, _Reader] = {
+    "musdb18": _by_stems(stem_containers),
+    "musdb18hq": _PLAIN_SONGS,
+    "stems": _PLAIN_SONGS,
+    "samples": _by_stems(sample_folders),
+    "moisesdb": moises_songs,
+    "slakh": slakh_songs,
+    "labelnoise": labeled_songs,
+    "mapped": mapped_songs,
 }
+# Whose files have the names of a set's own, for which --stem-map can give others.
+_NAMED = ("moisesdb", "slakh", "labelnoise", "mapped")
 LAYOUTS = (*_FOLDERS, "csv")
+_RECOGNIZED = ("musdb18", "stems", "samples")
+_PART_FILES = {
+    "moisesdb": "ID/data.json and ID/STEM/TRACK.wav",
+    "slakh": "TRACK/metadata.yaml and TRACK/stems/S00.flac",
+    "labelnoise": "SONG/STEM_ID.wav",
+    "mapped": "SONG/NAME.wav, with each NAME in --stem-map",
+}
 
 
 def list_songs(
-    root: Path, stems: tuple[str, ...], *, layout: str = "auto", splits: Sequence[str]
+    root: Path,
+    stems: tuple[str, ...],
+    *,
+    layout: str = "auto",
+    splits: Sequence[str],
+    table: Mapping[str, str] | None = None,
 ) -> Listing:
     """The songs below ``root``, for the ``splits`` asked for and no others.
 
@@ -106,44 +139,72 @@ def list_songs(
     musdb's own 14 validation tracks are taken out of ``train``, unless there is a folder ``valid``.
     A level of folders that an archive added is passed through.
 
+    Args:
+        root: a folder or table.
+        stems: of the model.
+        layout: a name in `LAYOUTS`, or ``auto``.
+        splits: names of `songs.SPLITS`.
+        table: name of a file -> stem, for sets that have names of their own.
+
     Raises:
-        MssctlError: no such folder, no songs, no such layout, or something cannot be read.
+        MssctlError: no such folder, no songs, no such layout, something cannot be read, or a table
+            that the layout has no use for.
     """
+    names = StemNames(stems, table or {})
     if _is_table(root, layout):
-        table = read_table(root, stems)
-        kept = {split: songs for split, songs in table.splits.items() if split in splits}
+        _refuse_table(root, "csv", names)
+        rows = read_table(root, stems).splits
+        kept = {split: songs for split, songs in rows.items() if split in splits}
         return Listing(root, "csv", kept)
     skipped: list[str] = []
-    root = _unpacked(root, stems, layout, splits, skipped)
+    root = _unpacked(root, names, layout, splits, skipped)
     places = {split: split_folder(root, split, stems) for split in splits}
     if places.get("train") is None:
-        if not any(places.values()) or _holds(root, stems, layout):
+        if not any(places.values()) or _holds(root, names, layout):
             places["train"] = root
     else:
         beside = [path.name for path in folders(root) if split_of(path.name) is None]
         skipped += _passed(root, beside, "folder", "beside the splits")
     settled = {
-        split: _settled(place, lambda folder: _holds(folder, stems, layout), skipped)
+        split: _settled(place, lambda folder: _holds(folder, names, layout), skipped)
         for split, place in places.items()
         if place is not None
     }
-    name = _layout(next(iter(settled.values())), stems, layout)
-    found = {split: _list_place(place, stems, name, skipped) for split, place in settled.items()}
+    name = _layout(next(iter(settled.values())), names, layout)
+    found = {split: _list_place(place, names, name, skipped) for split, place in settled.items()}
     if name.startswith("musdb18") and "valid" not in found and "valid" in splits:
         _hold_out(root, found)
     return Listing(root, name, found, skipped)
 
 
-def list_place(root: Path, stems: tuple[str, ...], *, layout: str = "auto") -> Listing:
+def list_place(
+    root: Path,
+    stems: tuple[str, ...],
+    *,
+    layout: str = "auto",
+    table: Mapping[str, str] | None = None,
+) -> Listing:
     """All songs of a folder that is one split, or the held-out rows of a table."""
+    names = StemNames(stems, table or {})
     if _is_table(root, layout):
-        table = read_table(root, stems)
-        songs = table.splits.get("valid") or table.splits.get("train") or []
+        _refuse_table(root, "csv", names)
+        rows = read_table(root, stems).splits
+        songs = rows.get("valid") or rows.get("train") or []
         return Listing(root, "csv", {"valid": songs})
     skipped: list[str] = []
-    root = _unpacked(root, stems, layout, (), skipped)
-    name = _layout(root, stems, layout)
-    return Listing(root, name, {"valid": _list_place(root, stems, name, skipped)}, skipped)
+    root = _unpacked(root, names, layout, (), skipped)
+    name = _layout(root, names, layout)
+    return Listing(root, name, {"valid": _list_place(root, names, name, skipped)}, skipped)
+
+
+def _refuse_table(root: Path, layout: str, names: StemNames) -> None:
+    """Refuse a table of names where nothing reads it: no silent setting."""
+    if names.table and layout not in _NAMED:
+        raise MssctlError(
+            f"{root}: `stem_map` does nothing with the layout {layout}",
+            hint=f"it is for {', '.join(_NAMED)}",
+            exit_code=ExitCode.USAGE,
+        )
 
 
 def _is_table(root: Path, layout: str) -> bool:
@@ -157,15 +218,15 @@ def _is_table(root: Path, layout: str) -> bool:
 
 
 def _unpacked(
-    root: Path, stems: tuple[str, ...], layout: str, splits: Sequence[str], skipped: list[str]
+    root: Path, names: StemNames, layout: str, splits: Sequence[str], skipped: list[str]
 ) -> Path:
     """The folder of the songs or splits of a root, see `_settled`."""
     if not is_folder(root):
         raise MssctlError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
 
     def holds(folder: Path) -> bool:
-        named = any(split_folder(folder, split, stems) for split in splits)
-        return named or _holds(folder, stems, layout)
+        named = any(split_folder(folder, split, names.stems) for split in splits)
+        return named or _holds(folder, names, layout)
 
     return _settled(root, holds, skipped)
 
@@ -182,34 +243,48 @@ def _settled(place: Path, holds: Callable[[Path], bool], skipped: list[str]) -> 
     return inner
 
 
-def _holds(folder: Path, stems: tuple[str, ...], layout: str) -> bool:
+def _holds(folder: Path, names: StemNames, layout: str) -> bool:
     """Whether there are songs in a folder, in this layout or any."""
-    readers = _FOLDERS.values() if layout == "auto" else [_FOLDERS[layout]]
-    return any(reader(folder, stems)[0] for reader in dict.fromkeys(readers))
+    if layout == "auto":
+        if part_layout(folder) or is_labeled(folder, names.stems):
+            return True
+        readers = [_FOLDERS["mapped"]] if names.table else [_FOLDERS[n] for n in _RECOGNIZED]
+    else:
+        readers = [_FOLDERS[layout]]
+    return any(reader(folder, names)[0] for reader in dict.fromkeys(readers))
 
 
-def _layout(place: Path, stems: tuple[str, ...], name: str) -> str:
+def _layout(place: Path, names: StemNames, name: str) -> str:
     """The layout named, or the one that a folder of songs looks like."""
     if name != "auto":
         return name
-    names = [path.name for path in folders(place)]
+    stems = names.stems
+    own = part_layout(place)
+    if own:
+        return own
+    if is_labeled(place, stems):
+        return "labelnoise"
+    if names.table:
+        return "mapped"
+    inside = [path.name for path in folders(place)]
     if any(map(is_stem_mp4, entries(place))):
         return "musdb18"
-    if {song_name(name) for name in names} & musdb18.validation_tracks():
+    if {song_name(inner) for inner in inside} & musdb18.validation_tracks():
         return "musdb18hq"
-    if any(stem_of(name, stems) for name in names) and not song_folders(place, stems)[0]:
+    if any(stem_of(inner, stems) for inner in inside) and not song_folders(place, stems)[0]:
         return "samples"
     return "stems"
 
 
-def _list_place(
-    place: Path, stems: tuple[str, ...], name: str, skipped: list[str]
-) -> list[SongFiles]:
+def _list_place(place: Path, names: StemNames, name: str, skipped: list[str]) -> list[SongFiles]:
     """The songs of one folder; sentences on what it holds besides are added to ``skipped``."""
-    songs, rest = _FOLDERS[name](place, stems)
+    _refuse_table(place, name, names)
+    songs, rest = _FOLDERS[name](place, names)
     if not songs:
         besides = "".join(f"; {sentence.removeprefix(f'{place}: ')}" for sentence in rest)
-        raise MssctlError(f"{place}: no songs here{besides}", hint=_expected(place, name, stems))
+        raise MssctlError(
+            f"{place}: no songs here{besides}", hint=_expected(place, name, names.stems)
+        )
     skipped += rest
     return songs
 
@@ -250,6 +325,8 @@ def _expected(place: Path, layout: str, stems: tuple[str, ...]) -> str:
         return f"expected SONG{STEM_MP4}"
     if layout == "samples":
         return f"expected {stems[0]}/*.wav and so on"
+    if layout in _PART_FILES:
+        return f"expected {_PART_FILES[layout]}"
     return f"expected SONG/{stems[0]}.wav and so on; `mssctl data synth` makes such a folder"
 
 

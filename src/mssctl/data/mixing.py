@@ -22,7 +22,8 @@ _Files = Mapping[int, StemFile | None]  # number of a stem -> its file
 class Mixer:
     """Draws examples from songs.
 
-    A root is drawn by its weight and a song of it, each as likely as the others. A place is drawn
+    A root is drawn by its weight and a song of it, each as likely as the others; with ``balanced``,
+    a stem before that, and then among the roots and songs that have it. A place is drawn
     in that song, and each stem is taken from there or, with probability ``remix``, from a place of
     its own in another song that has the stem. All stems of samples are taken apart. Places quieter
     than ``active_db`` are drawn again, and the loudest one tried is kept. Then come the effects,
@@ -55,8 +56,7 @@ class Mixer:
         draws = Draws(self.seed, epoch, index)
         rng = draws.places
         apart = rng.random(len(self.stems)) < self.config.remix
-        pool = draw_pool(self.pools, rng)
-        number = pool.draw(rng)
+        pool, number = self._draw_song(rng)
         song = pool.songs[number]
         if song.loose:
             apart[:] = True
@@ -65,6 +65,16 @@ class Mixer:
         for row in np.flatnonzero(apart).tolist():
             self._fill_apart(out, row, pool, number, draws)
         augment(out, draws, self.config, self.audio)
+
+    def _draw_song(self, rng: np.random.Generator) -> tuple[Pool, int]:
+        """A pool, and the number of a song in it."""
+        if not self.config.balanced:
+            pool = draw_pool(self.pools, rng)
+            return pool, pool.draw(rng)
+        stem = self.stems[rng.integers(len(self.stems))]
+        pool = draw_pool([pool for pool in self.pools if stem in pool.having], rng)
+        having = pool.having[stem]
+        return pool, having[int(rng.integers(len(having)))]
 
     def example(self, epoch: int, index: int) -> Audio:
         """Example ``index`` of ``epoch``: ``(S, C, N)`` float32."""

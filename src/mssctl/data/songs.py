@@ -8,6 +8,7 @@ from typing import Self
 from mssctl.data import musdb18
 from mssctl.data.folders import refuse_broken_link
 from mssctl.data.names import MIXTURE, fold
+from mssctl.data.summed import summed
 
 SPLITS = ("train", "valid", "test")
 
@@ -19,9 +20,11 @@ class SongFiles:
     Attributes:
         name: of the song.
         folder: its folder, or the one file that holds it.
-        stems: stem -> file. Empty for a ``.stem.mp4``, which has to be decoded first.
+        stems: stem -> file. Empty for a ``.stem.mp4``, which has to be decoded first, and for
+            stems of several files, which have to be added up first.
         mixture: file of the mixture, if there is one; training never reads it.
         loose: a sample on its own: it has one stem, and nothing else belongs to it.
+        parts: stem, or ``mixture`` -> its files, where a stem may have several.
     """
 
     name: str
@@ -29,30 +32,32 @@ class SongFiles:
     stems: Mapping[str, Path]
     mixture: Path | None = None
     loose: bool = False
+    parts: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
     @property
     def packed(self) -> Path | None:
-        """The ``.stem.mp4`` that holds all stems, for `unpacked`."""
+        """The ``.stem.mp4``, or the folder of the parts of stems, for `unpacked`."""
         return None if self.stems or self.mixture else self.folder
 
     @property
     def files(self) -> list[Path]:
         """All files of the song."""
         found = [*self.stems.values(), self.mixture]
+        found += [path for paths in self.parts.values() for path in paths]
         return [path for path in found if path is not None] or [self.folder]
 
     def unpacked(self) -> Self:
-        """The song with a file for each stem, decoded into the cache if need be.
+        """The song with a file for each stem, decoded or added up into the cache if need be.
 
         Raises:
-            MssctlError: the ``.stem.mp4`` cannot be read.
+            MssctlError: the ``.stem.mp4`` or a part cannot be read, or parts do not go together.
         """
         if self.packed is None:
             return self
         refuse_broken_link(self.packed)
-        stems = musdb18.decoded(self.packed)
-        mixture = stems.pop(MIXTURE)
-        return replace(self, stems=stems, mixture=mixture)
+        stems = summed(self.parts) if self.parts else musdb18.decoded(self.packed)
+        mixture = stems.pop(MIXTURE, None)
+        return replace(self, stems=stems, mixture=mixture, parts={})
 
     def named(self, stems: Sequence[str]) -> Self:
         """The song with its stems under the names that a model has for them."""

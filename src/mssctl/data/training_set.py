@@ -3,7 +3,7 @@
 Only headers are read here, and those once: `mssctl.data.cache` keeps them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mssctl.audio.files import probe
@@ -24,6 +24,7 @@ def find_songs(
     *,
     layout: str = "auto",
     valid: Path | None = None,
+    table: Mapping[str, str] | None = None,
     report: Reporter = silent,
 ) -> SongSets:
     """Find the training and validation songs.
@@ -37,6 +38,7 @@ def find_songs(
         audio: stems, sample rate and channels that the model works with.
         layout: a name in `layouts.LAYOUTS`, or ``auto``.
         valid: folder of held-out songs, instead of the ones in ``roots``.
+        table: name of a file -> stem, see `mssctl.data.stem_map`.
         report: receives what the songs lack.
 
     Raises:
@@ -51,15 +53,11 @@ def find_songs(
     for root in [*roots, *([valid] if valid else [])]:
         _refuse_test(root)
     splits = ("train",) if valid else ("train", "valid")
-    listings = [list_songs(root, audio.stems, layout=layout, splits=splits) for root in roots]
-    held_out = [list_place(valid, audio.stems)] if valid else listings
-    if not any(listing.splits.get("train") for listing in listings):
-        raise MssctlError(f"{', '.join(map(str, roots))}: no songs to train on")
-    if not any(listing.splits.get("valid") for listing in held_out):
-        raise MssctlError(
-            f"{', '.join(map(str, roots))}: no held-out songs to validate on",
-            hint="put some songs into a 'valid' folder beside 'train', or name one with --valid",
-        )
+    listings = [
+        list_songs(root, audio.stems, layout=layout, splits=splits, table=table) for root in roots
+    ]
+    held_out = [list_place(valid, audio.stems, table=table)] if valid else listings
+    _refuse_none(roots, listings, held_out)
     _refuse_samples(held_out)
     both = listings if held_out is listings else [*listings, *held_out]
     for sentence in dict.fromkeys(sentence for listing in both for sentence in listing.skipped):
@@ -75,6 +73,18 @@ def find_songs(
         _check_audio(songs, audio)
         _tell_what_is_missing(songs, split, audio, report)
     return SongSets(tuple(train), tuple(validation))
+
+
+def _refuse_none(
+    roots: Sequence[Path], listings: Sequence[Listing], held_out: Sequence[Listing]
+) -> None:
+    if not any(listing.splits.get("train") for listing in listings):
+        raise MssctlError(f"{', '.join(map(str, roots))}: no songs to train on")
+    if not any(listing.splits.get("valid") for listing in held_out):
+        raise MssctlError(
+            f"{', '.join(map(str, roots))}: no held-out songs to validate on",
+            hint="put some songs into a 'valid' folder beside 'train', or name one with --valid",
+        )
 
 
 def _open(
@@ -126,6 +136,9 @@ def _refuse_test(root: Path) -> None:
 
 def _refuse_test_files(entry: SongFiles) -> None:
     """Refuse files that lie in a test split and got here by a table or a link."""
+    for path in (path for paths in entry.parts.values() for path in paths):
+        for suspect in real(path).parents[1:4]:  # the song, the split above it, and one more
+            _refuse_test(suspect)
     for path in entry.stems.values() or [entry.folder]:
         folder, *above = real(path).parents[:2]
         if entry.loose:

@@ -8,7 +8,12 @@ from typing import Any
 
 from mssctl._version import __version__
 from mssctl.config.schema import AudioConfig
+from mssctl.data.folders import is_folder
+from mssctl.data.layouts import list_place
+from mssctl.data.names import USUAL_STEMS
+from mssctl.data.parts import has_parts
 from mssctl.data.songs import SongFiles
+from mssctl.data.stem_map import parse_stem_map
 from mssctl.data.tracks import find_musdb, find_tracks
 from mssctl.errors import MssctlError
 from mssctl.evaluation.bsseval.frames import bsseval_settings
@@ -66,7 +71,7 @@ def plan(given: EvaluateOptions, report: Reporter) -> Plan:
         tracks, notes = find_musdb(Path(given.musdb), split)
     else:
         assert given.reference is not None
-        tracks, notes = find_tracks(Path(given.reference))
+        tracks, notes = _references(Path(given.reference), given)
     if given.estimates is not None or given.oracle is not None:
         found = _without_model(given, tracks, notes)
     else:
@@ -75,6 +80,20 @@ def plan(given: EvaluateOptions, report: Reporter) -> Plan:
         return found
     card = found.source.model.card if isinstance(found.source, FromModel) else {}
     return replace(found, marks=guard(found.source.name, card, split=split, force=given.force))
+
+
+def _references(reference: Path, given: EvaluateOptions) -> tuple[list[SongFiles], list[str]]:
+    """The tracks of a folder, and notes; those of a set of parts have the stems that are scored."""
+    table = parse_stem_map(given.stem_map)
+    if not table and not (is_folder(reference) and has_parts(reference, USUAL_STEMS)):
+        return find_tracks(reference)
+    stems: Sequence[str] = USUAL_STEMS
+    if given.estimates is not None:
+        stems = FromFolder(Path(given.estimates)).stems
+    elif given.oracle is None:
+        stems = find_model(given.name, given.device, given.dtype).config.audio.stems
+    listing = list_place(reference, tuple(stems), table=table)
+    return listing.splits["valid"], listing.skipped
 
 
 def _without_model(

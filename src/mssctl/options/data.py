@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mssctl.config import bounds
 from mssctl.options.base import Options, option
-from mssctl.options.train import Layout, layout_option
+from mssctl.options.train import Layout, layout_option, stem_map_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,7 @@ class CheckOptions(Options):
         metavar="A,B",
         commas=True,
     )
+    stem_map: Sequence[str | Path] = stem_map_option()
     sample_rate: int | None = option(
         None,
         "--sample-rate",

@@ -16,6 +16,7 @@ from mssctl.options.separate import (
     overlap_option,
     segment_option,
 )
+from mssctl.options.train import stem_map_option
 
 Oracle = Literal["irm", "mixture"]
 Engine = Literal["mssctl", "museval"]
@@ -52,6 +53,7 @@ class EvaluateOptions(Options):
         help="Folder of track folders, each with mixture and stems as wav or flac.",
         metavar="DIR",
     )
+    stem_map: Sequence[str | Path] = stem_map_option()
     musdb: Path | str | None = option(
         None, "--musdb", help="MUSDB18 or MUSDB18-HQ as the reference.", metavar="DIR"
     )

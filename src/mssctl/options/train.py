@@ -8,7 +8,18 @@ from typing import Any, Literal
 from mssctl.options.base import PAIR, Options, option
 from mssctl.options.separate import device_option
 
-Layout = Literal["auto", "musdb18", "musdb18hq", "stems", "samples", "csv"]
+Layout = Literal[
+    "auto",
+    "musdb18",
+    "musdb18hq",
+    "stems",
+    "samples",
+    "moisesdb",
+    "slakh",
+    "labelnoise",
+    "mapped",
+    "csv",
+]
 Paths = str | Path | Sequence[str | Path]
 
 
@@ -22,6 +33,17 @@ def overrides_option() -> Any:
 def layout_option() -> Any:
     """How songs lie in folders."""
     return option("auto", "--layout", help="Layout of the folders.")
+
+
+def stem_map_option() -> Any:
+    """Names of files or of a data set -> stems."""
+    return option(
+        (),
+        "--stem-map",
+        help="Stem for a name in the data set, or a YAML file of them; repeatable.",
+        metavar="NAME=STEM|FILE",
+        repeatable=True,
+    )
 
 
 def force_option() -> Any:
@@ -41,6 +63,7 @@ class TrainOptions(Options):
         repeatable=True,
     )
     layout: Layout = layout_option()
+    stem_map: Sequence[str | Path] = stem_map_option()
     valid: str | Path | None = option(
         None, "--valid", help="Folder of validation songs, never trained on.", metavar="PATH"
     )

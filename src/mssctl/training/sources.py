@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +58,12 @@ class SongList:
 
 @dataclass(frozen=True)
 class Sources:
-    """Folders of songs, as absolute paths, and how they are laid out."""
+    """Folders of songs, as absolute paths, how they are laid out, and names of their stems."""
 
     roots: list[str]
     valid: str | None
     layout: str
+    stem_map: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def stored(cls, path: Path) -> Sources:
@@ -78,13 +79,18 @@ class Sources:
         roots: Any = found.roots
         texts = roots if isinstance(roots, list) and roots else [None]
         texts = [*texts, found.layout, found.valid or ""]
+        named: Any = found.stem_map
+        texts += [*named, *named.values()] if isinstance(named, dict) else [None]
         if not all(isinstance(text, str) and "\0" not in text for text in texts):
             raise MssctlError(f"{path}: damaged: it names no data folders")
         return found
 
     def text(self) -> str:
         """As JSON."""
-        return json.dumps(asdict(self), indent=2)
+        values = asdict(self)
+        if not self.stem_map:
+            del values["stem_map"]  # as earlier versions read and write it
+        return json.dumps(values, indent=2)
 
     def moved(self, roots: list[str], valid: str | None) -> Sources:
         """The same sources in other places.
@@ -104,7 +110,7 @@ class Sources:
                 hint="leave it out",
                 exit_code=ExitCode.USAGE,
             )
-        return Sources(roots or self.roots, valid or self.valid, self.layout)
+        return replace(self, roots=roots or self.roots, valid=valid or self.valid)
 
     def listed(self, songs: SongSets, report: Reporter) -> SongList:
         """The songs as they are now.
@@ -133,6 +139,7 @@ class Sources:
             config.audio,
             layout=self.layout,
             valid=Path(self.valid) if self.valid else None,
+            table=self.stem_map,
             report=report,
         )
         report(Notice(f"{len(songs.train)} training songs, {len(songs.valid)} held out"))
