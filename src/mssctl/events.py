@@ -35,6 +35,8 @@ class Step:
     grad_norm: float
     seconds: float
     memory: tuple[float, float] | None  # allocated, reserved GiB; None without a GPU
+    data_seconds: float = 0.0  # of ``seconds``, the wait for examples
+    gpu_percent: int | None = None  # time in which the GPU was busy, as NVML has it; None: unknown
 
 
 @dataclass(frozen=True)

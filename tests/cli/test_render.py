@@ -14,9 +14,11 @@ from mssctl.cli.data import check_text, synth_text
 from mssctl.cli.eval import comparison_text, scores_text
 from mssctl.cli.models import default_text, export_text, list_text, model_text
 from mssctl.cli.render import as_json
+from mssctl.cli.runs import curves_text
+from mssctl.cli.runs import list_text as runs_text
 from mssctl.cli.separate import songs_text
 from mssctl.cli.train import train_text
-from mssctl.results import bench, data, evaluate, models, separate, train
+from mssctl.results import bench, data, evaluate, models, runs, separate, train
 from mssctl.results.bench import (
     BenchComparison,
     ComparedNumber,
@@ -36,6 +38,7 @@ from mssctl.results.evaluate import (
     StemScore,
 )
 from mssctl.results.models import DefaultModel, ModelEntry, ModelList, OnnxModel
+from mssctl.results.runs import Curve, RunCurves, RunList, RunState
 from mssctl.results.separate import SeparatedSong, SeparateResult
 from mssctl.results.train import DryRunResult, TrainResult
 
@@ -49,6 +52,22 @@ ENTRY = ModelEntry(
     1_234_567,
     "CC",
     "f0",
+)
+RUN = RunState(
+    run="runs/a",
+    status="running",
+    model="scnet",
+    step=30,
+    total_steps=100,
+    epoch=3,
+    metric="sdr",
+    best_score=4.321,
+    best_step=20,
+    last_score=4.0,
+    loss=0.5,
+    seconds_per_step=0.5,
+    seconds_left=35.0,
+    updated="2026-11-27T10:00:00+00:00",
 )
 TEXTS = {
     SeparateResult: songs_text,
@@ -65,6 +84,8 @@ TEXTS = {
     StepBench: steps_text,
     BenchComparison: bench_comparison_text,
     ScanBench: scan_text,
+    RunList: runs_text,
+    RunCurves: curves_text,
 }
 
 
@@ -74,6 +95,8 @@ def text_of(result):
 
 EXAMPLES = {
     "default": DefaultModel("mine", "CC0"),
+    "runs": RunList("runs", [RUN]),
+    "run": RunCurves(RUN, [Curve("loss", "1", [1, 2, 3], [3.0, 2.0, 1.0])], 1),
     "separate": SeparateResult(
         "starter",
         "cpu",
@@ -143,10 +166,19 @@ EXAMPLES = {
 def test_there_is_an_example_of_every_result():
     shown = {type(example) for example in EXAMPLES.values()}
     inner = {SeparatedSong, Score, StemScore, Spread, ScanTiming, CheckedRoot, DataFinding}
+    inner |= {RunState, Curve}
     # Looked at whole in tests/evaluation/test_compare.py and test_bench.py.
     elsewhere = {EvalComparison, ComparedResult, PairedDifference}
     elsewhere |= {StepBench, OperatorTime, BenchComparison, ComparedNumber}
-    modules = (separate, train, evaluate, data, models, bench)  # plan and doctor have their own
+    modules = (
+        separate,
+        train,
+        evaluate,
+        data,
+        models,
+        bench,
+        runs,
+    )  # plan and doctor have their own
     kinds = {
         kind
         for module in modules
@@ -229,6 +261,14 @@ def test_json_holds_every_field(example):
                 "silent: 1 finding",
                 "  train/a: vocals is silent",
                 "songs: 1 folder without a stem (first: x): skipped",
+            ],
+        ),
+        (
+            "runs",
+            [
+                "run  state    step    best         s/step  left     model",
+                "a    running  30/100  sdr 4.32 dB  0.5     0:00:35  scnet",
+                "1 run in runs, 1 running",
             ],
         ),
         ("default", ["mine is the default now (license: CC0)"]),

@@ -103,7 +103,9 @@ def compare(whole: Path, parts: Path) -> None:
 def story(run: Path) -> list[dict[str, Any]]:
     """The lines of ``metrics.jsonl`` without times."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{key: line[key] for key in line if key != "seconds"} for line in lines]
+    return [
+        {key: line[key] for key in line if key not in ("seconds", "resources")} for line in lines
+    ]
 
 
 if __name__ == "__main__":

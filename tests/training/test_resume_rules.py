@@ -182,6 +182,14 @@ def test_tensorboard_gets_curves_and_sound(toy):
     assert [point.step for point in points] == [1, 2, 3, 4]
     assert [point.value for point in points] == pytest.approx(losses(toy, "run"))
     assert [point.step for point in board.Scalars("valid/sdr")] == [2, 4]
+    waits = [point.value for point in board.Scalars("resources/data_seconds")]
+    whole = [point.value for point in board.Scalars("resources/seconds")]
+    assert all(0.0 < wait < step for wait, step in zip(waits, whole, strict=True))
+    (picture, _) = board.Images("song 1/vocals/spectrogram")
+    assert (picture.height, picture.width) == (513, 28)
+    assert (
+        board.SummaryMetadata("_hparams_/session_start_info").plugin_data.plugin_name == "hparams"
+    )
     (sound, _) = board.Audio("song 1/vocals")
     assert (sound.sample_rate, sound.length_frames) == (8_000, 8_000)
 

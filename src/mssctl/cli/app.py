@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import mssctl
-from mssctl.cli.groups import Data, Eval, Job, Main, Models, Preset
+from mssctl.cli.groups import Data, Eval, Job, Main, Models, Preset, Runs
 from mssctl.cli.session import run
 
 app = typer.Typer(
@@ -44,9 +44,14 @@ _EVAL = (
 _DATA = "Check training data, and make some."
 _MODELS = "See which models there are, fetch one, and pass one on."
 _JOB = "Separate a catalogue: a job as data, worked through by any number of processes."
+_RUNS = (
+    "See how training runs are doing. The word list can be left out: `mssctl runs`; options: "
+    "`mssctl runs list --help`."
+)
 _PRESET = "Presets from the configurations of other training programs."
 for _name, _group, _help in (
     ("eval", Eval, _EVAL),
+    ("runs", Runs, _RUNS),
     ("data", Data, _DATA),
     ("job", Job, _JOB),
     ("models", Models, _MODELS),

@@ -73,6 +73,18 @@ class Data(Group):
     places = ("data.check", "data.synth")
 
 
+class Runs(Group):
+    """``mssctl runs`` is ``mssctl runs list``."""
+
+    places = ("runs.list", "runs.show")
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command's name where it was left out."""
+        if not args or args[0] not in {*self.commands, "-h", "--help"}:
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
 class Preset(Group):
     """Commands about presets."""
 

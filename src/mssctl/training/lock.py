@@ -11,6 +11,23 @@ from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
 
 
+def is_locked(run: Path) -> bool:
+    """Whether a process is training in a run folder, on this machine or where locks are shared.
+
+    Looking takes the lock itself, for an instant.
+    """
+    try:
+        folder = os.open(run, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return not lock_descriptor(folder, blocking=False)
+    except OSError:  # some network file systems have no locks
+        return False
+    finally:
+        os.close(folder)
+
+
 @contextmanager
 def locked(run: Path, report: Reporter = silent) -> Iterator[None]:
     """Hold a run folder alone. The lock goes with the process, however it ends; no file stays.

@@ -3,6 +3,8 @@
 import json
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from mssctl.config.schema import TrainingConfig
-from mssctl.documents import parse_json
+from mssctl.documents import parse_json, read_yaml
 from mssctl.errors import MssctlError
 from mssctl.events import Notice, Reporter, Step, Validated, silent
 from mssctl.files import write_whole
 from mssctl.hardware.machine import GIB
 from mssctl.training.environment import writing
+from mssctl.training.gpu_use import GpuUse
 from mssctl.training.run import Run
 from mssctl.training.step import StepOutcome, TrainState
 from mssctl.training.tensorboard import LISTEN_SONGS, TensorBoard
@@ -41,13 +44,18 @@ class RunLog:
         self, state: TrainState, training: TrainingConfig, run: Run, last_validated: int
     ) -> None:
         self._state, self._training, self._run = state, training, run
-        self._pending: tuple[int, StepOutcome] | None = None
+        self._pending: tuple[int, StepOutcome, float] | None = None
+        self._waited = 0.0
+        self._gpu = GpuUse(run.device)
         self._metrics: MetricsFile | None = None
         self._board: TensorBoard | None = None
         self._clock = time.perf_counter()
         if run.world.leads:
             if training.tensorboard:
                 self._board = TensorBoard(run.folder / "tensorboard", state.step)
+                config = run.folder / "config.yaml"
+                if config.is_file():
+                    self._board.settings(read_yaml(config), f"valid/{training.validate_metric}")
             path = run.folder / "metrics.jsonl"
             self._metrics = MetricsFile(path, state.step, last_validated, run.report)
 
@@ -68,6 +76,13 @@ class RunLog:
         """Leave what was done between two steps out of the time of the next one."""
         self._clock = time.perf_counter()
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around what waits for the examples of the next step."""
+        started = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - started
+
     def add(self, step: int, outcome: StepOutcome) -> None:
         """Log the outcome before this one, which a GPU has finished by now.
 
@@ -75,7 +90,8 @@ class RunLog:
             MssctlError: too many steps in a row were not finite.
         """
         self.flush()
-        self._pending = step, outcome
+        self._pending = step, outcome, self._waited
+        self._waited = 0.0
         if self._run.device.type == "cpu":
             self.flush()
 
@@ -87,7 +103,7 @@ class RunLog:
         """
         if self._pending is None:
             return
-        (step, outcome), self._pending = self._pending, None
+        (step, outcome, waited), self._pending = self._pending, None
         names = list(outcome.terms)
         numbers = [outcome.loss, outcome.grad_norm, outcome.finite, *outcome.terms.values()]
         loss, norm, good, *terms = torch.stack([number.float() for number in numbers]).tolist()
@@ -105,6 +121,8 @@ class RunLog:
             grad_norm=norm,
             seconds=seconds,
             memory=self._memory(),
+            data_seconds=waited,
+            gpu_percent=self._gpu.percent(),
         )
         self._write_step(event)
         self._state.bad_steps = 0 if good else self._state.bad_steps + 1
@@ -137,7 +155,9 @@ class RunLog:
         """Give TensorBoard the stems of the first validation songs."""
         if self._board and number < LISTEN_SONGS:
             for stem, sound in sounds.items():
-                self._board.audio(self._state.step, f"song {number + 1}/{stem}", sound, rate)
+                name = f"song {number + 1}/{stem}"
+                self._board.audio(self._state.step, name, sound, rate)
+                self._board.spectrogram(self._state.step, name, sound, rate)
 
     def _memory(self) -> tuple[float, float] | None:
         device = self._run.device
@@ -158,11 +178,23 @@ class RunLog:
                 lr=event.lr,
                 grad_norm=event.grad_norm,
                 seconds=round(event.seconds, 4),
+                resources=_resources(event),
             )
         if self._board:
             values = {"loss": event.loss, "lr": event.lr, "grad_norm": event.grad_norm}
             curves = {f"train/{name}": value for name, value in (event.terms | values).items()}
             self._board.scalars(event.step, curves)
+            used = {"seconds": event.seconds, **_resources(event)}
+            self._board.scalars(event.step, {f"resources/{name}": n for name, n in used.items()})
+
+
+def _resources(event: Step) -> dict[str, float | None]:
+    """What a step used; the GPU's values are there on a GPU only."""
+    used: dict[str, float | None] = {"data_seconds": round(event.data_seconds, 4)}
+    if event.memory:
+        used |= {"allocated_gib": event.memory[0], "reserved_gib": event.memory[1]}
+        used |= {"gpu_percent": event.gpu_percent}
+    return used
 
 
 def finite(value: Any) -> Any:

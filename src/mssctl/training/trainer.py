@@ -135,7 +135,7 @@ class Trainer:
         All of them come before the step begins: after an error in its middle, the random
         generators would be somewhere between two steps.
         """
-        with self._together():
+        with self._together(), self.log.waiting():
             return list(islice(examples, self.micro_batches))
 
     def _step(self, examples: list[Tensor]) -> StepOutcome:
