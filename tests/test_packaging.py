@@ -1,7 +1,8 @@
-"""The wheel holds exactly the code, the presets and the weights."""
+"""The wheel holds exactly the code, the presets, the weights and the pages."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import mssctl
+from mssctl.config import bundled
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,13 +37,31 @@ def files(folder: Path, target: str) -> set[str]:
     }
 
 
-def test_the_wheel_holds_exactly_the_code_the_presets_and_the_weights(wheel):
+def test_the_wheel_holds_exactly_the_code_the_presets_the_weights_and_the_pages(wheel):
     info = f"mssctl-{mssctl.__version__}.dist-info"
     about = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
     wanted = files(ROOT / "src/mssctl", "mssctl") | files(ROOT / "presets", "mssctl/bundled")
+    wanted |= files(ROOT / "docs", "mssctl/bundled/docs")
     assert set(wheel.namelist()) == wanted | {f"{info}/{name}" for name in about}
     assert "mssctl/bundled/base.yaml" in wanted
     assert "mssctl/bundled/weights/starter.safetensors" in wanted
+
+
+def test_pages_that_messages_name_are_in_the_wheel(wheel, tmp_path, monkeypatch):
+    named = {
+        page
+        for path in (ROOT / "src").rglob("*.py")
+        for page in re.findall(r"\bdocs/[\w-]+\.md", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 2
+    inside = set(wheel.namelist())
+    assert {page for page in named if f"mssctl/bundled/{page}" not in inside} == set()
+    wheel.extractall(tmp_path)
+    monkeypatch.setattr(bundled, "__file__", str(tmp_path / "mssctl/config/bundled.py"))
+    for page in named:
+        shown = bundled.with_pages(f"see {page}, please")
+        assert Path(shown.removeprefix("see ").removesuffix(", please")).is_file()
+    assert bundled.with_pages("docs/none.md") == "docs/none.md"
 
 
 def test_the_bundled_weights_are_small(wheel):

@@ -13,7 +13,7 @@ from mssctl.cli.app import app
 from mssctl.cli.docs import helps
 
 COMMANDS = [words for words, _ in helps(get_command(app), "mssctl")]
-GROUPS = ["mssctl", "mssctl data", "mssctl models", "mssctl eval", "mssctl preset", "mssctl job"]
+GROUPS = ["mssctl", *(f"mssctl {name}" for name in "data models eval preset job runs".split())]
 HEAVY = {"torch", "torchaudio", "numpy", "scipy", "yaml", "soundfile", "huggingface_hub"}
 
 

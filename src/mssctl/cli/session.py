@@ -22,6 +22,7 @@ from mssctl.cli.progress import EventPrinter
 from mssctl.cli.render import as_json, exit_code_of, failures_of
 from mssctl.cli.signals import ended_like_interrupted
 from mssctl.cli.streams import guarded, lead_nowhere, printable, shortened
+from mssctl.config.bundled import with_pages
 from mssctl.errors import BUG, ExitCode, MssctlError
 from mssctl.hardware.processes import follows
 
@@ -241,7 +242,8 @@ def _fail(failure: Failure, *, json: bool, silent: bool = False) -> int:
 
 def _complain(message: str, hint: str | None) -> None:
     """Print one error and its hint on stderr, each on one line of bounded length."""
-    for word, text, color in (("error: ", message, "red"), ("hint: ", hint, "cyan")):
+    shown = hint and with_pages(hint)
+    for word, text, color in (("error: ", message, "red"), ("hint: ", shown, "cyan")):
         if text:
             typer.secho(word, nl=False, file=sys.stderr, fg=color, bold=color == "red")
             typer.echo(printable(text), file=sys.stderr)
