@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from dataclasses import replace
+
 import pytest
 
 from mssctl.api import doctor as task
@@ -32,18 +35,58 @@ def report(monkeypatch):
     return make
 
 
-def test_one_line_a_check_with_remedies_and_a_verdict(mssctl, report):
-    report(FINE, SMALL, SLOW)
+def test_first_what_the_machine_can_do_then_what_is_not_as_it_should_be(mssctl, report):
+    speed = Finding("separation speed", "ok", "starter: 2.0 x real time", group="separate")
+    report(replace(FINE, group="separate"), speed, replace(SMALL, group="train"),
+           replace(SLOW, group="separate"))  # fmt: skip
     outcome = mssctl("doctor")
     assert (outcome.exit_code, outcome.stderr) == (0, "")
     assert outcome.stdout.splitlines() == [
-        "ok       Python         3.12",
-        "note     memory         small",
-        "                        -> buy more",
+        "separate  yes, starter: 2.0 x real time",
+        "train     yes, on device unknown, small presets such as starter",
+        "          `mssctl plan` lists what fits, `mssctl bench PRESET` measures a step",
+        "",
+        "separate: 2 of 3 checks ok",
         "warning  output folder  slow",
         "                        -> use another",
-        "this machine passed: 1 ok, 1 note, 1 warning (1.5 s)",
+        "",
+        "train: 0 of 1 check ok",
+        "note  memory  small",
+        "              -> buy more",
+        "",
+        "this machine passed: 2 ok, 1 note, 1 warning (1.5 s)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("group", "first", "second"),
+    [
+        ("separate", "separate  no: PyTorch", "train     no: PyTorch"),
+        ("train", "separate  yes", "train     no: PyTorch"),
+        ("GPU", "separate  yes", "train     yes"),
+    ],
+)
+def test_a_failure_decides_what_the_machine_can_do(mssctl, report, group, first, second):
+    report(replace(BROKEN, group=group))
+    lines = mssctl("doctor").stdout.splitlines()
+    assert lines[0].startswith(first)
+    assert lines[1].startswith(second)
+
+
+def test_fix_prints_lines_that_are_safe_to_paste(mssctl, report, tmp_path):
+    odd = Finding("allocator", "failed", "a\nb; touch bad", "unset X\ntouch bad", fix="unset X")
+    report(FINE, odd, replace(SMALL, remedy="buy\n`touch bad`"))
+    lines = mssctl("doctor", "--fix").stdout.splitlines()
+    assert lines == ["unset X; : 'allocator: a b; touch bad'", ": 'memory: buy `touch bad`'"]
+    subprocess.run(["sh", "-e", "-c", "\n".join(lines)], check=True, cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_with_nothing_to_fix_a_line_says_so(mssctl, report):
+    report(FINE, replace(SMALL, name="bf16", remedy="nothing to do for the CPU"))
+    assert "bf16" not in mssctl("doctor").stdout
+    assert "bf16" in mssctl("doctor", "-v").stdout
+    assert mssctl("doctor", "--fix").stdout == ": 'nothing to fix'\n"
 
 
 @pytest.mark.parametrize("broken", [BROKEN, GONE])

@@ -13,46 +13,48 @@ from mssctl._version import __version__
 from mssctl.checks.run import Check, Group
 from mssctl.events import Progress, Reporter, silent
 from mssctl.options.doctor import DoctorOptions
-from mssctl.results.doctor import DoctorResult
+from mssctl.results.doctor import GROUPS, DoctorResult
 
 _HERE = "mssctl.checks"
 _TORCH = ("PyTorch",)
 _DEVICE = ("PyTorch", "device")
+_SEPARATE, _TRAIN, _GPU = GROUPS
 
 LIGHT = (
-    Check("Python", f"{_HERE}.python:python"),
-    Check("mssctl", f"{_HERE}.python:program"),
-    Check("NVIDIA driver", f"{_HERE}.gpu:driver"),
-    Check("GPUs", f"{_HERE}.gpu:gpus"),
-    Check("allocator's form", f"{_HERE}.python:allocator_form"),
-    Check("memory", f"{_HERE}.machine:memory"),
-    Check("cores", f"{_HERE}.machine:cores"),
-    Check("shared memory", f"{_HERE}.machine:shared_memory"),
-    Check("locale", f"{_HERE}.machine:language"),
-    Check("output folder", f"{_HERE}.storage:output"),
-    Check("training data", f"{_HERE}.storage:data"),
-    Check("libsndfile", f"{_HERE}.audio:sndfile"),
-    Check("PyAV", f"{_HERE}.audio:pyav"),
-    Check("default model", f"{_HERE}.python:default_model"),
-    Check("TensorBoard", f"{_HERE}.python:tensorboard"),
+    Check("Python", f"{_HERE}.python:python", _SEPARATE),
+    Check("mssctl", f"{_HERE}.python:program", _SEPARATE),
+    Check("NVIDIA driver", f"{_HERE}.gpu:driver", _GPU),
+    Check("GPUs", f"{_HERE}.gpu:gpus", _GPU),
+    Check("allocator's form", f"{_HERE}.python:allocator_form", _GPU),
+    Check("memory", f"{_HERE}.machine:memory", _SEPARATE),
+    Check("cores", f"{_HERE}.machine:cores", _TRAIN),
+    Check("shared memory", f"{_HERE}.machine:shared_memory", _TRAIN),
+    Check("locale", f"{_HERE}.machine:language", _SEPARATE),
+    Check("output folder", f"{_HERE}.storage:output", _SEPARATE),
+    Check("training data", f"{_HERE}.storage:data", _TRAIN),
+    Check("libsndfile", f"{_HERE}.audio:sndfile", _SEPARATE),
+    Check("PyAV", f"{_HERE}.audio:pyav", _SEPARATE),
+    Check("default model", f"{_HERE}.python:default_model", _SEPARATE),
+    Check("TensorBoard", f"{_HERE}.python:tensorboard", _TRAIN),
 )
 WITH_TORCH = (
-    Check("PyTorch", f"{_HERE}.python:torch", seconds=120),
-    Check("torchaudio", f"{_HERE}.python:torchaudio"),
-    Check("CUDA build", f"{_HERE}.gpu:build", needs=_TORCH),
-    Check("allocator", f"{_HERE}.device:allocator", needs=_TORCH),
-    Check("device", f"{_HERE}.device:device", needs=_TORCH),
-    Check("precision", f"{_HERE}.device:precision", needs=_DEVICE),
-    Check("attention kernels", f"{_HERE}.kernels:kernels", needs=_DEVICE),
-    Check("fused AdamW", f"{_HERE}.device:optimizer", needs=_DEVICE),
-    Check("channels-last convolution", f"{_HERE}.device:convolutions", needs=_DEVICE),
-    Check("attention numerics", f"{_HERE}.numerics:attention_bf16", needs=_DEVICE),
-    Check("STFT", f"{_HERE}.numerics:stft", needs=_DEVICE),
-    Check("bundled weights", f"{_HERE}.python:weights", needs=_TORCH),
-    Check("cache folder", f"{_HERE}.storage:cache", needs=_TORCH),
+    Check("PyTorch", f"{_HERE}.python:torch", _SEPARATE, seconds=120),
+    Check("torchaudio", f"{_HERE}.python:torchaudio", _SEPARATE),
+    Check("CUDA build", f"{_HERE}.gpu:build", _GPU, needs=_TORCH),
+    Check("allocator", f"{_HERE}.device:allocator", _GPU, needs=_TORCH),
+    Check("device", f"{_HERE}.device:device", _SEPARATE, needs=_TORCH),
+    Check("precision", f"{_HERE}.device:precision", _GPU, needs=_DEVICE),
+    Check("attention kernels", f"{_HERE}.kernels:kernels", _TRAIN, needs=_DEVICE),
+    Check("fused AdamW", f"{_HERE}.device:optimizer", _TRAIN, needs=_DEVICE),
+    Check("channels-last convolution", f"{_HERE}.device:convolutions", _TRAIN, needs=_DEVICE),
+    Check("attention numerics", f"{_HERE}.numerics:attention_bf16", _TRAIN, needs=_DEVICE),
+    Check("STFT", f"{_HERE}.numerics:stft", _SEPARATE, needs=_DEVICE),
+    Check("separation speed", f"{_HERE}.speed:separation", _SEPARATE, needs=_DEVICE),
+    Check("bundled weights", f"{_HERE}.python:weights", _SEPARATE, needs=_TORCH),
+    Check("cache folder", f"{_HERE}.storage:cache", _TRAIN, needs=_TORCH),
     # Last, as both may compile: minutes on a slow machine.
-    Check("scan", f"{_HERE}.numerics:scans", seconds=180, needs=_DEVICE),
-    Check("torch.compile", f"{_HERE}.device:compiler", seconds=180, needs=_DEVICE),
+    Check("scan", f"{_HERE}.numerics:scans", _TRAIN, seconds=180, needs=_DEVICE),
+    Check("torch.compile", f"{_HERE}.device:compiler", _TRAIN, seconds=180, needs=_DEVICE),
 )
 
 

@@ -45,7 +45,13 @@ def sndfile(_: DoctorOptions) -> Iterator[Finding]:
     if broken:
         remedy = "pip install --force-reinstall soundfile: it brings a libsndfile of its own"
         bad = failed if any(line.startswith(("WAV", "FLAC")) for line in broken) else warning
-        yield bad("libsndfile", f"{version}; {'; '.join(broken)}", remedy, details)
+        yield bad(
+            "libsndfile",
+            f"{version}; {'; '.join(broken)}",
+            remedy,
+            details,
+            fix=remedy.partition(":")[0],
+        )
     else:
         names = ", ".join(dict.fromkeys(kind for kind, *_ in FORMATS))
         yield ok("libsndfile", f"{version}: {names} written and read", details)

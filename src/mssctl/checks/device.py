@@ -32,7 +32,7 @@ def device(settings: DoctorOptions) -> Iterator[Finding]:
             summary = f"cpu: CUDA_VISIBLE_DEVICES={hidden!r} shows PyTorch no GPU"
             yield needs_gpu(settings, name, summary, "unset CUDA_VISIBLE_DEVICES to use a GPU")
             return
-        remedy = "nothing to do for the CPU; for a GPU see CUDA build above"
+        remedy = "nothing to do for the CPU; for a GPU see CUDA build"
         yield needs_gpu(settings, name, f"cpu: {choice.reason}", remedy)
         return
     try:
@@ -61,17 +61,22 @@ def allocator(_: DoctorOptions) -> Iterator[Finding]:
     try:
         torch._C._accelerator_setAllocatorSettings(value)
     except (ValueError, RuntimeError) as error:
-        yield failed(name, f"{summary}: PyTorch refuses it: {first_line(error)}", remedy)
+        yield failed(
+            name, f"{summary}: PyTorch refuses it: {first_line(error)}", remedy, fix=remedy
+        )
         return
     plain = value.replace(" ", "").lower()
     if len(given) > 1:
         other = list(given)[1]
-        yield warning(name, f"{summary}, and {other}={given[other]}", f"unset {other}")
+        yield warning(
+            name, f"{summary}, and {other}={given[other]}", f"unset {other}", fix=f"unset {other}"
+        )
     elif "backend:" in plain and "backend:native" not in plain:
-        yield warning(name, f"{summary}: plan assumes another allocator", remedy)
+        yield warning(name, f"{summary}: plan assumes another allocator", remedy, fix=remedy)
     elif "expandable_segments:true" not in plain:
         better = f"{variable}=expandable_segments:True leaves less memory unused"
-        yield note(name, f"{summary}, without expandable_segments", better)
+        fix = f"export {better.partition(' ')[0]}"
+        yield note(name, f"{summary}, without expandable_segments", better, fix=fix)
     else:
         yield ok(name, summary)
 

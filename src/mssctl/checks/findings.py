@@ -12,19 +12,40 @@ def ok(name: str, summary: str, details: Iterable[str] = ()) -> Finding:
     return Finding(name, "ok", summary, None, list(details))
 
 
-def note(name: str, summary: str, remedy: str, details: Iterable[str] = ()) -> Finding:
+def note(
+    name: str,
+    summary: str,
+    remedy: str,
+    details: Iterable[str] = (),
+    *,
+    fix: str | None = None,
+) -> Finding:
     """Good to know."""
-    return Finding(name, "note", summary, remedy, list(details))
+    return Finding(name, "note", summary, remedy, list(details), fix=fix)
 
 
-def warning(name: str, summary: str, remedy: str, details: Iterable[str] = ()) -> Finding:
+def warning(
+    name: str,
+    summary: str,
+    remedy: str,
+    details: Iterable[str] = (),
+    *,
+    fix: str | None = None,
+) -> Finding:
     """Something will be slow, or may go wrong."""
-    return Finding(name, "warning", summary, remedy, list(details))
+    return Finding(name, "warning", summary, remedy, list(details), fix=fix)
 
 
-def failed(name: str, summary: str, remedy: str, details: Iterable[str] = ()) -> Finding:
+def failed(
+    name: str,
+    summary: str,
+    remedy: str,
+    details: Iterable[str] = (),
+    *,
+    fix: str | None = None,
+) -> Finding:
     """Something will not work."""
-    return Finding(name, "failed", summary, remedy, list(details))
+    return Finding(name, "failed", summary, remedy, list(details), fix=fix)
 
 
 def crashed(name: str, summary: str, remedy: str, details: Iterable[str] = ()) -> Finding:

@@ -88,7 +88,7 @@ def language(settings: DoctorOptions) -> Iterator[Finding]:
     remedy = "export LC_ALL=C.UTF-8, or PYTHONUTF8=1"
     if "utf" not in sys.getfilesystemencoding().lower():
         summary = f"file names are {sys.getfilesystemencoding()}, not UTF-8"
-        yield warning("locale", summary, remedy, details)
+        yield warning("locale", summary, remedy, details, fix="export LC_ALL=C.UTF-8")
     else:
         yield ok("locale", "UTF-8", details)
     name, folder = "Unicode file names", _writable(str(settings.out))

@@ -100,7 +100,8 @@ def allocator_form(_: DoctorOptions) -> Iterator[Finding]:
         flat = re.sub(r"\[[^\]]*\]", "", value)
         if not all(":" in item for item in flat.split(",") if item.strip()):
             summary = f"{name}={value}: not of the form key:value,key:value"
-            yield failed("allocator", summary, f"unset {name}: PyTorch does not start with it")
+            remedy = f"unset {name}: PyTorch does not start with it"
+            yield failed("allocator", summary, remedy, fix=f"unset {name}")
 
 
 def torch(_: DoctorOptions) -> Iterator[Finding]:
@@ -112,12 +113,13 @@ def torch(_: DoctorOptions) -> Iterator[Finding]:
     except Exception as error:  # noqa: BLE001 (whatever an import raises is the finding)
         variables = [name for name in ALLOCATOR_VARIABLES if os.environ.get(name)]
         remedy = f"unset {variables[0]}; if that is not it, {INSTALL}" if variables else INSTALL
-        yield failed("PyTorch", f"cannot be imported: {first_line(error)}", remedy)
+        fix = f"unset {variables[0]}" if variables else INSTALL
+        yield failed("PyTorch", f"cannot be imported: {first_line(error)}", remedy, fix=fix)
         return
     where = [str(package.__file__), f"CUDA of the build: {cuda or 'none'}"]
     if not found.startswith(f"{TORCH}."):
         summary = f"{found}: mssctl is made for {TORCH}"
-        yield warning("PyTorch", summary, INSTALL, where)
+        yield warning("PyTorch", summary, INSTALL, where, fix=INSTALL)
     else:
         yield ok("PyTorch", f"{found}, {f'CUDA {cuda}' if cuda else 'without CUDA'}", where)
 
@@ -128,16 +130,16 @@ def torchaudio(_: DoctorOptions) -> Iterator[Finding]:
     try:
         audio = str(import_module("torchaudio").__version__)
     except Exception as error:  # noqa: BLE001 (whatever an import raises is the finding)
-        yield failed(name, f"cannot be imported: {first_line(error)}", INSTALL)
+        yield failed(name, f"cannot be imported: {first_line(error)}", INSTALL, fix=INSTALL)
         return
     try:
         own = str(import_module("torch").__version__)
     except Exception as error:  # noqa: BLE001
-        yield failed(name, f"{audio}, without a PyTorch: {first_line(error)}", INSTALL)
+        yield failed(name, f"{audio}, without a PyTorch: {first_line(error)}", INSTALL, fix=INSTALL)
         return
     if audio.split(".")[:2] != own.split(".")[:2]:
-        yield failed(name, f"{audio} is not for PyTorch {own}", INSTALL)
+        yield failed(name, f"{audio} is not for PyTorch {own}", INSTALL, fix=INSTALL)
     elif "+" in audio and "+" in own and audio.partition("+")[2] != own.partition("+")[2]:
-        yield failed(name, f"{audio} and PyTorch {own} are different builds", INSTALL)
+        yield failed(name, f"{audio} and PyTorch {own} are different builds", INSTALL, fix=INSTALL)
     else:
         yield ok(name, f"{audio}, the same build as PyTorch's")

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,6 +31,7 @@ class Check:
     Attributes:
         title: what it looks at; names its finding when it gives no answer.
         function: ``module:function``, from `DoctorOptions` to findings.
+        group: what it matters for, see `mssctl.results.doctor.GROUPS`.
         seconds: after which it is given up.
         needs: titles of checks of the same group; once one of them has failed or crashed, this
             one is not run.
@@ -38,6 +39,7 @@ class Check:
 
     title: str
     function: str
+    group: str = ""
     seconds: float = 60.0  # on a busy machine a second can take half a minute
     needs: tuple[str, ...] = ()
 
@@ -91,7 +93,7 @@ class Group:
                 return
 
     def _take(self, check: Check, answer: list[Finding]) -> None:
-        self.found[check.title] = answer
+        self.found[check.title] = [replace(one, group=check.group) for one in answer]
         self.rest.remove(check)
         self.done(check)
 

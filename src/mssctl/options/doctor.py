@@ -14,4 +14,5 @@ class DoctorOptions(Options):
         None, "--data", help="Folder of training data [default: MUSDB_PATH].", metavar="PATH"
     )
     out: Path | str = option(".", "--out", "-o", help="Folder for results.", metavar="PATH")
+    fix: bool = option(False, "--fix", help="Print a shell line for each remedy, and run nothing.")
     require_gpu: bool = option(False, "--require-gpu", help="Fail without a usable GPU (exit 3).")

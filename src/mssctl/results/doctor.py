@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+GROUPS = ("separate", "train", "GPU")  # in the order in which they are shown
 State = Literal["ok", "note", "warning", "failed", "crashed"]
 
 
@@ -17,6 +18,8 @@ class Finding:
         summary: what was found.
         remedy: what to do about it; None if and only if the state is ``ok``.
         details: more of what was found.
+        group: what it matters for, see `GROUPS`.
+        fix: a shell line that does what the remedy says, where one does; it deletes nothing.
     """
 
     name: str
@@ -24,6 +27,8 @@ class Finding:
     summary: str
     remedy: str | None = None
     details: list[str] = field(default_factory=list)
+    group: str = ""
+    fix: str | None = None
 
 
 @dataclass(frozen=True)
