@@ -287,7 +287,21 @@ def test_a_table_may_be_a_yaml_file(tmp_path):
     assert check([tmp_path / "set"], stem_map=[names]).roots[0].layout == "mapped"
 
 
+def test_a_root_with_splits_is_no_reference_and_the_splits_are_named(tmp_path):
+    root = a_set(tmp_path / "set", "moisesdb")
+    with pytest.raises(MssctlError, match="no reference tracks") as caught:
+        evaluate(oracle="mixture", reference=root)
+    assert str(root / "test") in str(caught.value.hint)
+
+
+def test_without_a_table_other_names_lead_to_it(mssctl, tmp_path):
+    mapped_song(tmp_path / "set/a")
+    assert "--stem-map takes other names" in mssctl("data", "check", tmp_path / "set").stderr
+
+
 def test_a_table_that_nothing_reads_is_refused(tmp_path, make_song):
     make_song(tmp_path / "set/a")
+    with pytest.raises(MssctlError, match="`stem_map` does nothing with `musdb`"):
+        evaluate(oracle="mixture", musdb=tmp_path / "set", stem_map=["a=vocals"])
     with pytest.raises(MssctlError, match="does nothing with the layout stems"):
         check([tmp_path / "set"], layout="stems", stem_map=["a=vocals"])

@@ -121,7 +121,7 @@ _PART_FILES = {
     "moisesdb": "ID/data.json and ID/STEM/TRACK.wav",
     "slakh": "TRACK/metadata.yaml and TRACK/stems/S00.flac",
     "labelnoise": "SONG/STEM_ID.wav",
-    "mapped": "SONG/NAME.wav, with each NAME in --stem-map",
+    "mapped": "SONG/NAME.wav, with each NAME in `stem_map`",
 }
 
 
@@ -327,7 +327,8 @@ def _expected(place: Path, layout: str, stems: tuple[str, ...]) -> str:
         return f"expected {stems[0]}/*.wav and so on"
     if layout in _PART_FILES:
         return f"expected {_PART_FILES[layout]}"
-    return f"expected SONG/{stems[0]}.wav and so on; `mssctl data synth` makes such a folder"
+    made = "`mssctl data synth` makes such a folder"
+    return f"expected SONG/{stems[0]}.wav and so on; `stem_map` takes other names; {made}"
 
 
 def _hold_out(root: Path, found: dict[str, list[SongFiles]]) -> None:

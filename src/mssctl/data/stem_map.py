@@ -100,8 +100,8 @@ class StemNames:
         """The error for a name that means no stem."""
         return MssctlError(
             f"{where}: unknown stem '{name}'",
-            hint=f"give it one with --stem-map '{name}={self.stems[-1]}', or leave it out with "
-            f"--stem-map '{name}={NOTHING}'",
+            hint=f"give it one with `stem_map` '{name}={self.stems[-1]}', or leave it out with "
+            f"'{name}={NOTHING}'",
         )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from mssctl._version import __version__
 from mssctl.config.schema import AudioConfig
-from mssctl.data.folders import is_folder
+from mssctl.data.folders import folders, is_folder
 from mssctl.data.layouts import list_place
-from mssctl.data.names import USUAL_STEMS
+from mssctl.data.names import USUAL_STEMS, split_of
 from mssctl.data.parts import has_parts
 from mssctl.data.songs import SongFiles
 from mssctl.data.stem_map import parse_stem_map
@@ -30,6 +30,7 @@ from mssctl.evaluation.references import check
 from mssctl.evaluation.scoring import Scoring
 from mssctl.events import Reporter
 from mssctl.failures import failure
+from mssctl.options.base import refuse
 from mssctl.options.evaluate import EvaluateOptions
 from mssctl.results.common import FileFailure
 from mssctl.separation.open_model import find_model
@@ -68,6 +69,7 @@ def plan(given: EvaluateOptions, report: Reporter) -> Plan:
     """
     split = given.split or "test"
     if given.musdb is not None:
+        refuse(given, "`musdb`", ["stem_map"], hint="name the folder with `reference`")
         tracks, notes = find_musdb(Path(given.musdb), split)
     else:
         assert given.reference is not None
@@ -85,7 +87,9 @@ def plan(given: EvaluateOptions, report: Reporter) -> Plan:
 def _references(reference: Path, given: EvaluateOptions) -> tuple[list[SongFiles], list[str]]:
     """The tracks of a folder, and notes; those of a set of parts have the stems that are scored."""
     table = parse_stem_map(given.stem_map)
-    if not table and not (is_folder(reference) and has_parts(reference, USUAL_STEMS)):
+    if not is_folder(reference) or any(split_of(path.name) for path in folders(reference)):
+        return find_tracks(reference)  # which names the splits
+    if not table and not has_parts(reference, USUAL_STEMS):
         return find_tracks(reference)
     stems: Sequence[str] = USUAL_STEMS
     if given.estimates is not None:
