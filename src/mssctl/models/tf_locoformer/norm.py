@@ -33,18 +33,19 @@ class RMSGroupNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize the last axis."""
+        if torch.compiler.is_compiling():
+            with full_precision(x.device):
+                return _written_out(x, self.groups, self.eps)
         kind = x.device.type
         narrow = torch.is_autocast_enabled(kind)
         dtype = torch.get_autocast_dtype(kind) if narrow else _wide(x)
         with full_precision(x.device):
-            if torch.compiler.is_compiling():
-                return _written_out(x, self.groups, self.eps).to(dtype)
             y: Tensor = _Normalized.apply(x, self.groups, self.eps, dtype)  # type: ignore[no-untyped-call]
             return y
 
 
 def _wide(x: Tensor) -> torch.dtype:
-    return torch.promote_types(x.dtype, torch.float32)
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
 def _written_out(x: Tensor, groups: int, eps: float) -> Tensor:
