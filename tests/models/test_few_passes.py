@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 
 import pytest
@@ -87,6 +88,21 @@ def test_a_norm_is_the_formula(dtype, tolerance):
     assert y.dtype == kind
     both(y, norm_formula(x.float(), 4, EPS), [x], tolerance)
     both(_written_out(x, 4, EPS), norm_formula(x.float(), 4, EPS), [x], tolerance)
+
+
+def test_the_compiled_norm_does_not_ask_for_the_state_of_autocast(monkeypatch):
+    """A prediction replaces that function, and a compiler imported then takes it for unknown."""
+    x = torch.randn(3, 8)
+    wanted = RMSGroupNorm(2, 8, EPS)(x)
+
+    def asked(*_: object) -> bool:
+        raise AssertionError("asked")
+
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    monkeypatch.setattr(torch, "is_autocast_enabled", asked)
+    monkeypatch.setattr(torch, "get_autocast_dtype", asked)
+    monkeypatch.setattr("mssctl.models.tf_locoformer.norm.full_precision", contextlib.nullcontext)
+    torch.testing.assert_close(RMSGroupNorm(2, 8, EPS)(x), wanted)
 
 
 def test_silence_stays_silent_and_has_a_gradient():
