@@ -48,6 +48,18 @@ def test_json_holds_the_same(mssctl, tiny):
     assert data["largest_batch"] > 4
 
 
+def test_traffic_is_counted_by_part(mssctl, tiny):
+    outcome = mssctl("plan", tiny, "--explain", "traffic", "--checkpointing", "none")
+    assert outcome.exit_code == 0
+    for words in ("batch of 4 × 0.512 s", "norm", "RoPE", "convolutions", "weight update", "100.0"):
+        assert words in outcome.stdout
+    data = mssctl("plan", tiny, "--explain", "traffic", "--json").document["data"]
+    parts, total = data["parts"], data["total"]
+    assert sum(part["gigabytes"] for part in parts) == pytest.approx(total["gigabytes"])
+    assert all(part["operations"] >= part["kernels"] > 0 for part in parts)
+    assert parts == sorted(parts, key=lambda part: -part["gigabytes"])
+
+
 def test_a_preset_that_does_not_fit_is_told_what_to_change(mssctl, tiny):
     outcome = mssctl("plan", tiny, "--vram", 0.75, "--batch", 4000)
     assert outcome.exit_code == 0

@@ -6,13 +6,18 @@ change memory.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
+from pathlib import Path
+from unittest import mock
 
 from mssctl import presets
+from mssctl.models.tf_locoformer import blocks
 from mssctl.planning.predict.fake_step import Peak
 from mssctl.planning.predictions import separation_peak, training_peak
 
+_HERE = Path(__file__).parent
 SHORT = ("ultra_safe", "model.n_layers=2", "training.segment_length=44100")
 ONCE = (*SHORT, "training.gradient_accumulation_steps=1")
 BINS = (*ONCE, "model.front_end=bins", "model.n_layers=1")
@@ -52,7 +57,8 @@ TRAINING: dict[str, tuple[tuple[str, ...], str | None]] = {
     "bsmamba2": (MAMBA, None),
 }
 
-# Sizes of a public per-bin implementation, and what it was measured to allocate on an H200 (GiB).
+# Sizes of a public per-bin implementation (in the form of `plain_path.py`), and what it was
+# measured to allocate on an H200 (GiB).
 RECORDED: dict[str, tuple[tuple[str, ...], float]] = {
     "L4 D96 H4, 3 s": (("ultra_safe", *PUBLIC), 23.85),
     "L6 D96 H6, 5 s": (("small", *PUBLIC), 58.59),
@@ -65,6 +71,20 @@ def trained(spec: tuple[str, ...], attention: str | None = None) -> Peak:
     return training_peak(presets.load(spec[0], spec[1:]), attention=attention)
 
 
+def recorded(spec: tuple[str, ...]) -> Peak:
+    """Prediction of a network of `RECORDED`, in the form in which it was measured."""
+    spec_of = importlib.util.spec_from_file_location("plain_path", _HERE / "plain_path.py")
+    plain = importlib.util.module_from_spec(spec_of)
+    spec_of.loader.exec_module(plain)
+    with mock.patch.multiple(
+        blocks,
+        RMSGroupNorm=plain.PlainNorm,
+        ConvSwiGLU=plain.PlainFeedForward,
+        SelfAttention=plain.PlainAttention,
+    ):
+        return trained(spec)
+
+
 def separated() -> Peak:
     """Prediction of separating with the preset of `SHORT`."""
     config = presets.load(SHORT[0], SHORT[1:])
@@ -74,5 +94,5 @@ def separated() -> Peak:
 if __name__ == "__main__":
     found = {name: trained(*case).tensors for name, case in TRAINING.items()}
     found["separation"] = separated().tensors
-    found |= {name: trained(spec).tensors for name, (spec, _) in RECORDED.items()}
+    found |= {name: recorded(spec).tensors for name, (spec, _) in RECORDED.items()}
     sys.stdout.write(json.dumps(found, indent=2) + "\n")

@@ -36,7 +36,7 @@ def test_separating_needs_what_it_needed():
 )  # fmt: skip
 def test_networks_of_sizes_measured_on_an_h200_are_predicted_within_2_percent(name):
     spec, measured = cases.RECORDED[name]
-    peak = cases.trained(spec)
+    peak = cases.recorded(spec)
     assert peak.tensors == pytest.approx(GOLDEN[name], rel=1e-3)
     assert peak.allocated / 2**30 == pytest.approx(measured, rel=0.02)
 

@@ -7,7 +7,8 @@ from mssctl.options.plan import PlanOptions
 from mssctl.planning import table
 from mssctl.planning.one import plan_one
 from mssctl.planning.request import request
-from mssctl.results.plan import PlanComparison, PlanResult, PlanTable
+from mssctl.planning.traffic import traffic_of
+from mssctl.results.plan import PlanComparison, PlanResult, PlanTable, TrafficResult
 
 _ONE = "name a preset: mssctl plan base …"
 
@@ -25,6 +26,22 @@ def plan(preset: str, options: PlanOptions | None = None, **changes: Any) -> Pla
             that fits.
     """
     return plan_one(preset, request(PlanOptions.given(options, changes)))
+
+
+def traffic(preset: str, options: PlanOptions | None = None, **changes: Any) -> TrafficResult:
+    """Count what one micro-batch of training moves, computes and launches, by part of the model.
+
+    Args:
+        preset: bundled name or path of a YAML file.
+        options: for which card and settings; the defaults if None.
+        changes: fields of `PlanOptions`, instead of those in ``options``.
+
+    Raises:
+        MssctlError: unknown preset, key or card; a dtype that the card lacks.
+    """
+    given = PlanOptions.given(options, changes)
+    refuse(given, "the count of traffic", ["mode", "write", "vram"])
+    return traffic_of(preset, request(given))
 
 
 def plan_table(options: PlanOptions | None = None, **changes: Any) -> PlanTable:

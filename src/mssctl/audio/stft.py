@@ -1,9 +1,14 @@
 """The one STFT pair: periodic window, centered, reflect padding, not normalized."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
+_LEAST_COVER = 1e-11  # of squared windows over a sample; below it nothing can be restored
 _MOST_SAMPLES = 2**24  # in the frames that are made waveforms at once
 
 
@@ -36,6 +41,7 @@ class STFT(nn.Module):
         elif window != "hann":
             raise ValueError(f"window {window!r}: hann, sqrt_hann or rectangular")
         self.register_buffer("window", values, persistent=False)
+        self._cover: tuple[tuple[int, int, torch.device], Tensor] | None = None  # the last one used
 
     def forward(self, wave: Tensor) -> Tensor:
         """``(..., N) -> (..., F, T)`` complex64, for any ``N >= 1``."""
@@ -59,18 +65,46 @@ class STFT(nn.Module):
         # Frames of all stems of a long segment at once would need three times its memory.
         at_once = max(1, _MOST_SAMPLES // (self.n_fft * flat.shape[-1]))
         parts = flat.split(at_once if flat.device.type == "cpu" else len(flat))
+        padded = self._padded(length)
+        cover = self._cover_of(flat.shape[-1], padded)
         waves = [
-            torch.istft(
-                part,
-                self.n_fft,
+            _OverlapAdd.apply(  # type: ignore[no-untyped-call]
+                torch.fft.irfft(part.transpose(1, 2), self.n_fft),
+                self.window,
+                cover,
                 self.hop_length,
-                window=self.window,
-                length=self._padded(length),
             )
             for part in parts
         ]
-        wave = torch.cat(waves)
+        wave = waves[0] if len(waves) == 1 else torch.cat(waves)
         return wave[:, :length].reshape(*spec.shape[:-2], length)
+
+    def _cover_of(self, frames: int, length: int) -> Tensor:
+        """Sum of the squared windows over each of ``length`` samples.
+
+        The last one is kept, so that whether it has a hole is looked at once and not in each step,
+        which would wait for the device.
+
+        Raises:
+            ValueError: samples that no frame covers.
+        """
+        key = frames, length, self.window.device
+        if self._cover is not None and self._cover[0] == key:
+            return self._cover[1]
+        with torch.inference_mode(mode=False), torch.no_grad():
+            window = self.window.clone()  # may have been made for inference, and be of no use here
+            every = window.square().expand(1, frames, -1)
+            start = self.n_fft // 2
+            cover = _overlapped(every, self.hop_length)[0, start : start + length]
+            if isinstance(cover, FakeTensor):
+                return cover
+            if len(cover) < length or cover.min() < _LEAST_COVER:
+                raise ValueError(
+                    f"{frames} frames of {self.n_fft} samples, {self.hop_length} apart, do not "
+                    f"cover {length} samples"
+                )
+            self._cover = key, cover
+        return cover
 
     def frames_of(self, length: int) -> int:
         """How many frames `forward` gives for ``length`` samples."""
@@ -82,3 +116,37 @@ class STFT(nn.Module):
         if 4 * self.hop_length > self.n_fft:
             length = -(-length // self.hop_length) * self.hop_length
         return length
+
+
+class _OverlapAdd(torch.autograd.Function):
+    """Frames ``(R, T, n_fft)``, windowed and added up, over what their windows cover."""
+
+    @staticmethod
+    def forward(ctx: Any, frames: Tensor, window: Tensor, cover: Tensor, hop: int) -> Tensor:
+        ctx.save_for_backward(window, cover)
+        ctx.hop, ctx.frames = hop, frames.shape[1]
+        start = len(window) // 2
+        return _overlapped(frames * window, hop)[:, start : start + len(cover)] / cover
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        window, cover = ctx.saved_tensors
+        before = len(window) // 2
+        whole = len(window) + ctx.hop * (ctx.frames - 1)
+        grad = F.pad(grad / cover, (before, whole - before - len(cover)))
+        return grad.unfold(1, len(window), ctx.hop) * window, None, None, None
+
+
+def _overlapped(frames: Tensor, hop: int) -> Tensor:
+    """Add up frames ``(R, T, n)`` that lie ``hop`` apart: ``(R, at least n + (T - 1) hop)``.
+
+    In pieces of ``hop`` samples: each piece of all frames lies side by side.
+    """
+    rows, count, size = frames.shape
+    pieces = -(-size // hop)
+    result = frames.new_zeros(rows, count + pieces - 1, hop)
+    for index in range(pieces):
+        piece = frames[..., index * hop : (index + 1) * hop]
+        result[:, index : index + count, : piece.shape[-1]] += piece
+    return result.flatten(1)

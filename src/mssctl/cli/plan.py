@@ -1,6 +1,6 @@
 """``mssctl plan``: how much memory a run needs, and what fits."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,6 +16,7 @@ from mssctl.results.plan import (
     PlanResult,
     PlanTable,
     PlanVerification,
+    TrafficResult,
 )
 
 Preset = Annotated[
@@ -33,6 +34,14 @@ Verify = Annotated[
     ),
 ]
 
+Explain = Annotated[
+    Literal["traffic"] | None,
+    typer.Option(
+        "--explain",
+        help="Count what a training step of PRESET reads and writes, computes and launches.",
+    ),
+]
+
 
 @command(PlanOptions)
 def plan_command(
@@ -42,6 +51,7 @@ def plan_command(
     preset: Preset = None,
     compare: Compare = False,
     verify: Verify = False,
+    explain: Explain = None,
 ) -> None:
     """Predict the memory of a run, without a GPU.
 
@@ -49,7 +59,9 @@ def plan_command(
     """
     from mssctl.api import plan
 
-    if verify:
+    if explain:
+        _explain(ui, options, preset, alone=not (compare or verify))
+    elif verify:
         from mssctl.planning.verify import verify as measure
 
         if compare:
@@ -65,6 +77,18 @@ def plan_command(
         ui.show(plan.compare(options), comparison_text)
     else:
         ui.show(plan.plan_table(options), table_text)
+
+
+def _explain(ui: Session, options: PlanOptions, preset: str | None, *, alone: bool) -> None:
+    from mssctl.api import plan
+
+    if preset is None or not alone:
+        raise MssctlError(
+            "--explain traffic counts the step of one preset",
+            hint="say mssctl plan PRESET --explain traffic",
+            exit_code=ExitCode.USAGE,
+        )
+    ui.show(plan.traffic(preset, options), traffic_text)
 
 
 _LEAST = 0.005  # GiB; smaller shares are left out of the text
@@ -194,6 +218,29 @@ def comparison_text(result: PlanComparison) -> str:
 
 def _left_out(names: list[str]) -> list[str]:
     return [f"not here: {', '.join(names)}; `mssctl plan {names[0]}` predicts it"] if names else []
+
+
+def traffic_text(result: TrafficResult) -> str:
+    """What a training step moves, by part."""
+    head = ["part", "GB", "%", "TFLOP", "kernels", "operations", "kept, MiB"]
+    rows = [
+        [
+            part.name,
+            f"{part.gigabytes:.1f}",
+            f"{100 * part.gigabytes / result.total.gigabytes:.1f}",
+            f"{part.tflop:.2f}",
+            str(part.kernels),
+            str(part.operations),
+            f"{part.kept_mib:.1f}",
+        ]
+        for part in (*result.parts, result.total)
+    ]
+    return (
+        f"{result.preset}: one micro-batch of {result.batch_size} × {result.segment_seconds:g} s, "
+        f"{result.dtype}, checkpointing {result.checkpointing}, and the update of the weights\n"
+        f"{aligned(head, rows, numbers=True)}"
+        "kept: per example, alive when the backward pass starts\n"
+    )
 
 
 def verification_text(result: PlanVerification) -> str:

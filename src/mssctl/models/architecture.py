@@ -34,6 +34,8 @@ class Architecture(ABC):
         trainable: whether it can be trained here.
         quick: whether a step on fake tensors takes seconds: `plan --compare` predicts it.
         parts: what the memory of a submodule of this name is for, in the words of ``plan``.
+        operations: which kind of operation a module is, by the name of the attribute that holds
+            it, for `plan --explain traffic`; convolutions need no name.
     """
 
     config: ClassVar[type[ModelSection]]
@@ -41,6 +43,7 @@ class Architecture(ABC):
     trainable: ClassVar[bool] = True
     quick: ClassVar[bool] = True
     parts: ClassVar[Mapping[str, str]] = {}
+    operations: ClassVar[Mapping[str, str]] = {"stft": "loss and transforms"}
 
     @property
     def name(self) -> str:

@@ -11,9 +11,11 @@ from mssctl.hardware.attention import allow_math_attention
 from mssctl.hardware.device import autocast, configure
 from mssctl.models.base import Separator
 from mssctl.models.build import build
+from mssctl.models.registry import architecture
 from mssctl.models.run_config import RunConfig
 from mssctl.planning.predict.fake_step import Peak, predict_peak
 from mssctl.planning.predict.tracker import GRADIENTS, labelled
+from mssctl.planning.predict.traffic import Traffic, count_traffic
 from mssctl.training.optim import LearningRate, MovingAverage, build_optimizer
 from mssctl.training.step import TrainState, train_step
 
@@ -31,6 +33,20 @@ def training_peak(
             capability=capability,
             attention=attention,
             steps=1,
+        )
+
+
+def training_traffic(
+    config: RunConfig, capability: tuple[int, int] = (9, 0), attention: str | None = None
+) -> dict[str, Traffic]:
+    """What one micro-batch of a training step and the update of the weights move, by part."""
+    with _switches(config):
+        return count_traffic(
+            partial(_train_state, config),
+            partial(_train, config=config),
+            architecture(config.model).operations,
+            capability=capability,
+            attention=attention,
         )
 
 

@@ -107,6 +107,40 @@ class PlanResult:
 
 
 @dataclass(frozen=True)
+class PartTraffic:
+    """What one part of a training step costs.
+
+    Attributes:
+        name: of the part.
+        gigabytes: read and written, 10^9 bytes.
+        tflop: of products, convolutions and attentions.
+        kernels: operations that launch a kernel.
+        operations: those, views and allocations.
+        kept_mib: per example, alive when the backward pass starts.
+    """
+
+    name: str
+    gigabytes: float
+    tflop: float
+    kernels: int
+    operations: int
+    kept_mib: float
+
+
+@dataclass(frozen=True)
+class TrafficResult:
+    """What ``plan PRESET --explain traffic`` counts of one micro-batch, by part, largest first."""
+
+    preset: str
+    batch_size: int
+    segment_seconds: float
+    dtype: str
+    checkpointing: str
+    parts: list[PartTraffic]
+    total: PartTraffic
+
+
+@dataclass(frozen=True)
 class PlanTable:
     """Every preset on one card, and the one to take.
 

@@ -40,6 +40,19 @@ class BSMamba2Architecture(Architecture):
         "blocks": "activations of the blocks",
         "encoder": "front end",
     }
+    operations: ClassVar[Mapping[str, str]] = {
+        "norm": "norm",
+        "conv": "convolutions",
+        "in_proj": "projections",
+        "out_proj": "projections",
+        "join": "projections",
+        "mixer": "scan and gates",
+        "ahead": "residuals",
+        "back": "residuals",
+        "encoder": "bands",
+        "masks": "bands",
+        "stft": "loss and transforms",
+    }
 
     def build(self, config: RunConfig) -> Separator:
         """A `BSMamba2`."""

@@ -23,10 +23,8 @@ from mssctl.models.roformer.config import (
     RoformerConfig,
 )
 from mssctl.models.roformer.mel_bands import mel_bands
-from mssctl.models.rotary import RotaryEmbedding, rotated
+from mssctl.models.rotary import Angles, RotaryEmbedding, rotated
 from mssctl.models.run_config import RunConfig
-
-Angles = tuple[Tensor, Tensor]  # of `RotaryEmbedding.angles`
 
 
 class GatedAttention(nn.Module):

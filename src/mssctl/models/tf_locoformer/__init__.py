@@ -40,6 +40,20 @@ class TFLocoformerArchitecture(Architecture):
         "rope_time": "activations of the blocks",
         "encoder": "front end",
     }
+    operations: ClassVar[Mapping[str, str]] = {
+        "norm_before": "norm",
+        "norm_attention": "norm",
+        "norm_after": "norm",
+        "rope": "RoPE",
+        "attention": "attention",
+        "ffn_before": "feed-forward, element-wise",
+        "ffn_after": "feed-forward, element-wise",
+        "freq_path": "residuals",
+        "time_path": "residuals",
+        "encoder": "bands",
+        "decoder": "bands",
+        "stft": "loss and transforms",
+    }
 
     def build(self, config: RunConfig) -> Separator:
         """A `TFLocoformer`."""

@@ -4,39 +4,15 @@ Source: Saijo et al., "TF-Locoformer" (IWAENC 2024, arXiv:2408.03440). The paper
 feed-forward residuals; the released models do not, and neither does this code.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from mssctl.hardware.attention import attention
-from mssctl.hardware.device import full_precision
 from mssctl.hardware.dropout import Dropout
-from mssctl.models.rotary import RotaryEmbedding
+from mssctl.models.rotary import Angles, RotatedHeads
 from mssctl.models.tf_locoformer.config import TFLocoformerConfig
-
-
-class RMSGroupNorm(nn.Module):
-    """Divide each group of features by its root mean square, and scale.
-
-    ``y = x / (rms(x) + eps) * gain``, the mean square taken over each of ``groups`` equal parts
-    of the last axis; in float32.
-
-    Shape:
-        ``(..., D) -> (..., D)``.
-    """
-
-    def __init__(self, groups: int, dim: int, eps: float) -> None:
-        super().__init__()
-        self.groups, self.eps = groups, eps
-        self.gain = nn.Parameter(torch.ones(dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalize the last axis."""
-        with full_precision(x.device):
-            grouped = x.float().unflatten(-1, (self.groups, -1))
-            rms = grouped.square().mean(dim=-1, keepdim=True).sqrt()
-            y: Tensor = (grouped / (rms + self.eps)).flatten(-2) * self.gain
-            return y
+from mssctl.models.tf_locoformer.feed_forward import ConvSwiGLU
+from mssctl.models.tf_locoformer.norm import RMSGroupNorm
 
 
 class SelfAttention(nn.Module):
@@ -51,44 +27,23 @@ class SelfAttention(nn.Module):
         self.heads, self.dropout = heads, dropout
         self.qkv = nn.Linear(dim, 3 * attention_dim, bias=False)
         self.out = nn.Linear(attention_dim, dim, bias=False)
+        self.rope = RotatedHeads()
         self.drop = Dropout(dropout)
 
-    def forward(self, x: Tensor, rope: RotaryEmbedding | None) -> Tensor:
-        """Attend over all positions; ``rope`` rotates queries and keys."""
-        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (N, L, 3, H, d)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (N, H, L, d)
-        if rope is not None:
-            q, k = rope(q), rope(k)
+    def forward(self, x: Tensor, angles: Angles | None, gain: Tensor | None = None) -> Tensor:
+        """Attend over all positions.
+
+        Args:
+            x: the sequences.
+            angles: rotate queries and keys by these.
+            gain: ``(D,)``, scales the features of ``x``.
+        """
+        weight = self.qkv.weight if gain is None else self.qkv.weight * gain
+        qkv = F.linear(x, weight).unflatten(-1, (3, self.heads, -1))  # (N, L, 3, H, d)
+        q, k, v = self.rope(qkv, angles)  # each (N, H, L, d)
         y = attention(q, k, v, self.dropout if self.training else 0.0)
         y = self.out(y.transpose(1, 2).flatten(2))  # (N, L, D)
         return self.drop(y)  # type: ignore[no-any-return]
-
-
-class ConvSwiGLU(nn.Module):
-    """Gated feed-forward with a convolution in and a transposed convolution out.
-
-    The first half of the hidden features is the value, the second the gate. Looks at
-    ``kernel - 1`` positions to either side.
-
-    Shape:
-        ``(N, L, D) -> (N, L, D)``.
-    """
-
-    def __init__(self, dim: int, hidden: int, kernel: int, dropout: float) -> None:
-        super().__init__()
-        self.kernel = kernel
-        self.conv = nn.Conv1d(dim, 2 * hidden, kernel)
-        self.deconv = nn.ConvTranspose1d(hidden, dim, kernel)
-        self.drop = Dropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Mix features and neighboring positions."""
-        pad = self.kernel - 1
-        x = F.pad(x.transpose(1, 2), (pad, pad))  # (N, D, L + 2p)
-        value, gate = self.conv(x).chunk(2, dim=1)  # (N, C, L + p)
-        x = self.deconv(self.drop(value * F.silu(gate)))  # (N, D, L + 2p)
-        x = x[..., pad : x.shape[-1] - pad]
-        return self.drop(x).transpose(1, 2)  # type: ignore[no-any-return]
 
 
 class LocoformerPath(nn.Module):
@@ -109,8 +64,9 @@ class LocoformerPath(nn.Module):
         self.norm_after = RMSGroupNorm(groups, dim, eps)
         self.ffn_after = ConvSwiGLU(dim, after, model.conv1d_kernel, model.dropout)
 
-    def forward(self, x: Tensor, rope: RotaryEmbedding | None) -> Tensor:
-        """Run the three branches one after the other."""
-        x = x + self.ffn_before(self.norm_before(x))
-        x = x + self.attention(self.norm_attention(x), rope)
-        return x + self.ffn_after(self.norm_after(x))  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, angles: Angles | None) -> Tensor:
+        """Run the three branches one after the other; ``angles`` rotate queries and keys."""
+        before, middle, after = self.norm_before, self.norm_attention, self.norm_after
+        x = x + self.ffn_before(before(x), before.gain)
+        x = x + self.attention(middle(x), angles, middle.gain)
+        return x + self.ffn_after(after(x), after.gain)  # type: ignore[no-any-return]

@@ -15,11 +15,9 @@ from mssctl.models.run_config import RunConfig
 from mssctl.models.tf_locoformer.config import TFLocoformerConfig
 
 # Found by least squares on fake steps: what the loss, its gradient and the inverse transform hold
-# at the peak, per sample and per bin of each stem and channel; and what the backward pass of one
-# path holds besides what its forward pass saved, as a fraction of that.
-PER_SAMPLE = 115.0
+# at the peak, per sample and per bin of each stem and channel.
+PER_SAMPLE = 65.0
 PER_BIN = 16.0
-IN_BACKWARD = 0.11
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class LocoformerMemory:
     def moments(
         self, config: RunConfig, sizes: Mapping[str, int], attention: str
     ) -> list[dict[str, int]]:
-        """At the loss, and, where paths or blocks are recomputed, in the backward pass of one."""
+        """At the loss, and in the backward pass of the last block or path."""
         training, shape, model = config.training, shape_of(config), TFLocoformerConfig.of(config)
         total = sum(sizes.values())
         trunk = sum(size for name, size in sizes.items() if name.startswith("blocks."))
@@ -88,15 +86,16 @@ class LocoformerMemory:
             "blocks": round(kept[level]),
             **ends,
         }
-        if level == "none":
-            return [at_loss]
-        again = (freq + time if level == "block" else max(freq, time)) * tokens
+        again = {"none": 0.0, "block": freq + time, "path": max(freq, time)}[level] * tokens
+        held = copies * trunk // total
         in_blocks = {
-            "gradients": 4 * total,
-            "bf16 copies of weights": copies * trunk // total // layers,
+            "gradients": 4 * (total if level != "none" else total - trunk),
+            "bf16 copies of weights": held if level == "none" else held // layers,
             "blocks": round(kept[level]),
-            "recomputed": round(again * (1 + IN_BACKWARD)),
+            "recomputed": round(again),
+            "backward pass": round(max(_in_backward(config, n, a) for n in axes) * tokens),
             "batch": ends["batch"],
+            "encoder": ends["encoder"],
         }
         return [at_loss, in_blocks]
 
@@ -106,20 +105,32 @@ def path_bytes(config: RunConfig, length: int, a: int, attention: str) -> float:
     model = TFLocoformerConfig.of(config)
     dim, dropped = model.emb_dim, model.dropout > 0
     pad = model.conv1d_kernel - 1
-    norm = 4 * dim + 4 * dim + 8 * model.num_groups  # input and output in float32; two RMS
+    stream = a if model.front_end == "bands" else 4
+    norm = stream * dim + a * dim + 4 * model.num_groups  # input, output, a scale per group
     total = 0.0
     for hidden in model.ffn_hidden_dim:
-        total += norm + a * dim * (length + 2 * pad) / length
-        gated = 2 * a + a + (1 + a if dropped else a)  # value and gate, silu, mask and product
-        total += hidden * gated * (length + pad) / length + (dim if dropped else 0)
+        gated = 2 * a + a + (1 if dropped else 0)  # value and gate, product, mask
+        total += norm + hidden * gated * (length + pad) / length + (dim if dropped else 0)
     heads, size = model.n_heads, model.attention_dim
-    turned = 2 * size * a if model.pos_enc == "rope" else 0
-    total += norm + a * dim + 3 * a * size + turned + 2 * a * size + (dim if dropped else 0)
+    # Rotated queries and keys lie beside the values; the output, and its heads side by side.
+    total += norm + 3 * a * size + 2 * a * size + (dim if dropped else 0)
     if attention == "math":
         scores = 4 * heads * length * (1 + (1.25 if dropped else 0))
         return total + scores + (5 if a == 2 else 2) * 4 * size
     padded = -(-length // 32) * 32 if attention == "efficient" else length
     return total + 4 * heads * padded / length
+
+
+def _in_backward(config: RunConfig, length: int, a: int) -> float:
+    """What the last gate of a path holds in its backward pass besides what was saved, per token.
+
+    Gradients of product, value and gate have come; the product and its mask have gone.
+    """
+    model = TFLocoformerConfig.of(config)
+    stream = a if model.front_end == "bands" else 4
+    dropped = 1 if model.dropout > 0 else 0
+    hidden = model.ffn_hidden_dim[1] * (length + model.conv1d_kernel - 1) / length
+    return hidden * (3 * a - a - dropped) + stream * model.emb_dim
 
 
 def _ends(config: RunConfig, shape: Shape, a: int) -> dict[str, int]:

@@ -11,7 +11,7 @@ from mssctl.hardware.device import full_precision
 from mssctl.models.bands import BandMask, BandSplit, band_widths
 from mssctl.models.base import SpectralSeparator
 from mssctl.models.pairs import product
-from mssctl.models.rotary import RotaryEmbedding
+from mssctl.models.rotary import Angles, RotaryEmbedding
 from mssctl.models.run_config import RunConfig
 from mssctl.models.tf_locoformer.blocks import LocoformerPath
 from mssctl.models.tf_locoformer.config import TFLocoformerConfig
@@ -68,15 +68,15 @@ class TFBlock(nn.Module):
         self.freq_path = LocoformerPath(model)
         self.time_path = LocoformerPath(model)
 
-    def along_freq(self, x: Tensor, rope: RotaryEmbedding | None) -> Tensor:
+    def along_freq(self, x: Tensor, angles: Angles | None) -> Tensor:
         """Treat each frame as a sequence over frequency."""
-        y: Tensor = self.freq_path(x.flatten(0, 1), rope).view_as(x)
+        y: Tensor = self.freq_path(x.flatten(0, 1), angles).view_as(x)
         return y
 
-    def along_time(self, x: Tensor, rope: RotaryEmbedding | None) -> Tensor:
+    def along_time(self, x: Tensor, angles: Angles | None) -> Tensor:
         """Treat each band or bin as a sequence over time."""
         bands_first = x.transpose(1, 2)  # (B, Q, T, D)
-        y: Tensor = self.time_path(bands_first.flatten(0, 1), rope).view_as(bands_first)
+        y: Tensor = self.time_path(bands_first.flatten(0, 1), angles).view_as(bands_first)
         return y.transpose(1, 2)
 
 
@@ -122,15 +122,20 @@ class TFLocoformer(SpectralSeparator):
     def spectrum_real(self, spec: Tensor) -> Tensor:
         """Separate a spectrogram."""
         x = self.encoder(spec)  # (B, T, Q, D)
+        frames, rows = x.shape[1:3]
+        along_freq = None if self.rope_freq is None else self.rope_freq.angles(rows)
+        along_time = None if self.rope_time is None else self.rope_time.angles(frames)
         for block in self.blocks:
-            x = self.run("block", self._block, block, x)
+            x = self.run("block", self._block, block, x, along_freq, along_time)
         values: Tensor = self.decoder(x)  # (B, S, C, F, T, 2)
         return product(values, spec[:, None]) if self.masking == "complex" else values
 
-    def _block(self, block: TFBlock, x: Tensor) -> Tensor:
-        along_freq = (block.along_freq, self.rope_freq)
-        along_time = (block.along_time, self.rope_time)
+    def _block(
+        self, block: TFBlock, x: Tensor, freq_angles: Angles | None, time_angles: Angles | None
+    ) -> Tensor:
+        along_freq = (block.along_freq, freq_angles)
+        along_time = (block.along_time, time_angles)
         order = (along_freq, along_time) if self.tf_order == "ft" else (along_time, along_freq)
-        for path, rope in order:
-            x = self.run("path", path, x, rope)
+        for path, angles in order:
+            x = self.run("path", path, x, angles)
         return x

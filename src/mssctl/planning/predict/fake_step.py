@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from mssctl.planning.predict.modes import no_collection
-from mssctl.planning.predict.pretend_cuda import fake_cuda, presented
+from mssctl.planning.predict.pretend_cuda import PretendCuda, fake_cuda, presented
 from mssctl.planning.predict.tracker import Allocation, MemoryTracker, labelled, naming
 from mssctl.planning.predict.workspaces import CONTEXT, cublas
 
@@ -97,20 +97,8 @@ def predict_peak(
     Raises:
         Exception: what the code raises; also where it looks at the values of tensors.
     """
-    with (
-        no_collection(),
-        fake_cuda(capability, attention) as mode,
-        MemoryTracker() as tracker,
-        presented(tracker),
-    ):
-        with labelled(BUILT):
-            state = build()
-        mode.default = "cpu"
-        with naming(tracker, list(_modules(state))):
-            for _ in range(steps):
-                tracker.reset_peak()
-                step(state)
-        del state
+    tracker = MemoryTracker()
+    mode = pretended(build, step, tracker, capability=capability, attention=attention, steps=steps)
     handles = cublas(capability)
     return Peak(
         tensors=tracker.peak,
@@ -127,6 +115,33 @@ def predict_peak(
         work=tuple((flops, moved, times) for (flops, moved), times in tracker.work.items()),
         moved=tracker.moved,
     )
+
+
+def pretended(
+    build: Callable[[], State],
+    step: Callable[[State], object],
+    tracker: MemoryTracker,
+    *,
+    capability: tuple[int, int],
+    attention: str | None,
+    steps: int,
+) -> PretendCuda:
+    """Run ``steps`` calls of ``step(build())`` under ``tracker``, which then holds the last one."""
+    with (
+        no_collection(),
+        fake_cuda(capability, attention) as mode,
+        tracker,
+        presented(tracker),
+    ):
+        with labelled(BUILT):
+            state = build()
+        mode.default = "cpu"
+        with naming(tracker, list(_modules(state))):
+            for _ in range(steps):
+                tracker.reset_peak()
+                step(state)
+        del state
+    return mode
 
 
 def _modules(state: object) -> Iterable[nn.Module]:

@@ -31,6 +31,11 @@ BACKWARD = "backward"
 GRADIENTS = "gradients"
 
 
+def purpose() -> str | None:
+    """What `labelled` says of the memory that is allocated now."""
+    return _LABEL.get()
+
+
 @contextlib.contextmanager
 def labelled(name: str) -> Iterator[None]:
     """Count what is allocated in the body under ``name``."""
@@ -133,7 +138,7 @@ class MemoryTracker(TorchDispatchMode):
             return _ANSWERS[func]
         out = func(*args, **kwargs)
         self.operations += 1
-        for tensor in _tensors(out):
+        for tensor in tensors_in(out):
             self._track(tensor, func)
         if not func.is_view:
             self._count(func, args, kwargs, out)
@@ -151,15 +156,13 @@ class MemoryTracker(TorchDispatchMode):
         moved = sum(
             tensor.numel() * tensor.element_size()
             for value in (*args, out)
-            for tensor in _tensors(value)
+            for tensor in tensors_in(value)
         )
         formula = flop_registry.get(func.overloadpacket)
         if formula is None:
             self.moved += moved
         else:
-            # `bmm` with an out_dtype: its formula takes the two factors only.
-            factors = args[:2] if func in _WITH_DTYPE else args
-            self.work[int(formula(*factors, **kwargs, out_val=out)), moved] += 1
+            self.work[flops_of(func, args, kwargs, out), moved] += 1
 
     def _track(self, tensor: Tensor, func: Any) -> None:
         if not isinstance(tensor, FakeTensor):
@@ -195,7 +198,7 @@ class MemoryTracker(TorchDispatchMode):
         self.allocator.give_back(gone.block)
 
     def _label(self) -> str:
-        label = _LABEL.get()
+        label = purpose()
         if label is not None:
             return label
         module = self.modules[-1] if self.modules else None
@@ -246,13 +249,21 @@ _ANSWERS = {
 _WITH_DTYPE = {aten.bmm.dtype, aten.mm.dtype}
 
 
+def flops_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
+    """Floating-point operations of a matrix product, convolution or attention."""
+    # `bmm` with an out_dtype: its formula takes the two factors only.
+    factors = args[:2] if func in _WITH_DTYPE else args
+    return int(flop_registry[func.overloadpacket](*factors, **kwargs, out_val=out))
+
+
 def _on_host(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether all tensors are real ones, and there are some."""
-    tensors = [tensor for value in (*args, *kwargs.values()) for tensor in _tensors(value)]
+    tensors = [tensor for value in (*args, *kwargs.values()) for tensor in tensors_in(value)]
     return bool(tensors) and not any(isinstance(tensor, FakeTensor) for tensor in tensors)
 
 
-def _tensors(value: Any) -> list[Tensor]:
+def tensors_in(value: Any) -> list[Tensor]:
+    """The tensors in an argument or result of an operation."""
     if isinstance(value, (tuple, list)):
         return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
     return [value] if isinstance(value, Tensor) else []
