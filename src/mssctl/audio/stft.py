@@ -92,7 +92,7 @@ class STFT(nn.Module):
         if self._cover is not None and self._cover[0] == key:
             return self._cover[1]
         with torch.inference_mode(mode=False), torch.no_grad():
-            window = self.window.clone()  # may have been made for inference, and be of no use here
+            window = self.window.clone()  # autograd cannot keep a tensor made for inference
             every = window.square().expand(1, frames, -1)
             start = self.n_fft // 2
             cover = _overlapped(every, self.hop_length)[0, start : start + length]

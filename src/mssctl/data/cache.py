@@ -4,14 +4,15 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from mssctl.documents import parse_json, sealed, unsealed
-from mssctl.errors import MssctlError
+from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter
+from mssctl.files import FileSet, storage_error
 
 _TABLE = "CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, stamp TEXT, value TEXT)"
 
@@ -22,6 +23,33 @@ def cache_folder() -> Path:
     if named:
         return Path(named).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mssctl"
+
+
+def decoded_folder(name: str, fill: Callable[[Path], None]) -> Path:
+    """A folder of decoded sound in the cache, which ``fill`` makes where it is not there yet.
+
+    It appears complete or not at all; another process may make it at the same time.
+
+    Raises:
+        MssctlError: what ``fill`` raises; no space, or no permission (exit 3).
+    """
+    folder = cache_folder() / "decoded" / name
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileSet(folder.parent) as files:
+            fill(files.add_folder(folder))
+    except OSError as error:
+        raise MssctlError(
+            storage_error(folder, error).message,
+            hint="free some space, or name another folder in the environment's MSSCTL_CACHE",
+            exit_code=ExitCode.ENVIRONMENT,
+        ) from None
+    except MssctlError:
+        if not folder.is_dir():  # else another process was faster
+            raise
+    return folder
 
 
 def stamp(files: Sequence[Path]) -> str:

@@ -6,18 +6,17 @@ each file is decoded once, into the cache, and read by seeking from there.
 
 import hashlib
 import os
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from mssctl.audio.encoding import W64_FLOAT
 from mssctl.audio.files import blocks, inspect
 from mssctl.audio.writer import AtomicWriter
-from mssctl.data.cache import cache_folder, stamp
+from mssctl.data.cache import decoded_folder, stamp
 from mssctl.data.names import MIXTURE, STEM_MP4
 from mssctl.documents import read_yaml
 from mssctl.errors import ExitCode, MssctlError
-from mssctl.files import FileSet, storage_error
 
 STREAMS = (MIXTURE, "drums", "bass", "other", "vocals")
 _BLOCK = 65_536  # samples per channel decoded at once
@@ -53,27 +52,8 @@ def decoded(path: Path) -> dict[str, Path]:
         ).hexdigest()
     except OSError as error:
         raise MssctlError(f"{path}: cannot be read: {error.strerror}") from None
-    folder = cache_folder() / "decoded" / name
-    if not folder.is_dir():
-        _decode_into(folder, path)
+    folder = decoded_folder(name, partial(_decode, path))
     return {stream: folder / f"{stream}.w64" for stream in STREAMS}
-
-
-def _decode_into(folder: Path, path: Path) -> None:
-    """Decode to another name first: ``folder`` appears complete or not at all."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileSet(folder.parent) as files:
-            _decode(path, files.add_folder(folder))
-    except OSError as error:
-        raise MssctlError(
-            storage_error(folder, error).message,
-            hint="free some space, or name another folder in the environment's MSSCTL_CACHE",
-            exit_code=ExitCode.ENVIRONMENT,
-        ) from None
-    except MssctlError:
-        if not folder.is_dir():  # else another process was faster
-            raise
 
 
 def _decode(path: Path, folder: Path) -> None:

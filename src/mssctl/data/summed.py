@@ -13,10 +13,9 @@ import numpy as np
 from mssctl.audio.encoding import W64_FLOAT
 from mssctl.audio.files import AudioInfo, blocks, probe
 from mssctl.audio.writer import AtomicWriter
-from mssctl.data.cache import cache_folder, stamp
+from mssctl.data.cache import decoded_folder, stamp
 from mssctl.data.folders import real, refuse_broken_link
-from mssctl.errors import ExitCode, MssctlError
-from mssctl.files import FileSet, storage_error
+from mssctl.errors import MssctlError
 
 _BLOCK = 65_536  # samples per channel added at once
 
@@ -40,25 +39,14 @@ def summed(parts: Mapping[str, Sequence[Path]]) -> dict[str, Path]:
     alike = all((info.frames, info.channels) == (frames, channels) for info in infos.values())
     if alike and all(len(paths) == 1 for paths in parts.values()):
         return {stem: paths[0] for stem, paths in parts.items()}
-    folder = cache_folder() / "decoded" / _key(parts, files)
-    if not folder.is_dir():
-        rate = next(iter(infos.values())).sample_rate
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileSet(folder.parent) as written:
-                inside = written.add_folder(folder)
-                for stem, paths in parts.items():
-                    with AtomicWriter(inside / f"{stem}.w64", rate, channels, W64_FLOAT) as writer:
-                        _write(writer, paths, frames, channels)
-        except OSError as error:
-            raise MssctlError(
-                storage_error(folder, error).message,
-                hint="free some space, or name another folder in the environment's MSSCTL_CACHE",
-                exit_code=ExitCode.ENVIRONMENT,
-            ) from None
-        except MssctlError:
-            if not folder.is_dir():  # else another process was faster
-                raise
+    rate = next(iter(infos.values())).sample_rate
+
+    def fill(folder: Path) -> None:
+        for stem, paths in parts.items():
+            with AtomicWriter(folder / f"{stem}.w64", rate, channels, W64_FLOAT) as writer:
+                _write(writer, paths, frames, channels)
+
+    folder = decoded_folder(_key(parts, files), fill)
     return {stem: folder / f"{stem}.w64" for stem in parts}
 
 
