@@ -82,12 +82,13 @@ def test_pieces_do_not_change_the_output(monkeypatch, values, batch):
     mix = torch.randn(batch, 2, 5000)
     whole = model(mix).detach()  # with gradients, so all at once
     monkeypatch.setattr(scnet, "_VALUES", values)
+    monkeypatch.setattr(scnet, "_ROWS", 1 + values // 1000)
     with torch.inference_mode():
         torch.testing.assert_close(model(mix), whole, rtol=1e-5, atol=1e-6)
 
 
 def test_a_segment_needs_little_more_memory_than_its_skips(monkeypatch):
-    """In units of the first level's skip: 4.3 in pieces, 6.5 all at once."""
+    """In units of the first level's skip: 4.8 in pieces, 6.2 all at once, 6.5 before."""
 
     def peak() -> float:
         tracker, spec = MemoryTracker(), torch.empty(1, 2, 2049, 476, 2)
@@ -97,8 +98,9 @@ def test_a_segment_needs_little_more_memory_than_its_skips(monkeypatch):
 
     with FakeTensorMode():
         model = build(presets.load("scnet_large")).eval()
-        assert peak() < 4.6
+        assert peak() < 5.1
         monkeypatch.setattr(scnet, "_VALUES", 1 << 40)
+        monkeypatch.setattr(scnet, "_ROWS", 1 << 40)
         assert peak() > 6
 
 

@@ -19,6 +19,7 @@ from mssctl.models.run_config import RunConfig
 from mssctl.models.scnet.config import SCNetConfig
 
 _VALUES = 1 << 21  # of an input that is computed at once, 8 MiB
+_ROWS = 64  # sequences in an LSTM at once; fewer are slower
 
 
 class ConvModule(nn.Module):
@@ -192,7 +193,7 @@ class DualPath(nn.Module):
     def _branch(self, index: int, x: Tensor) -> Tensor:
         """Add the branch along the last axis of ``(B, D, R, L)``."""
         y, rows = self.norms[index](x), x.shape[2]
-        count = at_once(rows, x[:, :, 0].numel(), x.device, _VALUES)
+        count = at_once(rows, 1, x.device, _ROWS)
         if count == rows:
             return x + self._sequences(index, y)
         # As many rows each time: oneDNN keeps scratch memory for every number it has seen.
