@@ -5,7 +5,7 @@ Source: Tong et al., "SCNet: Sparse Compression Network for Music Source Separat
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 
 import torch
@@ -14,8 +14,12 @@ from torch.nn import functional as F  # noqa: N812
 
 from mssctl.hardware.device import full_precision
 from mssctl.models.base import SpectralSeparator
+from mssctl.models.pieces import at_once, joined
 from mssctl.models.run_config import RunConfig
 from mssctl.models.scnet.config import SCNetConfig
+
+_VALUES = 1 << 21  # of an input that is computed at once, 8 MiB
+_ROWS = 64  # sequences in an LSTM at once; fewer are slower
 
 
 class ConvModule(nn.Module):
@@ -72,14 +76,19 @@ class Level(nn.Module):
         """Go down one level."""
         edges = [math.ceil(x.shape[2] * share) for share in accumulate(self.shares[:2])]
         before = [high - low for low, high in pairwise([0, *edges, x.shape[2]])]
-        bands = []
-        for part, conv, refine in zip(x.split(before, dim=2), self.down, self.refine, strict=True):
-            y = conv(_padded(part, *_sizes(conv)))  # (B, D', F_b', T)
-            rows = y.transpose(1, 2)  # (B, F_b', D', T)
-            y = F.gelu(refine(rows.flatten(0, 1))).view_as(rows).transpose(1, 2)
-            bands.append(y)
-        skip = torch.cat(bands, dim=2)
-        return self.join(skip), skip, [band.shape[2] for band in bands], before
+        after = [_divided(n, *_sizes(conv)) for n, conv in zip(before, self.down, strict=True)]
+        skip = joined(self._bands(x.split(before, dim=2)), sum(after), dim=2)
+        parts = (self.join(skip[..., near])[..., own] for near, own in _pieces(skip, 1))
+        return joined(parts, skip.shape[3], dim=3), skip, after, before
+
+    def _bands(self, bands: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Compress and refine each band, a few bins ``(B, D', r, T)`` at once."""
+        for band, conv, refine in zip(bands, self.down, self.refine, strict=True):
+            y = conv(_padded(band, *_sizes(conv)))  # (B, D', F_b', T)
+            count = at_once(y.shape[2], y[:, :, 0].numel(), y.device, _VALUES)
+            for part in y.split(count, dim=2):
+                rows = part.transpose(1, 2)  # (B, r, D', T)
+                yield F.gelu(refine(rows.flatten(0, 1))).view_as(rows).transpose(1, 2)
 
 
 def _sizes(conv: nn.Module) -> tuple[int, int]:
@@ -90,8 +99,34 @@ def _sizes(conv: nn.Module) -> tuple[int, int]:
 
 def _padded(x: Tensor, kernel: int, stride: int) -> Tensor:
     """As many bins as the convolution can divide, the same number added on either side."""
-    missing = kernel - 1 if stride == 1 else -x.shape[2] % stride
+    missing = _missing(x.shape[2], kernel, stride)
     return F.pad(x, (0, 0, missing // 2, missing - missing // 2))
+
+
+def _missing(bins: int, kernel: int, stride: int) -> int:
+    return kernel - 1 if stride == 1 else -bins % stride
+
+
+def _divided(bins: int, kernel: int, stride: int) -> int:
+    """How many of ``bins`` are left after padding and convolution."""
+    return (bins + _missing(bins, kernel, stride) - kernel) // stride + 1
+
+
+def _pieces(x: Tensor, width: int) -> Iterator[tuple[slice, slice]]:
+    """Frames of ``(B, D, F, T)`` that are convolved at once, for a kernel of three frames.
+
+    Args:
+        x: the input.
+        width: features of the convolution's output as a multiple of ``D``.
+
+    Yields:
+        The frames with one more on either side, and where they themselves are among those.
+    """
+    frames = x.shape[3]
+    count = at_once(frames, width * x[..., 0].numel(), x.device, _VALUES)
+    for start in range(0, frames, count):
+        low, stop = max(0, start - 1), min(start + count, frames)
+        yield slice(low, min(stop + 1, frames)), slice(start - low, stop - low)
 
 
 class Expansion(nn.Module):
@@ -117,7 +152,16 @@ class Expansion(nn.Module):
         # halves the arithmetic.
         assert isinstance(self.fuse, nn.Conv2d)
         weight = self.fuse.weight.unflatten(1, (2, -1)).sum(dim=1)  # (2·D, D, 3, 3)
-        x = F.glu(F.conv2d(x + skip, weight, self.fuse.bias, padding=1), dim=1)
+
+        def part(near: slice, own: slice) -> Tensor:
+            y = F.conv2d(x[..., near] + skip[..., near], weight, self.fuse.bias, padding=1)
+            y = F.glu(y[..., own], dim=1)
+            return self._expand(y, lengths, before)
+
+        return joined((part(*piece) for piece in _pieces(x, 2)), x.shape[3], dim=3)
+
+    def _expand(self, x: Tensor, lengths: Sequence[int], before: Sequence[int]) -> Tensor:
+        """Expand each band, each frame by itself."""
         bands = []
         for part, conv, length in zip(x.split(list(lengths), dim=2), self.up, before, strict=True):
             y = conv(part)
@@ -127,6 +171,8 @@ class Expansion(nn.Module):
 
 class DualPath(nn.Module):
     """An LSTM along frequency, then one along time, each a pre-norm residual branch.
+
+    Without gradients, on a CPU, it overwrites an input that it computes in pieces.
 
     Shape:
         ``(B, D, F, T) -> (B, D, F, T)``.
@@ -141,12 +187,28 @@ class DualPath(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run both branches."""
-        x = x + self._branch(0, x.transpose(2, 3)).transpose(2, 3)
-        return x + self._branch(1, x)
+        x = self._branch(0, x.transpose(2, 3)).transpose(2, 3)
+        return self._branch(1, x)
 
     def _branch(self, index: int, x: Tensor) -> Tensor:
-        """Along the last axis of ``(B, D, R, L)``."""
-        steps = self.norms[index](x).permute(3, 0, 2, 1)  # (L, B, R, D)
+        """Add the branch along the last axis of ``(B, D, R, L)``."""
+        y, rows = self.norms[index](x), x.shape[2]
+        count = at_once(rows, 1, x.device, _ROWS)
+        if count == rows:
+            return x + self._sequences(index, y)
+        # As many rows each time: oneDNN keeps scratch memory for every number it has seen.
+        count = math.ceil(rows / math.ceil(rows / count))
+        done = 0
+        while done < rows:
+            start = min(done, rows - count)
+            part = self._sequences(index, y[:, :, start : start + count])
+            x[:, :, done : start + count] += part[:, :, done - start :]
+            done = start + count
+        return x
+
+    def _sequences(self, index: int, x: Tensor) -> Tensor:
+        """LSTM and map along the last axis of ``(B, D, R, L)``."""
+        steps = x.permute(3, 0, 2, 1)  # (L, B, R, D)
         y, _ = self.lstms[index](steps.flatten(1, 2))
         return self.maps[index](y).view(steps.shape).permute(1, 3, 2, 0)  # type: ignore[no-any-return]
 
@@ -200,9 +262,11 @@ class SCNet(SpectralSeparator):
         for index, path in enumerate(self.paths):
             x = self.run("block", path, x)
             x = _to_time(x) if index % 2 else _to_rate(x)
-        for expansion, rest in zip(self.decoder, reversed(levels), strict=True):
+        for expansion in self.decoder:
+            rest = levels.pop()
             x = self.run("block", expansion, x, *rest)
-        x = (x.float() / scale).permute(0, 2, 3, 1).contiguous()
+        x = x.float() / scale
+        x = x.permute(0, 2, 3, 1).contiguous()
         stems: Tensor = x.unflatten(3, (len(self.stems), self.channels, 2))  # (B, F, T, S, C, 2)
         return stems.permute(0, 3, 4, 1, 2, 5)
 
