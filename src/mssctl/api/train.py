@@ -14,7 +14,7 @@ from mssctl.data.stem_map import parse_stem_map
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
 from mssctl.files import sha256, write_whole
-from mssctl.hardware.device import choose_device, let_segments_grow
+from mssctl.hardware.device import let_segments_grow
 from mssctl.hardware.machine import GIB
 from mssctl.models.registry import architecture
 from mssctl.models.run_config import RunConfig
@@ -64,7 +64,7 @@ def train(
             exit_code=ExitCode.USAGE,
         )
     init = _init(given)
-    chosen = own_device(choose_device(given.device).device)
+    chosen = own_device(given.device)
     table = parse_stem_map(given.stem_map)
     sources = Sources(_roots(given.data), _absolute(given.valid), given.layout, table)
     with joined(chosen) as world:
@@ -126,7 +126,7 @@ def resume(
     config = presets.override(before, given.overrides)
     changed = changed_settings(before, config)
     run_folder.refuse_lost_checkpoints(folder, config.training)
-    chosen = own_device(choose_device(given.device).device)
+    chosen = own_device(given.device)
     kept = Sources.stored(folder / DATA)
     sources = kept.moved([absolute(root) for root in given.data], _absolute(given.valid))
     listed_before = stored_songs(folder)
