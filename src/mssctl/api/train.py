@@ -74,10 +74,11 @@ def train(
         )
         run = Run(folder, sources.songs(config, report), chosen, report, world, init)
         own = share_of(config, world)
-        expected = check_memory(own, chosen, force=given.force, report=report)
+        expected = check_memory(own, chosen, force=given.force, report=report, processes=world.size)
         with explained(expected, own, chosen):
             if given.dry_run:
-                return dry_run(own, run, _gib(expected))
+                allocated = expected.allocated / GIB if expected else None
+                return dry_run(own, run, _gib(expected), allocated)
             listed = sources.listed(run.songs, report)
             if world.leads:
                 files = {
@@ -136,7 +137,7 @@ def resume(
         this = Run(folder, songs, chosen, report, world, Init.stored(folder))
         listed = compared(listed_before, sources.listed(this.songs, report), report)
         own = share_of(config, world)
-        expected = check_memory(own, chosen, force=given.force, report=report)
+        expected = check_memory(own, chosen, force=given.force, report=report, processes=world.size)
         files = {SONGS: listed.text()} if listed != listed_before else {}
         if sources != kept:
             files[DATA] = sources.text()

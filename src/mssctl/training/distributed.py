@@ -109,15 +109,30 @@ class World:
     def sum_gradients(self, buckets: list[Bucket]) -> None:
         """Replace each gradient by its sum over the processes; nobody waits for the device."""
         for gradients, flat in buckets:
-            dist.all_reduce(flat)
+            self.sum(flat)
             torch._foreach_copy_(gradients, _unflatten_dense_tensors(flat, gradients))
 
     def mean(self, numbers: Tensor) -> Tensor:
         """The mean of ``numbers`` over the processes."""
         if self.size > 1:
-            dist.all_reduce(numbers)
+            self.sum(numbers)
             numbers = numbers / self.size
         return numbers
+
+    def sum(self, numbers: Tensor) -> None:
+        """Replace ``numbers`` by their sum over the processes."""
+        dist.all_reduce(numbers)
+
+
+class Rehearsal(World):
+    """One of several processes as the planner runs it, without the others."""
+
+    def any(self, flag: bool) -> bool:
+        """Its own ``flag``."""
+        return flag
+
+    def sum(self, numbers: Tensor) -> None:
+        """Leave ``numbers`` as they are: NCCL's buffers are outside the allocator."""
 
 
 ALONE = World()
