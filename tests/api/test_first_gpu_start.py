@@ -6,9 +6,11 @@ On a real GPU `torch.cuda.get_device_capability` initializes CUDA before anythin
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +27,8 @@ from mssctl.planning import verify
 from mssctl.planning.fit import GIB
 from mssctl.planning.memory import check_memory
 from mssctl.planning.predictions import training_peak
+from mssctl.training import dry_run as dry_run_module
+from mssctl.training.run import Run
 from presented_cuda import T4, Card, Presented, presented_cuda
 
 GPU = torch.device("cuda", 0)
@@ -82,6 +86,52 @@ def test_train_refuses_what_does_not_fit_and_leaves_nothing(
     assert outcome.exit_code == ExitCode.ENVIRONMENT
     assert "--set training.amp_dtype=float32" in outcome.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_one_of_several_processes_is_checked_with_its_copy_of_the_gradients(
+    gpu: Presented,
+) -> None:
+    config = presets.load("starter", ["training.segment_length=8192", "training.batch_size=1"])
+    alone, one_of_two = (
+        check_memory(config, GPU, force=False, report=lambda _: None, processes=processes)
+        for processes in (1, 2)
+    )
+    assert alone is not None
+    assert one_of_two is not None
+    assert one_of_two.allocated > alone.allocated
+
+
+@pytest.mark.parametrize("command", [("plan", "--verify"), ("bench", "starter")])
+def test_what_measures_memory_asks_for_segments_that_grow(
+    command: tuple[str, ...], mssctl: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    mssctl(*command, *(["--device", "cuda"] if command[0] == "bench" else []))  # no GPU: exit 3
+    assert os.environ["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True"
+
+
+def test_a_dry_run_compares_a_later_step_with_its_prediction(
+    gpu: Presented, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Allocated beside allocated, once the optimizer has its state."""
+    config = presets.load("starter", [FLAT])
+    training, audio = config.training, config.audio
+    shape = training.batch_size, len(audio.stems), audio.channels, training.segment_length
+    monkeypatch.setattr(dry_run_module, "Mixer", lambda *_: None)
+    monkeypatch.setattr(
+        dry_run_module,
+        "batches",
+        lambda *_, end, **__: (0.1 * torch.randn(shape) for _ in range(end)),
+    )
+    songs: Any = SimpleNamespace(train=[0], valid=[0])
+    run = Run(tmp_path, songs, GPU, lambda _: None)
+    predicted = training_peak(config, (12, 0)).allocated / GIB
+    with gpu.pretending():
+        result = dry_run_module.dry_run(config, run, None, predicted)
+    assert result.peak_gib == pytest.approx(predicted, rel=0.01)
+    assert result.predicted_gib == predicted
 
 
 def test_verify_walks_its_whole_grid(

@@ -104,7 +104,7 @@ EXAMPLES = {
         [SeparatedSong("a.wav", {"vocals": "out/vocals.wav"}, 61.0, 44_100, 1, 2.5, ["mono"])],
         [],
     ),
-    "dry-run": DryRunResult("runs/a", 9, 2, 300, 4, 1.5, 0.2, None, {"workers": 0}),
+    "dry-run": DryRunResult("runs/a", 9, 2, 300, 4, 1.5, 0.2, 7.25, {"workers": 0}, 7.0),
     "train": TrainResult("runs/a", 10, 1, True, 3.21, "sdr", "runs/a/last", "runs/a/best", 3.0),
     "eval": EvalResult(
         model="starter",

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from mssctl.config.schema import AudioConfig, TrainingConfig
-from mssctl.data.loader import batches
+from mssctl.data import loader
+from mssctl.data.loader import batches, batches_ahead
 from mssctl.data.mixing import Mixer
 from mssctl.data.training_set import find_songs
 from mssctl.errors import ExitCode, MssctlError
@@ -55,6 +56,22 @@ def test_a_batch_stacks_consecutive_examples_of_its_epoch(mixer):
         for row in range(2):
             expected = mixer.example(epoch, 2 * place + row)
             np.testing.assert_array_equal(batch[row].numpy(), expected)
+
+
+def test_what_waits_in_shared_memory_is_bounded_in_bytes():
+    training = config(workers=8).training.model_copy(update={"prefetch_factor": 4})
+    assert batches_ahead(training, 2**20) == 4
+    assert batches_ahead(training, 100 * 2**20) == 2
+    assert batches_ahead(training, 169 * 2**20) == 1  # base: 1.4 GB in place of 5.4
+    assert batches_ahead(training, 2**40) == 1
+
+
+def test_the_loader_keeps_to_the_bound(mixer, monkeypatch):
+    asked = []
+    monkeypatch.setattr(loader, "_Loader", lambda *_, **given: asked.append(given) or [])
+    monkeypatch.setattr(loader, "READY", 2 * (2 * 4 * 2 * 4096 * 4))  # a batch of each of two
+    load(mixer, 0, 4, workers=2)
+    assert asked[0]["prefetch_factor"] == 1
 
 
 def test_workers_and_the_place_to_start_change_nothing(mixer):

@@ -11,7 +11,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F  # noqa: N812
 
 from mssctl import presets
+from mssctl.hardware.compiler import GRAPHS
 from mssctl.hardware.device import autocast
+from mssctl.models.bsmamba2 import scans
 from mssctl.models.bsmamba2.config import BSMamba2Config
 from mssctl.models.bsmamba2.mamba2 import Mamba2, RMSNorm
 from mssctl.models.bsmamba2.model import BSMamba2, Direction
@@ -256,3 +258,11 @@ def test_the_network_can_be_traced_with_fake_tensors_forward_and_backward(level)
 def test_the_backend_in_force_is_stated():
     assert tiny().backends() == {"scan": "torch: the default on cpu"}
     assert tiny("model.scan_backend=torch").backends() == {"scan": "torch: asked for"}
+
+
+def test_the_compiled_scan_has_room_for_all_its_shapes(monkeypatch):
+    """Dynamo's own limit is 8 graphs of a function; what comes after ran uncompiled."""
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)
+    monkeypatch.setattr(torch, "compile", lambda function: function)  # it is lazy anyway
+    scans._compiled.__wrapped__()  # past what is kept of another test
+    assert torch._dynamo.config.recompile_limit == GRAPHS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
@@ -45,6 +47,33 @@ def test_another_configuration_question_or_torch_is_another_prediction(asked, mo
     assert asked(config, mode="separate") == 3
     monkeypatch.setattr(torch, "__version__", "3.0")
     assert asked(config, mode="train") == 4
+
+
+def test_an_edited_file_is_another_prediction_and_a_touched_one_is_not(
+    asked, monkeypatch, tmp_path
+):
+    package = tmp_path / "package"
+    (package / "room").mkdir(parents=True)
+    (package / "room" / "one.py").write_text("x = 1")
+    monkeypatch.setattr(cache, "_PACKAGE", package)
+    config = presets.load("small")
+    assert asked(config) == 1
+    os.utime(package / "room" / "one.py", (1, 1))
+    assert asked(config) == 1
+    before = (package / "room" / "one.py").stat()
+    (package / "room" / "one.py").write_text("x = 2")
+    os.utime(package / "room" / "one.py", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert asked(config) == 2
+
+
+def test_one_of_several_processes_is_another_prediction(asked, monkeypatch):
+    asked_for = []
+    monkeypatch.setattr(
+        cache, "training_peak", lambda *_, several: asked_for.append(several) or PEAK
+    )
+    for processes in (1, 2, 4):
+        cache.training_peak_of(presets.load("small"), (9, 0), None, processes)
+    assert asked_for == [False, True]
 
 
 def test_a_damaged_entry_is_computed_anew(asked):

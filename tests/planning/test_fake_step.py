@@ -8,8 +8,11 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.checkpoint import checkpoint
 
+from mssctl import presets
+from mssctl.planning.closed_form import parameter_count
 from mssctl.planning.predict.fake_step import predict_peak
 from mssctl.planning.predict.tracker import labelled
+from mssctl.planning.predictions import training_peak
 
 MIB = 2**20
 
@@ -241,3 +244,13 @@ def test_an_lstm_is_built_and_run_without_a_word_on_addresses(recwarn):
 
     assert predict_peak(lambda: nn.LSTM(4, 5), step).tensors > 0
     assert not [str(warning.message) for warning in recwarn]
+
+
+def test_several_processes_keep_a_copy_of_the_gradients():
+    """As long tensors that are summed: 4 bytes a parameter, where the weights are updated."""
+    short = ["training.segment_length=8192", "training.batch_size=1"]
+    config = presets.load("starter", short)
+    alone, several = (training_peak(config, several=several) for several in (False, True))
+    assert several.allocated > alone.allocated
+    # Weights, their average, two moments, gradients and the copies.
+    assert several.tensors == pytest.approx(6 * 4 * parameter_count(config), rel=0.02)

@@ -100,3 +100,13 @@ def test_counting_and_predicting_see_the_same_step():
     found = count(trained, Net, NAMES).values()
     assert sum(part.flops for part in found) == peak.flops
     assert sum(part.operations for part in found) == peak.operations
+    products = sum(moved * times for _, moved, times in peak.work)
+    assert sum(part.moved for part in found) == peak.moved + products
+
+
+def test_the_roofline_counts_no_views_and_no_new_memory():
+    def step(_):
+        x = torch.empty(N, device="cuda")
+        torch.ops.aten._unsafe_view(torch.empty_like(x), [N // 2, 2]).transpose_(0, 1)
+
+    assert predict_peak(lambda: None, step, steps=1).moved == 0

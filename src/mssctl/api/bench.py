@@ -11,7 +11,7 @@ from mssctl.benchmark.work import work_of
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
 from mssctl.files import check_new
-from mssctl.hardware.device import choose_device
+from mssctl.hardware.device import choose_device, let_segments_grow
 from mssctl.hardware.machine import GIB
 from mssctl.options.base import as_overrides
 from mssctl.options.bench import BenchOptions
@@ -54,6 +54,7 @@ def bench(
             f"`device` {given.device} does nothing in mode loader: examples are read on the CPU",
             exit_code=ExitCode.USAGE,
         )
+    let_segments_grow()  # as `train` does
     chosen = choose_device(given.device).device
     if preset is None:
         preset = ON_GPU if chosen.type == "cuda" else ON_CPU

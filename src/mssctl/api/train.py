@@ -14,7 +14,7 @@ from mssctl.data.stem_map import parse_stem_map
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Notice, Reporter, silent
 from mssctl.files import sha256, write_whole
-from mssctl.hardware.device import choose_device, let_segments_grow
+from mssctl.hardware.device import let_segments_grow
 from mssctl.hardware.machine import GIB
 from mssctl.models.registry import architecture
 from mssctl.models.run_config import RunConfig
@@ -64,7 +64,7 @@ def train(
             exit_code=ExitCode.USAGE,
         )
     init = _init(given)
-    chosen = own_device(choose_device(given.device).device)
+    chosen = own_device(given.device)
     table = parse_stem_map(given.stem_map)
     sources = Sources(_roots(given.data), _absolute(given.valid), given.layout, table)
     with joined(chosen) as world:
@@ -74,10 +74,11 @@ def train(
         )
         run = Run(folder, sources.songs(config, report), chosen, report, world, init)
         own = share_of(config, world)
-        expected = check_memory(own, chosen, force=given.force, report=report)
+        expected = check_memory(own, chosen, force=given.force, report=report, processes=world.size)
         with explained(expected, own, chosen):
             if given.dry_run:
-                return dry_run(own, run, _gib(expected))
+                allocated = expected.allocated / GIB if expected else None
+                return dry_run(own, run, _gib(expected), allocated)
             listed = sources.listed(run.songs, report)
             if world.leads:
                 files = {
@@ -126,7 +127,7 @@ def resume(
     config = presets.override(before, given.overrides)
     changed = changed_settings(before, config)
     run_folder.refuse_lost_checkpoints(folder, config.training)
-    chosen = own_device(choose_device(given.device).device)
+    chosen = own_device(given.device)
     kept = Sources.stored(folder / DATA)
     sources = kept.moved([absolute(root) for root in given.data], _absolute(given.valid))
     listed_before = stored_songs(folder)
@@ -136,7 +137,7 @@ def resume(
         this = Run(folder, songs, chosen, report, world, Init.stored(folder))
         listed = compared(listed_before, sources.listed(this.songs, report), report)
         own = share_of(config, world)
-        expected = check_memory(own, chosen, force=given.force, report=report)
+        expected = check_memory(own, chosen, force=given.force, report=report, processes=world.size)
         files = {SONGS: listed.text()} if listed != listed_before else {}
         if sources != kept:
             files[DATA] = sources.text()

@@ -64,9 +64,11 @@ def run_text(result: TrainResult) -> str:
 def dry_run_text(result: DryRunResult) -> str:
     """What a dry run found."""
     songs = f"{result.training_songs} to train on, {result.validation_songs} held out"
-    peak = (
-        "not measured on this device" if result.peak_gib is None else f"{result.peak_gib:.1f} GiB"
-    )
+    peak = "not measured on this device"
+    if result.peak_gib is not None:
+        peak = f"{result.peak_gib:.2f} GiB allocated"
+    if result.predicted_gib is not None:
+        peak += f", {result.predicted_gib:.2f} predicted"
     rows = [
         ["dry run", f"nothing was written; the run would go to {result.run}"],
         ["songs", songs],

@@ -284,7 +284,10 @@ class TrainingConfig(Section):
         4, unit="processes", doc="Processes that load examples; 0: the main one.", resumable=True
     )
     prefetch_factor: Annotated[int, Field(ge=1, le=1024)] = field(
-        4, unit="batches", doc="Batches that each of them loads ahead.", resumable=True
+        4,
+        unit="batches",
+        doc="Batches that each of them loads ahead; fewer where all would take over 2 GiB.",
+        resumable=True,
     )
     validate_songs: CountOrNone = field(
         0,

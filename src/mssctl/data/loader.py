@@ -1,5 +1,6 @@
 """Batches of examples in a fixed order, from any position on, by worker processes or without."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,23 @@ from mssctl.config.schema import TrainingConfig
 from mssctl.data.mixing import Mixer
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.processes import INTERRUPTIONS, start_tracker
+
+# Bytes of batches that wait in shared memory: enough for dozens of small ones, and for a batch of
+# each of eight workers of the largest presets.
+READY = 2 * 2**30
+
+
+def batches_ahead(config: TrainingConfig, batch_bytes: int) -> int:
+    """Batches that each worker loads ahead: as set, or fewer so that all take `READY` bytes.
+
+    One at least: a worker has it in hand anyway.
+
+    Args:
+        config: of the training.
+        batch_bytes: of one batch.
+    """
+    fit = READY // (max(1, config.num_workers) * batch_bytes)
+    return max(1, min(config.prefetch_factor, fit))
 
 
 class Batches(Dataset[Tensor | MssctlError]):
@@ -66,6 +84,7 @@ def batches(
         MssctlError: audio could not be read; it names the file. Or a worker was killed.
     """
     workers = config.num_workers
+    batch_bytes = config.batch_size * math.prod(mixer.shape) * 4
     # A clean process makes the workers: forking this one, which has threads, could hang.
     context = multiprocessing.get_context("forkserver") if workers else None
     if context:
@@ -76,7 +95,7 @@ def batches(
         batch_size=None,  # an item is a batch already
         sampler=_numbers(first, end, config.gradient_accumulation_steps, rank, processes),
         num_workers=workers,
-        prefetch_factor=config.prefetch_factor if workers else None,
+        prefetch_factor=batches_ahead(config, batch_bytes) if workers else None,
         worker_init_fn=_start_worker if workers else None,
         multiprocessing_context=context,
         pin_memory=pin_memory,

@@ -37,9 +37,15 @@ def compile_modules(modules: Iterable[nn.Module], device: torch.device) -> None:
             hint="`mssctl doctor` says what is missing; training.compile=false does without",
             exit_code=ExitCode.ENVIRONMENT,
         ) from error
-    torch._dynamo.config.recompile_limit = GRAPHS
+    keep_graphs()
     for module in modules:
         module.compile(backend=BACKEND, dynamic=False, fullgraph=True)
+
+
+def keep_graphs() -> None:
+    """Let one piece of code be compiled `GRAPHS` times; beyond that it runs as it is written."""
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, GRAPHS)
 
 
 def _trial(x: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from mssctl.planning.predict.fake_step import Peak
 from mssctl.planning.predict.tracker import Allocation
 from mssctl.planning.predictions import training_peak
 
-_CODE = sorted(Path(__file__).parents[1].glob("**/*.py"))
+_PACKAGE = Path(__file__).parents[1]
 
 
 def remembered(config: RunConfig, question: dict[str, Any], compute: Callable[[], Peak]) -> Peak:
@@ -43,10 +43,18 @@ def remembered(config: RunConfig, question: dict[str, Any], compute: Callable[[]
         return peak
 
 
-def training_peak_of(config: RunConfig, capability: tuple[int, int], attention: str | None) -> Peak:
+def training_peak_of(
+    config: RunConfig, capability: tuple[int, int], attention: str | None, processes: int = 1
+) -> Peak:
     """`training_peak`, from the cache where it is known."""
-    question = {"mode": "train", "capability": capability, "attention": attention}
-    return remembered(config, question, lambda: training_peak(config, capability, attention))
+    question: dict[str, Any] = {"mode": "train", "capability": capability, "attention": attention}
+    if processes > 1:
+        question["several"] = True
+
+    def compute() -> Peak:
+        return training_peak(config, capability, attention, several=processes > 1)
+
+    return remembered(config, question, compute)
 
 
 def folder() -> Path:
@@ -56,9 +64,13 @@ def folder() -> Path:
 
 
 def _fingerprint() -> str:
-    """Sizes and times of the package's files: an edited model is another model."""
-    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in _CODE]
-    return hashlib.sha256(repr(stats).encode()).hexdigest()[:16]
+    """A hash of the package's files: an edited model is another model, a touched file is not."""
+    whole = hashlib.sha256()
+    for path in sorted(_PACKAGE.glob("**/*.py")):
+        contents = path.read_bytes()
+        whole.update(f"{path.relative_to(_PACKAGE).as_posix()} {len(contents)}\n".encode())
+        whole.update(contents)
+    return whole.hexdigest()[:16]
 
 
 def _from_json(values: dict[str, Any]) -> Peak:

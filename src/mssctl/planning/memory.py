@@ -17,7 +17,7 @@ from mssctl.planning.predict.fake_step import Peak
 
 
 def check_memory(
-    config: RunConfig, device: torch.device, *, force: bool, report: Reporter
+    config: RunConfig, device: torch.device, *, force: bool, report: Reporter, processes: int = 1
 ) -> Peak | None:
     """Say what a run will need, and refuse what cannot fit.
 
@@ -29,6 +29,7 @@ def check_memory(
         device: to train on.
         force: only warn.
         report: gets the expectation as a `Notice`.
+        processes: that train together, ``config`` being one's share.
 
     Raises:
         MssctlError: it needs more than the GPU has free (exit 4), or a dtype that this GPU lacks
@@ -38,7 +39,7 @@ def check_memory(
         return None
     capability = torch.cuda.get_device_capability(device)
     check_training_dtype(config.training.amp_dtype, capability)
-    peak = training_peak_of(config, capability, None)
+    peak = training_peak_of(config, capability, None, processes)
     free, _total = torch.cuda.mem_get_info(device)  # CUDA's context is taken already
     budget = Budget((free + peak.context) / GIB)
     need = (

@@ -16,6 +16,7 @@ from mssctl.models.run_config import RunConfig
 from mssctl.planning.predict.fake_step import Peak, predict_peak
 from mssctl.planning.predict.tracker import GRADIENTS, labelled
 from mssctl.planning.predict.traffic import Traffic, count_traffic
+from mssctl.training.distributed import ALONE, Rehearsal, World
 from mssctl.training.optim import LearningRate, MovingAverage, build_optimizer
 from mssctl.training.step import TrainState, train_step
 
@@ -23,13 +24,25 @@ WEIGHTS, AVERAGE, OPTIMIZER, BATCH = "weights", "moving average", "optimizer", "
 
 
 def training_peak(
-    config: RunConfig, capability: tuple[int, int] = (9, 0), attention: str | None = None
+    config: RunConfig,
+    capability: tuple[int, int] = (9, 0),
+    attention: str | None = None,
+    *,
+    several: bool = False,
 ) -> Peak:
-    """Peak memory of one training step of ``config``, the optimizer's state being there."""
+    """Peak memory of one training step of ``config``, the optimizer's state being there.
+
+    Args:
+        config: of one process.
+        capability: compute capability of the card.
+        attention: pins an attention kernel.
+        several: this is one of several processes, which exchange copies of the gradients.
+    """
+    world = Rehearsal(size=2) if several else ALONE
     with _switches(config):
         return predict_peak(
             partial(_train_state, config),
-            partial(_train, config=config),
+            partial(_train, config=config, world=world),
             capability=capability,
             attention=attention,
             steps=1,
@@ -98,7 +111,7 @@ def _train_state(config: RunConfig) -> TrainState:
     return TrainState(model, optimizer, schedule, average, step=1)
 
 
-def _train(state: TrainState, config: RunConfig) -> None:
+def _train(state: TrainState, config: RunConfig, world: World = ALONE) -> None:
     """The last micro-batch of a step: where there are several, the first has left gradients."""
     training, audio = config.training, config.audio
     accumulating = training.gradient_accumulation_steps > 1
@@ -113,7 +126,7 @@ def _train(state: TrainState, config: RunConfig) -> None:
             training.batch_size, len(audio.stems), audio.channels, training.segment_length
         )
 
-    train_step(state, batches(), config.model_copy(update={"training": last}))
+    train_step(state, batches(), config.model_copy(update={"training": last}), world)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import torch
 
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.events import Progress, Reporter, silent
-from mssctl.hardware.device import check_training_dtype, choose_device
+from mssctl.hardware.device import check_training_dtype, choose_device, let_segments_grow
 from mssctl.hardware.machine import GIB
 from mssctl.models.run_config import RunConfig
 from mssctl.options.base import refuse
@@ -72,6 +72,7 @@ def verify(
     """
     given = options or PlanOptions()
     refuse(given, "--verify", ["vram", "gpu", "mode", "attention", "write"])
+    let_segments_grow()  # as `train` does
     try:
         device = choose_device("cuda").device
     except MssctlError as error:

@@ -30,5 +30,6 @@ class DryRunResult:
     effective_batch: int
     loss: float  # of the first step
     seconds: float  # of the first step, without reading the audio
-    peak_gib: float | None  # None without a GPU
+    peak_gib: float | None  # allocated in a step after the first; None without a GPU
     receipt: dict[str, Any]
+    predicted_gib: float | None = None  # of ``peak_gib``

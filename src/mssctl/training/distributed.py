@@ -7,6 +7,7 @@ whose memory runs out there would leave the others waiting; so all learn of it, 
 again together.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -21,13 +22,16 @@ from torch import Tensor
 from torch._utils import _flatten_dense_tensors, _take_tensors, _unflatten_dense_tensors
 
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.hardware.device import choose_device
 from mssctl.hardware.processes import place
 from mssctl.models.run_config import RunConfig
 
 Value = TypeVar("Value")
 
-# One process validates and writes while the others wait for it.
+# One process validates and writes while the others wait for it, in the group of the hosts.
 PATIENCE = timedelta(hours=6)
+# GPUs exchange gradients only: who does not come within this time has hung.
+GPU_PATIENCE = timedelta(minutes=30)
 BUCKET = 64 * 2**20  # bytes of gradients that are summed in one go
 Bucket = tuple[list[Tensor], Tensor]
 
@@ -105,15 +109,30 @@ class World:
     def sum_gradients(self, buckets: list[Bucket]) -> None:
         """Replace each gradient by its sum over the processes; nobody waits for the device."""
         for gradients, flat in buckets:
-            dist.all_reduce(flat)
+            self.sum(flat)
             torch._foreach_copy_(gradients, _unflatten_dense_tensors(flat, gradients))
 
     def mean(self, numbers: Tensor) -> Tensor:
         """The mean of ``numbers`` over the processes."""
         if self.size > 1:
-            dist.all_reduce(numbers)
+            self.sum(numbers)
             numbers = numbers / self.size
         return numbers
+
+    def sum(self, numbers: Tensor) -> None:
+        """Replace ``numbers`` by their sum over the processes."""
+        dist.all_reduce(numbers)
+
+
+class Rehearsal(World):
+    """One of several processes as the planner runs it, without the others."""
+
+    def any(self, flag: bool) -> bool:
+        """Its own ``flag``."""
+        return flag
+
+    def sum(self, numbers: Tensor) -> None:
+        """Leave ``numbers`` as they are: NCCL's buffers are outside the allocator."""
 
 
 ALONE = World()
@@ -128,24 +147,45 @@ def launched() -> bool:
     return place().size > 1
 
 
-def own_device(device: torch.device) -> torch.device:
-    """The device of this process: on a machine with several GPUs, the one of its local rank.
+def own_device(name: str) -> torch.device:
+    """The device of this process, made PyTorch's current one where it is a GPU.
+
+    Of several processes on a machine each takes the GPU of its local rank, or the one that it
+    sees, where the launcher has hidden the others.
+
+    Args:
+        name: as `choose_device` takes it.
 
     Raises:
-        MssctlError: there is no GPU of that number (exit 3).
+        MssctlError: no such device, no GPU for this process, or one GPU named for several
+            processes (exit 3).
     """
-    if not launched() or device.type != "cuda":
+    device = choose_device(name).device
+    if device.type != "cuda":
         return device
+    if launched():
+        device = _own_gpu(name)
+    torch.cuda.set_device(device)
+    return device
+
+
+def _own_gpu(name: str) -> torch.device:
     number, count = place().local_rank, torch.cuda.device_count()
+    if ":" in name and count > 1:
+        raise MssctlError(
+            f"--device {name}: each process of this run takes a GPU of its own",
+            hint="use --device cuda; CUDA_VISIBLE_DEVICES chooses among the GPUs",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+    if count == 1 and "CUDA_VISIBLE_DEVICES" in os.environ:  # as Slurm gives one to each process
+        number = 0
     if number >= count:
         raise MssctlError(
             f"environment: LOCAL_RANK={number}, but this machine has {count} GPUs",
             hint="start one process per GPU: torchrun --nproc-per-node",
             exit_code=ExitCode.ENVIRONMENT,
         )
-    own = torch.device("cuda", number)
-    torch.cuda.set_device(own)
-    return own
+    return torch.device("cuda", number)
 
 
 @contextmanager
@@ -158,10 +198,12 @@ def joined(device: torch.device) -> Iterator[World]:
     if not launched():
         yield ALONE
         return
-    backend = "nccl" if device.type == "cuda" else "gloo"
     try:
         with _killable():
-            dist.init_process_group(backend, timeout=PATIENCE)
+            if device.type == "cuda":
+                dist.init_process_group("nccl", timeout=GPU_PATIENCE, device_id=device)
+            else:
+                dist.init_process_group("gloo", timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise MssctlError(
             f"the processes of this run cannot reach each other: {error}",

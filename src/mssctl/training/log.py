@@ -20,6 +20,7 @@ from mssctl.files import write_whole
 from mssctl.hardware.machine import GIB
 from mssctl.training.environment import writing
 from mssctl.training.gpu_use import GpuUse
+from mssctl.training.outcome import OnItsWay, Outbox
 from mssctl.training.run import Run
 from mssctl.training.step import StepOutcome, TrainState
 from mssctl.training.tensorboard import LISTEN_SONGS, TensorBoard
@@ -44,7 +45,8 @@ class RunLog:
         self, state: TrainState, training: TrainingConfig, run: Run, last_validated: int
     ) -> None:
         self._state, self._training, self._run = state, training, run
-        self._pending: tuple[int, StepOutcome, float] | None = None
+        self._outbox = Outbox(run.device)
+        self._pending: tuple[int, OnItsWay, float, float] | None = None
         self._waited = 0.0
         self._gpu = GpuUse(run.device)
         self._metrics: MetricsFile | None = None
@@ -84,29 +86,28 @@ class RunLog:
         self._waited += time.perf_counter() - started
 
     def add(self, step: int, outcome: StepOutcome) -> None:
-        """Log the outcome before this one, which a GPU has finished by now.
+        """Send this outcome to the host, and log the one before, which is there by now.
 
         Raises:
             MssctlError: too many steps in a row were not finite.
         """
+        sent = self._outbox.send(step, outcome)  # first: what follows waits for the one before
         self.flush()
-        self._pending = step, outcome, self._waited
+        self._pending = step, sent, outcome.lr, self._waited
         self._waited = 0.0
         if self._run.device.type == "cpu":
             self.flush()
 
     def flush(self) -> None:
-        """Bring the last outcome to the host and log it.
+        """Log the last outcome, once it is on the host.
 
         Raises:
             MssctlError: too many steps in a row were not finite.
         """
         if self._pending is None:
             return
-        (step, outcome, waited), self._pending = self._pending, None
-        names = list(outcome.terms)
-        numbers = [outcome.loss, outcome.grad_norm, outcome.finite, *outcome.terms.values()]
-        loss, norm, good, *terms = torch.stack([number.float() for number in numbers]).tolist()
+        (step, sent, lr, waited), self._pending = self._pending, None
+        found = sent.read()
         now = time.perf_counter()
         seconds, self._clock = now - self._clock, now
         training = self._training
@@ -115,25 +116,25 @@ class RunLog:
             epoch=self.epoch(step),
             step=step,
             total_steps=total,
-            loss=loss,
-            terms=dict(zip(names, terms, strict=True)),
-            lr=outcome.lr,
-            grad_norm=norm,
+            loss=found.loss,
+            terms=found.terms,
+            lr=lr,
+            grad_norm=found.grad_norm,
             seconds=seconds,
             memory=self._memory(),
             data_seconds=waited,
             gpu_percent=self._gpu.percent(),
         )
         self._write_step(event)
-        self._state.bad_steps = 0 if good else self._state.bad_steps + 1
+        self._state.bad_steps = 0 if found.finite else self._state.bad_steps + 1
         if self._state.bad_steps >= BAD_STEPS:
             raise MssctlError(
                 f"step {step}: loss or gradient was not finite {BAD_STEPS} times in a row",
                 hint=f"the last good state is in {self._run.folder / 'checkpoints'}; try a lower "
                 "optimizer.lr or training.amp_dtype=float32",
             )
-        if not good:
-            message = f"step {step} skipped: loss {loss}, gradient norm {norm}"
+        if not found.finite:
+            message = f"step {step} skipped: loss {found.loss}, gradient norm {found.grad_norm}"
             self._run.report(Notice(message, level="warning"))
 
     def validated(self, event: Validated) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 from mssctl.errors import ExitCode, MssctlError
+from mssctl.hardware.compiler import keep_graphs
 from mssctl.models.bsmamba2.config import ScanBackend
 from mssctl.models.bsmamba2.ssd import ssd_output
 
@@ -79,7 +80,9 @@ def _compiled_scan(
 
 @cache
 def _compiled() -> Scan:
-    # The axes (time, bands) and the slices have a handful of shapes: dynamic after the second.
+    # The axes (time, bands) and the slices have a handful of shapes: dynamic after the second. Each
+    # counts anew with and without gradients, and in another dtype.
+    keep_graphs()
     return torch.compile(ssd_output)
 
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from mssctl.planning.predict.allocator import Block, CachingAllocator, rounded
+from mssctl.planning.predict.moved import launches, moved_by, tensors_in
 from mssctl.planning.predict.workspaces import transient
 
 aten = torch.ops.aten
@@ -140,7 +140,7 @@ class MemoryTracker(TorchDispatchMode):
         self.operations += 1
         for tensor in tensors_in(out):
             self._track(tensor, func)
-        if not func.is_view:
+        if launches(func):
             self._count(func, args, kwargs, out)
         workspace = transient(func, args)
         if workspace:
@@ -153,11 +153,7 @@ class MemoryTracker(TorchDispatchMode):
 
     def _count(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """Add up what the operation computes, and what it reads and writes."""
-        moved = sum(
-            tensor.numel() * tensor.element_size()
-            for value in (*args, out)
-            for tensor in tensors_in(value)
-        )
+        moved = moved_by(func, args, kwargs, out)
         formula = flop_registry.get(func.overloadpacket)
         if formula is None:
             self.moved += moved
@@ -260,13 +256,6 @@ def _on_host(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether all tensors are real ones, and there are some."""
     tensors = [tensor for value in (*args, *kwargs.values()) for tensor in tensors_in(value)]
     return bool(tensors) and not any(isinstance(tensor, FakeTensor) for tensor in tensors)
-
-
-def tensors_in(value: Any) -> list[Tensor]:
-    """The tensors in an argument or result of an operation."""
-    if isinstance(value, (tuple, list)):
-        return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
-    return [value] if isinstance(value, Tensor) else []
 
 
 def _name(func: Any) -> str:

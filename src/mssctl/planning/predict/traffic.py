@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
 from mssctl.planning.predict.fake_step import pretended
-from mssctl.planning.predict.tracker import MemoryTracker, flops_of, purpose, tensors_in
+from mssctl.planning.predict.moved import moved_by
+from mssctl.planning.predict.tracker import MemoryTracker, flops_of, purpose
 
 State = TypeVar("State")
 aten = torch.ops.aten
@@ -106,8 +106,6 @@ class TrafficCounter(MemoryTracker):
 
     def _count(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         super()._count(func, args, kwargs, out)
-        if func.overloadpacket in _NO_KERNEL:
-            return
         traffic = self._of_last()
         traffic.moved += moved_by(func, args, kwargs, out)
         traffic.kernels += 1
@@ -140,30 +138,8 @@ class TrafficCounter(MemoryTracker):
         return path.split(".", maxsplit=1)[0] or REST
 
 
-def moved_by(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
-    """Bytes that one operation reads and writes."""
-    read = [*args, *(value for name, value in kwargs.items() if name != "out")]
-    if func in _OVERWRITES:  # what was there is not read
-        read = read[1:]
-    return sum(_held(tensor) for value in (read, out) for tensor in tensors_in(value))
-
-
-def _held(tensor: Tensor) -> int:
-    """Bytes of the different values of a tensor."""
-    count = 1
-    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
-        count *= size if stride or not size else 1
-    return count * tensor.element_size()
-
-
 def _in_backward() -> bool:
     return torch._C._current_graph_task_id() != -1
 
 
 _CONVOLUTIONS = {aten.convolution.default}
-_OVERWRITES = {aten.copy_.default, aten.fill_.Scalar, aten.zero_.default, aten.random_.default}
-_NO_KERNEL = {
-    aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_empty_strided,
-    aten.detach, aten.alias, aten._unsafe_view, aten._reshape_alias, aten.lift_fresh,
-    aten.is_same_size,
-}  # fmt: skip
