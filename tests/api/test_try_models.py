@@ -129,18 +129,6 @@ def test_the_exit_code_tells(mssctl, root, tmp_path):
     assert outcome.document["data"]["failures"][0]["path"] == "nothere"
 
 
-def test_an_unstated_license_is_asked_for_as_separate_asks(mssctl, root, tmp_path, monkeypatch):
-    """Without a terminal the answer is no: exit 3, and nothing is fetched or written."""
-    fetched = []
-    monkeypatch.setattr("mssctl.hub.pull.download", lambda *given, **_: fetched.append(given))
-    out = tmp_path / "out"
-    words = ["models", "try", root / "song.wav", "-n", "scnet", "-n", "scnet_large", "-o", out]
-    outcome = mssctl(*words)
-    assert outcome.exit_code == mssctl("separate", root / "song.wav", "-n", "scnet").exit_code == 3
-    assert fetched == []
-    assert not out.exists()
-
-
 @pytest.mark.parametrize("names", [[], ["vocals"], ["vocals", "vocals"]])
 def test_fewer_than_two_models_are_refused(root, tmp_path, names):
     with pytest.raises(MssctlError) as caught:

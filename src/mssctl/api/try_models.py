@@ -1,6 +1,5 @@
 """``mssctl models try``: one song through several models, to compare them by number and by ear."""
 
-import gc
 import traceback
 from collections import Counter
 from collections.abc import Sequence
@@ -85,7 +84,6 @@ def try_models(
                 if not isinstance(error, MssctlError | OSError | MemoryError):
                     report(Notice(traceback.format_exc(), level="warning"))
                 report(Notice(f"{name} failed, continuing", level="warning"))
-            gc.collect()  # one model in memory at a time
         if tried:
             try:
                 page = _page(folder, info, tried, given, report)
