@@ -12,7 +12,7 @@ from mssctl.cli.bench import comparison_text as bench_comparison_text
 from mssctl.cli.bench import scan_text, steps_text
 from mssctl.cli.data import check_text, synth_text
 from mssctl.cli.eval import comparison_text, scores_text
-from mssctl.cli.models import default_text, export_text, list_text, model_text
+from mssctl.cli.models import default_text, export_text, list_text, model_text, tried_text
 from mssctl.cli.render import as_json
 from mssctl.cli.runs import curves_text
 from mssctl.cli.runs import list_text as runs_text
@@ -37,7 +37,15 @@ from mssctl.results.evaluate import (
     Spread,
     StemScore,
 )
-from mssctl.results.models import DefaultModel, ModelEntry, ModelList, OnnxModel
+from mssctl.results.models import (
+    DefaultModel,
+    ModelEntry,
+    ModelList,
+    OnnxModel,
+    StemLikeness,
+    TriedModel,
+    TryResult,
+)
 from mssctl.results.runs import Curve, RunCurves, RunList, RunState
 from mssctl.results.separate import SeparatedSong, SeparateResult
 from mssctl.results.train import DryRunResult, TrainResult
@@ -79,6 +87,7 @@ TEXTS = {
     ModelEntry: model_text,
     OnnxModel: export_text,
     DefaultModel: default_text,
+    TryResult: tried_text,
     SynthResult: synth_text,
     DataCheckResult: check_text,
     StepBench: steps_text,
@@ -147,6 +156,17 @@ EXAMPLES = {
         "0f",
         2e-7,
     ),
+    "try": TryResult(
+        "a.wav",
+        61.0,
+        [
+            TriedModel("b", "/b", "MIT (see x)", "cpu", "fp32", 2.5, 0.75, {"vocals": "b/v.wav"}),
+            TriedModel("c", "/c", "CC0", "cpu", "fp32", 12.5, 1.0, {"vocals": "c/v.wav"}),
+        ],
+        [StemLikeness("vocals", "b", "c", 7.25), StemLikeness("drums", "b", "c", None)],
+        "tried/a/listen/index.html",
+        [],
+    ),
     "bench": ScanBench(
         preset="bsmamba2",
         device="cpu",
@@ -166,7 +186,7 @@ EXAMPLES = {
 def test_there_is_an_example_of_every_result():
     shown = {type(example) for example in EXAMPLES.values()}
     inner = {SeparatedSong, Score, StemScore, Spread, ScanTiming, CheckedRoot, DataFinding}
-    inner |= {RunState, Curve}
+    inner |= {RunState, Curve, TriedModel, StemLikeness}
     # Looked at whole in tests/evaluation/test_compare.py and test_bench.py.
     elsewhere = {EvalComparison, ComparedResult, PairedDifference}
     elsewhere |= {StepBench, OperatorTime, BenchComparison, ComparedNumber}
@@ -209,6 +229,21 @@ def test_json_holds_every_field(example):
                 "file          a.onnx",
                 "sha256        0f",
                 "checked       onnxruntime differs from PyTorch by 2.0e-07 (relative L2)",
+            ],
+        ),
+        (
+            "try",
+            [
+                "a.wav: 0:01:01",
+                "model  x real time  peak memory  stems   license",
+                "b      2.5          0.75 GiB     vocals  MIT",
+                "c      12.5         1.00 GiB     vocals  CC0",
+                "",
+                "SI-SDR of one model's stem against the other's, dB: lower is more different",
+                "models  vocals   drums",
+                "b / c      7.2  silent",
+                "",
+                "open tried/a/listen/index.html",
             ],
         ),
         (

@@ -103,6 +103,26 @@ def test_separate_fetches_a_model_that_is_not_here(hub, tmp_path, mssctl):
     assert len(hub.requests) == before  # it is here now
 
 
+def test_models_try_refuses_a_license_that_is_not_stated_as_separate_does(hub, tmp_path, mssctl):
+    song = tmp_path / "song.wav"
+    soundfile.write(song, np.full((4_000, 1), 0.1), 44_100)
+    words = ["models", "try", song, "-n", ADDRESS, "-n", "starter", "-d", "cpu"]
+    alone = ["models", "try", song, "-n", ADDRESS, "-n", "nothere", "-o", tmp_path / "nothing"]
+    outcome = mssctl(*alone)
+    assert outcome.exit_code == ExitCode.ENVIRONMENT
+    assert "--accept-license" in outcome.stderr
+    assert not [line for line in hub.requests if "resolve" in line]
+    assert not (tmp_path / "nothing").exists()
+    outcome = mssctl(*words, "-o", tmp_path / "one", "--json")
+    assert outcome.exit_code == ExitCode.FAILED
+    assert [one["name"] for one in outcome.document["data"]["models"]] == ["starter"]
+    assert not [line for line in hub.requests if "resolve" in line]
+    outcome = mssctl(*words, "-o", tmp_path / "two", "--accept-license", "--json")
+    assert outcome.exit_code == 0
+    first, second = outcome.document["data"]["models"]
+    assert (first["license"], second["name"]) == ("not stated", "starter")
+
+
 def test_a_license_that_is_not_stated_is_asked_about_before_anything_is_fetched(hub):
     questions: list[str] = []
 

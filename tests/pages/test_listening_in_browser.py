@@ -134,7 +134,7 @@ def test_it_is_usable_at_once_and_sounds_a_second_after_play(browser, folder):
 
 CHECK = """async (track) => {
   // All chunks of a track, scheduled as for playing, against the whole track in one decode.
-  const offline = new OfflineAudioContext(1, frames, rate);
+  const offline = new OfflineAudioContext(data.channels, frames, rate);
   const outputs = tracks.map((_, i) => new GainNode(offline, {gain: i === track ? 1 : 0}));
   for (const output of outputs) output.connect(offline.destination);
   for (let index = 0; index < chunk.count; index++) {
@@ -408,6 +408,21 @@ def test_models_are_switched_without_a_gap(compare):
     until(compare, "player.run.gains.filter(one => one.gain.value > 0.99).length === 2")
     loud = compare.evaluate("player.run.gains.map(one => Math.round(one.gain.value))")
     assert loud == [0, 0, 0, 1, 1, 0, 0]
+
+
+def test_models_with_other_stems_do_not_play_together(browser, folder, tmp_path):
+    """At first the stems of one model alone, and the same after each choice for all stems."""
+    files = {stem: folder / MODELS[0] / f"{stem}.wav" for stem in ("vocals", "drums")}
+    second = {"vocals": files["vocals"], "rest": files["drums"]}
+    write(tmp_path / "page", "t", [Take("four", files), Take("two", second)])
+    with opened(browser, tmp_path / "page") as page:
+        first = {name for name, gain in gains(page).items() if gain}
+        assert first == {"vocals 0", "drums 0"}
+        page.keyboard.press("t")
+        assert {name for name, gain in gains(page).items() if gain} == {"vocals 1", "rest 1"}
+        assert page.evaluate("document.querySelector('.models input:checked').value") == "1"
+        page.keyboard.press("t")
+        assert {name for name, gain in gains(page).items() if gain} == first
 
 
 def test_names_are_hidden_and_shuffled(compare):

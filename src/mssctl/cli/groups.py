@@ -104,6 +104,7 @@ class Models(Group):
         "models.list",
         "models.info",
         "models.pull",
+        "models.try",
         "models.use",
         "models.import",
         "models.export",

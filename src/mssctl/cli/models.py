@@ -6,11 +6,26 @@ from typing import Annotated
 import typer
 
 from mssctl.cli.command import command
+from mssctl.cli.progress import clock
 from mssctl.cli.render import aligned, count
 from mssctl.cli.session import Session
+from mssctl.cli.streams import escaped
 from mssctl.options.base import Options
-from mssctl.options.models import ExportOptions, ImportOptions, ListOptions, PullOptions
-from mssctl.results.models import DefaultModel, ModelEntry, ModelList, OnnxModel
+from mssctl.options.models import (
+    ExportOptions,
+    ImportOptions,
+    ListOptions,
+    PullOptions,
+    TryOptions,
+)
+from mssctl.results.models import (
+    DefaultModel,
+    ModelEntry,
+    ModelList,
+    OnnxModel,
+    StemLikeness,
+    TryResult,
+)
 
 Name = Annotated[
     str, typer.Argument(help="A name from `models list`, or a .safetensors file.", metavar="NAME")
@@ -22,6 +37,7 @@ Pulled = Annotated[
         help="A name from `models list`, or hf:org/repo[@revision][/file].", metavar="NAME"
     ),
 ]
+Song = Annotated[Path, typer.Argument(help="An audio file.", metavar="SONG")]
 File = Annotated[
     Path, typer.Argument(help="A checkpoint of an official implementation.", metavar="FILE")
 ]
@@ -41,6 +57,17 @@ def pull_command(ui: Session, options: PullOptions, *, name: Pulled) -> None:
     from mssctl.api.models import pull_model
 
     ui.show(pull_model(name, options, confirm=ui.confirm, report=ui.report), model_text)
+
+
+@command(TryOptions)
+def try_command(ui: Session, options: TryOptions, *, song: Song) -> None:
+    """Separate SONG with several models, and write a page to compare them by ear.
+
+    A table shows speed, memory and how much the stems differ; on the page the names can be hidden.
+    """
+    from mssctl.api.try_models import try_models
+
+    ui.show(try_models(song, options, confirm=ui.confirm, report=ui.report), tried_text)
 
 
 @command(Options)
@@ -141,6 +168,40 @@ def model_text(result: ModelEntry) -> str:
     ]
     rows += [[key, text] for key, text in result.card.items() if key not in ("license", "source")]
     return aligned(["", ""], [[str(name), value] for name, value in rows if value])
+
+
+def tried_text(result: TryResult) -> str:
+    """A line for each model, then how alike their stems are, then the page."""
+    if not result.models:
+        return ""
+    memory = "GPU memory" if result.models[0].device.startswith("cuda") else "memory"
+    rows = [
+        [
+            one.name,
+            f"{one.speed:.1f}",
+            f"{one.memory_gib:.2f} GiB",
+            ", ".join(one.stems),
+            one.license.partition(" (")[0],
+        ]
+        for one in result.models
+    ]
+    head = ["model", "x real time", f"peak {memory}", "stems", "license"]
+    text = f"{escaped(result.song)}: {clock(result.seconds)}\n" + aligned(head, rows)
+    if result.likeness:
+        text += "\nSI-SDR of one model's stem against the other's, dB: lower is more different\n"
+        text += _likeness(result.likeness)
+    return text + (f"\nopen {escaped(result.page)}\n" if result.page else "")
+
+
+def _likeness(found: list[StemLikeness]) -> str:
+    """A row for each two models, a column for each stem."""
+    stems = list(dict.fromkeys(one.stem for one in found))
+    pairs: dict[str, dict[str, str]] = {}
+    for one in found:
+        value = "silent" if one.si_sdr is None else f"{one.si_sdr:.1f}"
+        pairs.setdefault(f"{one.one} / {one.other}", {})[one.stem] = value
+    rows = [[pair, *(values.get(stem, "") for stem in stems)] for pair, values in pairs.items()]
+    return aligned(["models", *stems], rows, numbers=True)
 
 
 def _size(entry: ModelEntry) -> str:

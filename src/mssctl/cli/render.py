@@ -16,6 +16,7 @@ from mssctl.results.data import DataCheckResult
 from mssctl.results.doctor import DoctorResult
 from mssctl.results.evaluate import EvalResult
 from mssctl.results.job import JobRunResult
+from mssctl.results.models import TryResult
 from mssctl.results.separate import SeparateResult
 from mssctl.results.train import TrainResult
 
@@ -43,7 +44,7 @@ def plain(value: Any) -> Any:
 
 def failures_of(result: Any) -> Sequence[FileFailure]:
     """The inputs that a result reports as failed."""
-    reporting = SeparateResult | DataCheckResult | EvalResult | JobRunResult
+    reporting = SeparateResult | DataCheckResult | EvalResult | JobRunResult | TryResult
     return result.failures if isinstance(result, reporting) else ()
 
 
@@ -59,7 +60,10 @@ def exit_code_of(result: Any) -> int:
     codes = {failed.exit_code for failed in failures_of(result)}
     if not codes:
         return ExitCode.OK
-    done = result.tracks if isinstance(result, EvalResult) else result.songs
+    if isinstance(result, EvalResult):
+        done: Any = result.tracks
+    else:
+        done = result.models if isinstance(result, TryResult) else result.songs
     return ExitCode.FAILED if done or len(codes) > 1 else codes.pop()
 
 

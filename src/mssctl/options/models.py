@@ -7,6 +7,13 @@ from typing import Any, Literal
 
 from mssctl.config import bounds
 from mssctl.options.base import PAIR, Options, option
+from mssctl.options.separate import (
+    Dtype,
+    device_option,
+    dtype_option,
+    duration_option,
+    start_option,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,3 +85,28 @@ class PullOptions(Options):
     )
     accept_license: bool = accept_license_option()
     offline: bool = option(False, "--offline", help="Take only what is on this machine.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TryOptions(Options):
+    """How `mssctl.api.try_models.try_models` compares models."""
+
+    name: Sequence[str] = option(
+        (),
+        "--name",
+        "-n",
+        "--model",
+        "-m",
+        help="Model, as for separate; give two or more.",
+        metavar="NAME",
+        repeatable=True,
+    )
+    out: Path | str | None = option(
+        None, "--out", "-o", help="Folder of stems and page [default: tried/SONG].", metavar="PATH"
+    )
+    start: float | None = start_option()
+    duration: float | None = duration_option()
+    device: str = device_option()
+    dtype: Dtype = dtype_option()
+    accept_license: bool = accept_license_option()
+    overwrite: bool = option(False, "--overwrite", help="Replace stems and page of before.")

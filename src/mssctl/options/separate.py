@@ -62,6 +62,18 @@ def batch_option() -> Any:
     )
 
 
+def start_option() -> Any:
+    """Where the excerpt begins."""
+    return option(None, "--start", help="Seconds into the song to begin at.", bounds=bounds.SECONDS)
+
+
+def duration_option() -> Any:
+    """The length of the excerpt."""
+    return option(
+        None, "--duration", help="Seconds to separate from there on.", bounds=bounds.SECONDS
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class SeparateOptions(Options):
     """What `mssctl.separate` does with songs. ``None`` is the model's own setting."""
@@ -194,12 +206,8 @@ class SeparateOptions(Options):
         bounds=bounds.PEAK_DB,
         metavar="DB",
     )
-    start: float | None = option(
-        None, "--start", help="Seconds into the song to begin at.", bounds=bounds.SECONDS
-    )
-    duration: float | None = option(
-        None, "--duration", help="Seconds to separate from there on.", bounds=bounds.SECONDS
-    )
+    start: float | None = start_option()
+    duration: float | None = duration_option()
     page: bool = option(
         False, "--page", help="Write a page beside the stems of each song, to hear them in."
     )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mssctl.results.common import FileFailure
+
 
 @dataclass(frozen=True)
 class ModelEntry:
@@ -94,3 +96,68 @@ class DefaultModel:
 
     name: str
     license: str
+
+
+@dataclass(frozen=True)
+class TriedModel:
+    """What one model made of the song.
+
+    Attributes:
+        name: of the model, as on the page and in the folder.
+        path: of the model file.
+        license: as stated, or ``not stated``.
+        device: it ran on.
+        dtype: inside the model.
+        speed: seconds of audio per second of computing, without loading the model.
+        memory_gib: at most: allocated on the GPU, or held by the process in main memory.
+        stems: stem name -> file written.
+        notes: what was done to the audio on the way.
+    """
+
+    name: str
+    path: str
+    license: str
+    device: str
+    dtype: str
+    speed: float
+    memory_gib: float
+    stems: dict[str, str]
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class StemLikeness:
+    """How alike one stem of two models is.
+
+    Attributes:
+        stem: its name.
+        one: name of a model.
+        other: name of the other.
+        si_sdr: of one against the other, dB, the same both ways; None if one is silent.
+    """
+
+    stem: str
+    one: str
+    other: str
+    si_sdr: float | None
+
+
+@dataclass(frozen=True)
+class TryResult:
+    """One song through several models.
+
+    Attributes:
+        song: the input file.
+        seconds: length of what was separated.
+        models: that worked, in the order in which they were named.
+        likeness: of each stem that two of them give.
+        page: to hear them in; None if none worked.
+        failures: models that failed, and the page if it could not be written.
+    """
+
+    song: str
+    seconds: float
+    models: list[TriedModel]
+    likeness: list[StemLikeness]
+    page: str | None
+    failures: list[FileFailure]

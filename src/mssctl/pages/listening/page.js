@@ -16,7 +16,8 @@ const mixer = {
   order: data.takes.map((_, index) => index), // in which the models are listed
   blind: false,
 };
-for (const stem of stems) mixer.take[stem] = takesOf(stem)[0];
+// The first model's stems alone: those that only another has would play beside them.
+for (const stem of stems) mixer.take[stem] = ofModel(stem, 0);
 
 function takesOf(stem) {
   return tracks.filter((track) => track.stem === stem && track.take !== null).map((t) => t.take);
@@ -83,7 +84,7 @@ function showMixer() {
       radio.checked = Number(radio.value) === mixer.take[stem];
   }
   for (const radio of document.querySelectorAll(".models .takes input"))
-    radio.checked = stems.every((stem) => mixer.take[stem] === Number(radio.value));
+    radio.checked = allFrom(Number(radio.value));
   for (const radio of document.querySelectorAll("#hear input"))
     radio.checked = radio.value === mixer.hear;
   player.mix();
@@ -123,9 +124,17 @@ const actions = {
 };
 
 function takeAll(take) {
-  for (const stem of stems)
-    mixer.take[stem] = takesOf(stem).includes(take) ? take : null;
+  for (const stem of stems) mixer.take[stem] = ofModel(stem, take);
   showMixer();
+}
+
+function ofModel(stem, take) {
+  // The model itself, or none where it does not give this stem.
+  return takesOf(stem).includes(take) ? take : null;
+}
+
+function allFrom(take) {
+  return stems.every((stem) => mixer.take[stem] === ofModel(stem, take));
 }
 
 function listTakes(field, stem) {
@@ -469,7 +478,7 @@ const hear = (what) => {
   showMixer();
 };
 const nextTake = () => {
-  const now = mixer.order.findIndex((take) => stems.every((stem) => mixer.take[stem] === take));
+  const now = mixer.order.findIndex(allFrom);
   takeAll(mixer.order[(now + 1) % mixer.order.length]);
   say(nameOf(mixer.order[(now + 1) % mixer.order.length]));
 };
