@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from mssctl.config.schema import AudioConfig, TrainingConfig
-from mssctl.data import loader
-from mssctl.data.loader import batches, batches_ahead
+from mssctl.data import ahead, loader
+from mssctl.data.ahead import batches_ahead
+from mssctl.data.loader import batches
 from mssctl.data.mixing import Mixer
 from mssctl.data.training_set import find_songs
 from mssctl.errors import ExitCode, MssctlError
@@ -69,7 +70,7 @@ def test_what_waits_in_shared_memory_is_bounded_in_bytes():
 def test_the_loader_keeps_to_the_bound(mixer, monkeypatch):
     asked = []
     monkeypatch.setattr(loader, "_Loader", lambda *_, **given: asked.append(given) or [])
-    monkeypatch.setattr(loader, "READY", 2 * (2 * 4 * 2 * 4096 * 4))  # a batch of each of two
+    monkeypatch.setattr(ahead, "READY", 2 * (2 * 4 * 2 * 4096 * 4))  # a batch of each of two
     load(mixer, 0, 4, workers=2)
     assert asked[0]["prefetch_factor"] == 1
 

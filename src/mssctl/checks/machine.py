@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mssctl import presets
 from mssctl.checks.findings import failed, first_line, gib, note, ok, warning
-from mssctl.data.loader import batches_ahead
+from mssctl.data.ahead import batches_ahead
 from mssctl.hardware import machine
 from mssctl.hardware.machine import GIB
 from mssctl.models.run_config import RunConfig

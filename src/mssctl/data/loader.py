@@ -14,26 +14,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mssctl.config.schema import TrainingConfig
+from mssctl.data.ahead import batches_ahead
 from mssctl.data.mixing import Mixer
 from mssctl.errors import ExitCode, MssctlError
 from mssctl.hardware.processes import INTERRUPTIONS, start_tracker
-
-# Bytes of batches that wait in shared memory: enough for dozens of small ones, and for a batch of
-# each of eight workers of the largest presets.
-READY = 2 * 2**30
-
-
-def batches_ahead(config: TrainingConfig, batch_bytes: int) -> int:
-    """Batches that each worker loads ahead: as set, or fewer so that all take `READY` bytes.
-
-    One at least: a worker has it in hand anyway.
-
-    Args:
-        config: of the training.
-        batch_bytes: of one batch.
-    """
-    fit = READY // (max(1, config.num_workers) * batch_bytes)
-    return max(1, min(config.prefetch_factor, fit))
 
 
 class Batches(Dataset[Tensor | MssctlError]):

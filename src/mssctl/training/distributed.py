@@ -160,10 +160,10 @@ def own_device(name: str) -> torch.device:
         MssctlError: no such device, no GPU for this process, or one GPU named for several
             processes (exit 3).
     """
-    device = choose_device(name).device
+    several, device = launched(), choose_device(name).device
     if device.type != "cuda":
         return device
-    if launched():
+    if several:
         device = _own_gpu(name)
     torch.cuda.set_device(device)
     return device
