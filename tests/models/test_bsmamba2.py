@@ -262,7 +262,7 @@ def test_the_backend_in_force_is_stated():
 
 def test_the_compiled_scan_has_room_for_all_its_shapes(monkeypatch):
     """Dynamo's own limit is 8 graphs of a function; what comes after ran uncompiled."""
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)
     monkeypatch.setattr(torch, "compile", lambda function: function)  # it is lazy anyway
-    scans._compiled.__wrapped__()  # past what is kept of another test
-    assert torch._dynamo.config.recompile_limit == GRAPHS
+    with torch._dynamo.config.patch(recompile_limit=8):
+        scans._compiled.__wrapped__()  # past what is kept of another test
+        assert torch._dynamo.config.recompile_limit == GRAPHS
