@@ -106,7 +106,8 @@ def test_what_measures_memory_asks_for_segments_that_grow(
     command: tuple[str, ...], mssctl: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that it is put back, also where it was not set
+        monkeypatch.delenv(name)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     mssctl(*command, *(["--device", "cuda"] if command[0] == "bench" else []))  # no GPU: exit 3
     assert os.environ["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True"

@@ -16,7 +16,7 @@ import torch
 
 from mssctl.config.schema import AudioConfig, TrainingConfig
 from mssctl.data import ahead, loader
-from mssctl.data.ahead import batches_ahead
+from mssctl.data.ahead import batch_bytes, batches_ahead
 from mssctl.data.loader import batches
 from mssctl.data.mixing import Mixer
 from mssctl.data.training_set import find_songs
@@ -60,11 +60,16 @@ def test_a_batch_stacks_consecutive_examples_of_its_epoch(mixer):
 
 
 def test_what_waits_in_shared_memory_is_bounded_in_bytes():
-    training = config(workers=8).training.model_copy(update={"prefetch_factor": 4})
-    assert batches_ahead(training, 2**20) == 4
-    assert batches_ahead(training, 100 * 2**20) == 2
-    assert batches_ahead(training, 169 * 2**20) == 1  # base: 1.4 GB in place of 5.4
-    assert batches_ahead(training, 2**40) == 1
+    audio = AudioConfig(stems=("vocals",), channels=1)
+
+    def ahead_of(mebibytes: int, workers: int = 8) -> int:
+        length = 2**18  # 1 MiB of one stem, in mono
+        training = TrainingConfig(num_workers=workers, batch_size=mebibytes, segment_length=length)
+        assert batch_bytes(training, audio) == mebibytes * 2**20
+        return batches_ahead(training, audio)
+
+    assert [ahead_of(mebibytes) for mebibytes in (1, 100, 169, 2**12)] == [4, 2, 1, 1]
+    assert ahead_of(1, workers=0) == 0
 
 
 def test_the_loader_keeps_to_the_bound(mixer, monkeypatch):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mssctl.benchmark.clock import Clock, Parts
+from mssctl.data.ahead import batches_ahead
 from mssctl.data.loader import batches
 from mssctl.data.mixing import Mixer
 from mssctl.data.training_set import find_songs
@@ -198,5 +199,8 @@ def _loading(config: RunConfig, read: Callable[[], list[Tensor]]) -> Work:
         dtype="float32",
         parts=None,
         predict=None,
-        receipt={"workers": training.num_workers, "prefetch": training.prefetch_factor},
+        receipt={
+            "workers": training.num_workers,
+            "prefetch": batches_ahead(training, config.audio),
+        },
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mssctl import presets
 from mssctl.checks.findings import failed, first_line, gib, note, ok, warning
-from mssctl.data.ahead import batches_ahead
+from mssctl.data.ahead import batch_bytes, batches_ahead
 from mssctl.hardware import machine
 from mssctl.hardware.machine import GIB
 from mssctl.models.run_config import RunConfig
@@ -77,8 +77,8 @@ def shared_memory(_: DoctorOptions) -> Iterator[Finding]:
 def queued_bytes(config: RunConfig) -> int:
     """Bytes of all batches that a preset's workers may have ready at once."""
     training, audio = config.training, config.audio
-    batch = training.batch_size * len(audio.stems) * audio.channels * training.segment_length * 4
-    return batch * training.num_workers * batches_ahead(training, batch)
+    ahead = training.num_workers * batches_ahead(training, audio)
+    return batch_bytes(training, audio) * ahead
 
 
 def language(settings: DoctorOptions) -> Iterator[Finding]:

@@ -1,6 +1,5 @@
 """Batches of examples in a fixed order, from any position on, by worker processes or without."""
 
-import math
 import multiprocessing
 import os
 import signal
@@ -68,7 +67,6 @@ def batches(
         MssctlError: audio could not be read; it names the file. Or a worker was killed.
     """
     workers = config.num_workers
-    batch_bytes = config.batch_size * math.prod(mixer.shape) * 4
     # A clean process makes the workers: forking this one, which has threads, could hang.
     context = multiprocessing.get_context("forkserver") if workers else None
     if context:
@@ -79,7 +77,7 @@ def batches(
         batch_size=None,  # an item is a batch already
         sampler=_numbers(first, end, config.gradient_accumulation_steps, rank, processes),
         num_workers=workers,
-        prefetch_factor=batches_ahead(config, batch_bytes) if workers else None,
+        prefetch_factor=batches_ahead(config, mixer.audio) if workers else None,
         worker_init_fn=_start_worker if workers else None,
         multiprocessing_context=context,
         pin_memory=pin_memory,

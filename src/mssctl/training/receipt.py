@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mssctl.data.ahead import batches_ahead
 from mssctl.hardware.compiler import uncompiled
 from mssctl.hardware.device import autocast
 from mssctl.hardware.machine import cores
@@ -71,6 +72,7 @@ def make_receipt(
         "trained_parameters": sum(one.numel() for one in model.parameters() if one.requires_grad),
         "moving_average": state.average.momentum if state.average else None,
         "workers": training.num_workers,
+        "batches_ahead": batches_ahead(training, config.audio),
         "cores": cores(),
         "batch_size": micro,
         "gradient_accumulation_steps": count,
@@ -93,6 +95,7 @@ def receipt_text(receipt: dict[str, Any]) -> str:
     parts = f"{micro} x {count} accumulated"
     if receipt["processes"] > 1:
         parts += f" x {receipt['processes']} processes"
+    ahead = f", each {receipt['batches_ahead']} batches ahead" if receipt["workers"] else ""
     rows = {
         "dtype inside": layers,
         "attention": attention or "none in this model",
@@ -104,7 +107,7 @@ def receipt_text(receipt: dict[str, Any]) -> str:
         "cuDNN benchmark": _on(receipt["cudnn_benchmark"]),
         "fused optimizer": _on(receipt["fused_optimizer"]),
         "checkpointing": receipt["gradient_checkpointing"],
-        "workers": f"{receipt['workers']}, for {receipt['cores']:g} CPU cores",
+        "workers": f"{receipt['workers']}, for {receipt['cores']:g} CPU cores{ahead}",
         "effective batch": f"{receipt['effective_batch']} ({parts})",
         "predicted peak": f"{peak:.1f} GiB" if peak is not None else "not predicted on this device",
     }
